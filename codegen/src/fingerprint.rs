@@ -1,0 +1,138 @@
+//! The fingerprint: 16 bytes that are equal for two schemas that mean the same, wherever they were generated.
+//!
+//! It is the first half of the SHA-256 of a listing, UTF-8 lines that end in `\n`:
+//!
+//! ```text
+//! tagwire schema 1
+//! enum arena.v1.Colour
+//! value 0 COLOUR_UNSPECIFIED
+//! message arena.v1.MouseEvent tag=2 from=CLIENT to=ROOM access=PLAYER delivery=LATEST max_bytes=0 max_rate=120
+//! field 1 x int32 implicit -
+//! message arena.v1.Point
+//! field 1 where message:arena.v1.Place optional spot
+//! service arena.v1.Lobby at=SERVER
+//! method Rename arena.v1.RenameRequest arena.v1.RenameReply
+//! ```
+//!
+//! Listed are the game's messages with a tag, its services, and every message and enum reachable from them by
+//! fields, requests and replies. Blocks are sorted by kind, then by full name; fields by number, values by number,
+//! then name; methods by name. A field has number, name, type (`message:` and `enum:` before a full name), label
+//! (`implicit`, `optional`, `required`, `repeated`, `map`) and its oneof (`-` where it is in none). Comments, file
+//! names, declaration order and the stack's own messages do not count.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+use sha2::{Digest, Sha256};
+
+use crate::model::{Kind, Label, Message, Model, Origin};
+
+/// The fingerprint of the game's part of a model that passed its checks.
+pub fn fingerprint(model: &Model) -> [u8; 16] {
+    let hash = Sha256::digest(listing(model).as_bytes());
+    let mut first = [0; 16];
+    first.copy_from_slice(&hash[..16]);
+    first
+}
+
+/// The listing that is hashed.
+pub fn listing(model: &Model) -> String {
+    let mut reachable = Reachable { model, messages: BTreeSet::new(), enums: BTreeSet::new() };
+    for (_, message, _) in model.tagged(Origin::Game) {
+        reachable.message(&message.full_name);
+    }
+    let mut services: Vec<_> = model.services.iter().filter(|s| s.origin == Origin::Game).collect();
+    services.sort_by(|a, b| a.full_name.cmp(&b.full_name));
+    for method in services.iter().flat_map(|s| &s.methods) {
+        reachable.message(&method.request);
+        reachable.message(&method.reply);
+    }
+
+    let mut out = String::from("tagwire schema 1\n");
+    let line = |out: &mut String, text: std::fmt::Arguments<'_>| {
+        out.write_fmt(text).and_then(|()| out.write_char('\n')).expect("writing to a String cannot fail");
+    };
+    let mut enums: Vec<_> =
+        model.enums.iter().filter(|e| reachable.enums.contains(e.full_name.as_str())).collect();
+    enums.sort_by(|a, b| a.full_name.cmp(&b.full_name));
+    for one in enums {
+        line(&mut out, format_args!("enum {}", one.full_name));
+        let mut values: Vec<_> = one.values.iter().map(|v| (v.number, &v.name)).collect();
+        values.sort();
+        for (number, name) in values {
+            line(&mut out, format_args!("value {number} {name}"));
+        }
+    }
+    let mut messages: Vec<_> =
+        model.messages.iter().filter(|m| reachable.messages.contains(m.full_name.as_str())).collect();
+    messages.sort_by(|a, b| a.full_name.cmp(&b.full_name));
+    for message in messages {
+        line(&mut out, format_args!("message {}{}", message.full_name, rules(message)));
+        for field in &message.fields {
+            let kind = match &field.kind {
+                Kind::Scalar(name) => (*name).to_string(),
+                Kind::Message(name) => format!("message:{name}"),
+                Kind::Enum(name) => format!("enum:{name}"),
+            };
+            let label = match field.label {
+                Label::Implicit => "implicit",
+                Label::Optional => "optional",
+                Label::Required => "required",
+                Label::Repeated => "repeated",
+                Label::Map => "map",
+            };
+            let oneof = field.oneof.as_deref().unwrap_or("-");
+            line(&mut out, format_args!("field {} {} {kind} {label} {oneof}", field.number, field.name));
+        }
+    }
+    for service in services {
+        line(&mut out, format_args!("service {} at={}", service.full_name, service.at));
+        let mut methods: Vec<_> = service.methods.iter().collect();
+        methods.sort_by(|a, b| a.name.cmp(&b.name));
+        for method in methods {
+            line(&mut out, format_args!("method {} {} {}", method.name, method.request, method.reply));
+        }
+    }
+    out
+}
+
+fn rules(message: &Message) -> String {
+    let Some((rules, tag)) = message.rules.as_ref().and_then(|r| Some((r, r.tag?))) else {
+        return String::new();
+    };
+    format!(
+        " tag={tag} from={} to={} access={} delivery={} max_bytes={} max_rate={}",
+        rules.from.as_deref().unwrap_or_default(),
+        rules.to,
+        rules.access,
+        rules.delivery,
+        rules.max_bytes,
+        rules.rate_per_second().ok().flatten().unwrap_or(0)
+    )
+}
+
+struct Reachable<'a> {
+    model: &'a Model,
+    messages: BTreeSet<&'a str>,
+    enums: BTreeSet<&'a str>,
+}
+
+impl<'a> Reachable<'a> {
+    fn message(&mut self, full_name: &str) {
+        let Some(message) = self.model.message(full_name) else { return };
+        if !self.messages.insert(&message.full_name) {
+            return;
+        }
+        for field in &message.fields {
+            match &field.kind {
+                Kind::Message(name) => self.message(name),
+                Kind::Enum(name) => {
+                    self.enums.extend(
+                        self.model.enums.iter().find(|e| e.full_name == *name).map(|e| e.full_name.as_str()),
+                    );
+                }
+                Kind::Scalar(_) => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,410 @@
+//! From `.proto` files on disk to a [`Model`]. Uses a compiler written in Rust (protox): no protoc anywhere.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use prost_reflect::prost_types::SourceCodeInfo;
+use prost_reflect::{
+    Cardinality, DescriptorPool, DynamicMessage, EnumDescriptor, FieldDescriptor, FileDescriptor,
+    Kind as ReflectKind, MessageDescriptor, ReflectMessage, ServiceDescriptor, Syntax, Value,
+};
+use protox::file::{ChainFileResolver, File as ProtoxFile, FileResolver, GoogleFileResolver};
+
+use crate::error::Error;
+use crate::model::{
+    Enum, EnumValue, Field, File, Kind, Label, Location, Message, Method, Model, Origin, RawFileSet, Rules,
+    Service,
+};
+
+/// The stack's own schema files, which every schema may import without having a copy.
+const STACK: [(&str, &str); 3] = [
+    ("tagwire/v1/options.proto", include_str!("../../proto/tagwire/v1/options.proto")),
+    ("tagwire/v1/session.proto", include_str!("../../proto/tagwire/v1/session.proto")),
+    ("tagwire/v1/room.proto", include_str!("../../proto/tagwire/v1/room.proto")),
+];
+
+/// Loads all `.proto` files below the given folders; the folders are the roots that imports are relative to.
+/// Files below `tagwire/` of a root are passed over: the built-in ones are used.
+///
+/// # Errors
+/// What keeps the files from being read or understood, with file and line. The rules of tagwire are not judged
+/// here but by [`crate::check`].
+pub fn load(roots: &[PathBuf]) -> Result<Model, Error> {
+    let mut sources = BTreeMap::new();
+    for root in roots {
+        collect(root, root, &mut sources)?;
+    }
+    if sources.is_empty() {
+        let roots: Vec<_> = roots.iter().map(|r| r.display().to_string()).collect();
+        return Err(Error::NoSchema { roots: roots.join(", ") });
+    }
+    for source in sources.values() {
+        refuse_editions(source)?;
+    }
+    let names: Vec<String> = sources.keys().cloned().collect();
+    compile(&names, sources)
+}
+
+/// Loads the stack's own schema.
+///
+/// # Errors
+/// None that a user could cause.
+pub fn load_stack() -> Result<Model, Error> {
+    let names: Vec<String> = STACK.iter().map(|(name, _)| (*name).to_string()).collect();
+    compile(&names, BTreeMap::new())
+}
+
+#[derive(Clone)]
+struct Source {
+    path: PathBuf,
+    text: String,
+}
+
+fn collect(root: &Path, dir: &Path, into: &mut BTreeMap<String, Source>) -> Result<(), Error> {
+    let io = |path: &Path| {
+        let path = path.to_path_buf();
+        move |source| Error::Io { path, source }
+    };
+    for entry in fs::read_dir(dir).map_err(io(dir))? {
+        let path = entry.map_err(io(dir))?.path();
+        let name = path.strip_prefix(root).unwrap_or(&path);
+        let name = name.components().map(|c| c.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/");
+        if path.is_dir() {
+            if name != "tagwire" {
+                collect(root, &path, into)?;
+            }
+        } else if path.extension().is_some_and(|e| e == "proto") {
+            let text = fs::read_to_string(&path).map_err(io(&path))?;
+            if let Some(other) = into.insert(name.clone(), Source { path: path.clone(), text }) {
+                return Err(Error::TwoFiles { name, first: other.path, second: path });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Descriptor libraries panic on editions or fail with a puzzle, so they are refused before any of them looks.
+fn refuse_editions(source: &Source) -> Result<(), Error> {
+    let (line, first) = first_statement(&source.text);
+    match first.strip_prefix("edition") {
+        Some(rest) if rest.trim_start().starts_with('=') => Err(Error::Edition {
+            location: Location { path: source.path.clone(), line },
+            statement: first.split_inclusive(';').next().unwrap_or(first).trim().to_string(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// The text from the first token that is not blank or a comment, and its line.
+fn first_statement(text: &str) -> (usize, &str) {
+    let mut rest = text;
+    loop {
+        rest = rest.trim_start_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
+        if let Some(comment) = rest.strip_prefix("//") {
+            rest = comment.split_once('\n').map_or("", |(_, after)| after);
+        } else if let Some(comment) = rest.strip_prefix("/*") {
+            rest = comment.split_once("*/").map_or("", |(_, after)| after);
+        } else {
+            let before = &text[..text.len() - rest.len()];
+            return (before.matches('\n').count() + 1, rest);
+        }
+    }
+}
+
+/// Serves the files that were read, and the built-in ones.
+struct Memory(BTreeMap<String, String>);
+
+impl FileResolver for Memory {
+    fn open_file(&self, name: &str) -> Result<ProtoxFile, protox::Error> {
+        let text = self.0.get(name).ok_or_else(|| protox::Error::file_not_found(name))?;
+        ProtoxFile::from_source(name, text)
+    }
+}
+
+fn compile(names: &[String], sources: BTreeMap<String, Source>) -> Result<Model, Error> {
+    let mut texts: BTreeMap<String, String> =
+        STACK.iter().map(|(name, text)| ((*name).to_string(), (*text).to_string())).collect();
+    texts.extend(sources.iter().map(|(name, source)| (name.clone(), source.text.clone())));
+    let paths: HashMap<String, PathBuf> = sources.into_iter().map(|(name, s)| (name, s.path)).collect();
+
+    let compiler = |with_source: bool| -> Result<protox::Compiler, Error> {
+        let mut chain = ChainFileResolver::new();
+        chain.add(Memory(texts.clone()));
+        chain.add(GoogleFileResolver::new());
+        let mut compiler = protox::Compiler::with_file_resolver(chain);
+        compiler.include_imports(true).include_source_info(with_source);
+        compiler.open_files(names).map_err(|error| located(&error, &paths))?;
+        Ok(compiler)
+    };
+    let with_source = compiler(true)?;
+    let pool = with_source.descriptor_pool();
+    // Compiled again for the descriptors: prost-types, which could strip the positions, would drop our options.
+    let bare = compiler(false)?.encode_file_descriptor_set();
+    let bare: RawFileSet = prost::Message::decode(bare.as_slice()).map_err(Error::Descriptor)?;
+
+    let mut model = Model { files: vec![], messages: vec![], enums: vec![], services: vec![] };
+    for ((file, meta), descriptor) in
+        in_compiled_order(&pool, &with_source).into_iter().zip(with_source.files()).zip(bare.file)
+    {
+        debug_assert_eq!(file.name(), meta.name());
+        let reader = FileReader::new(&pool, &file, paths.get(file.name()));
+        model.files.push(File {
+            name: file.name().to_string(),
+            path: reader.path.clone(),
+            origin: reader.origin,
+            package: file.package_name().to_string(),
+            proto3: file.syntax() == Syntax::Proto3,
+            imports: file.dependencies().map(|f| f.name().to_string()).collect(),
+            descriptor: descriptor.to_vec(),
+            documented: file.file_descriptor_proto().clone(),
+        });
+        for message in file.messages() {
+            reader.message(&message, &[], &mut model);
+        }
+        for one in file.enums() {
+            model.enums.push(reader.enumeration(&one, &[]));
+        }
+        for service in file.services() {
+            model.services.push(reader.service(&service));
+        }
+    }
+    Ok(model)
+}
+
+fn in_compiled_order(pool: &DescriptorPool, compiler: &protox::Compiler) -> Vec<FileDescriptor> {
+    compiler.files().filter_map(|meta| pool.get_file_by_name(meta.name())).collect()
+}
+
+/// protox says `name:line:column: what`; the name becomes the path that the user can open.
+fn located(error: &protox::Error, paths: &HashMap<String, PathBuf>) -> Error {
+    let mut text = format!("{error:?}");
+    if let Some(name) = error.file() {
+        let shown = paths.get(name).map_or_else(|| name.to_string(), |p| p.display().to_string());
+        text = match text.strip_prefix(&format!("{name}:")) {
+            Some(rest) => format!("{shown}:{rest}"),
+            None => format!("{shown}: {text}"),
+        };
+    }
+    if text.contains("buf/validate/") {
+        text += "\n  fix: remove the import; field constraints are not supported yet";
+    } else if error.is_file_not_found() {
+        text += "\n  fix: imports are relative to the schema's root folder; check the spelling of the path";
+    }
+    Error::Compile { text }
+}
+
+struct FileReader<'a> {
+    rules: Option<prost_reflect::ExtensionDescriptor>,
+    service: Option<prost_reflect::ExtensionDescriptor>,
+    source: Option<&'a SourceCodeInfo>,
+    path: PathBuf,
+    origin: Origin,
+}
+
+impl<'a> FileReader<'a> {
+    fn new(pool: &DescriptorPool, file: &'a FileDescriptor, path: Option<&PathBuf>) -> Self {
+        let name = file.name();
+        FileReader {
+            rules: pool.get_extension_by_name("tagwire.v1.rules"),
+            service: pool.get_extension_by_name("tagwire.v1.service"),
+            source: file.file_descriptor_proto().source_code_info.as_ref(),
+            path: path.cloned().unwrap_or_else(|| PathBuf::from(name)),
+            origin: if path.is_some() {
+                Origin::Game
+            } else if name.starts_with("google/protobuf/") {
+                Origin::Google
+            } else {
+                Origin::Stack
+            },
+        }
+    }
+
+    fn find(&self, path: &[i32]) -> Option<&prost_reflect::prost_types::source_code_info::Location> {
+        self.source?.location.iter().find(|l| l.path == path)
+    }
+
+    fn location(&self, path: &[i32]) -> Location {
+        let line = self.find(path).and_then(|l| l.span.first()).copied().unwrap_or(0);
+        Location { path: self.path.clone(), line: usize::try_from(line).unwrap_or(0) + 1 }
+    }
+
+    fn comment(&self, path: &[i32]) -> String {
+        let found = self.find(path);
+        let text = found.and_then(|l| l.leading_comments.as_ref().or(l.trailing_comments.as_ref()));
+        let lines = text.map(String::as_str).unwrap_or_default().trim_end().lines();
+        lines.map(|line| line.strip_prefix(' ').unwrap_or(line).trim_end()).collect::<Vec<_>>().join("\n")
+    }
+
+    fn message(&self, message: &MessageDescriptor, scope: &[String], into: &mut Model) {
+        let mut fields: Vec<_> = message.fields().map(|f| self.field(&f)).collect();
+        fields.sort_by_key(|f| f.number);
+        into.messages.push(Message {
+            full_name: message.full_name().to_string(),
+            package: message.package_name().to_string(),
+            scope: scope.to_vec(),
+            name: message.name().to_string(),
+            comment: self.comment(message.path()),
+            location: self.location(message.path()),
+            origin: self.origin,
+            rules: self.message_rules(message),
+            fields,
+            oneofs: message.oneofs().filter(|o| !o.is_synthetic()).map(|o| o.name().to_string()).collect(),
+            map_entry: message.is_map_entry(),
+        });
+        let mut inner = scope.to_vec();
+        inner.push(message.name().to_string());
+        for child in message.child_messages() {
+            self.message(&child, &inner, into);
+        }
+        for child in message.child_enums() {
+            into.enums.push(self.enumeration(&child, &inner));
+        }
+    }
+
+    fn message_rules(&self, message: &MessageDescriptor) -> Option<Rules> {
+        let extension = self.rules.as_ref()?;
+        let options = message.options();
+        if !options.has_extension(extension) {
+            return None;
+        }
+        let value = options.get_extension(extension);
+        let rules = value.as_message()?;
+        let number = |name: &str| rules.get_field_by_name(name).and_then(|v| v.as_u32()).unwrap_or(0);
+        let text = |name: &str| {
+            rules.get_field_by_name(name).and_then(|v| v.as_str().map(str::to_string)).unwrap_or_default()
+        };
+        let written: Vec<String> = rules.fields().map(|(f, _)| f.name().to_string()).collect();
+        let from = enum_name(rules, "from");
+        // The option's own place: field 7 of the message is its options, and our extension's number in them.
+        let option_path: Vec<i32> = message.path().iter().copied().chain([7, 50700]).collect();
+        let place = if self.find(&option_path).is_some() { &option_path } else { message.path() };
+        Some(Rules {
+            tag: written.iter().any(|w| w == "tag").then(|| number("tag")),
+            from: (from != "UNSPECIFIED").then_some(from),
+            to: enum_name(rules, "to"),
+            access: enum_name(rules, "access"),
+            delivery: enum_name(rules, "delivery"),
+            max_bytes: number("max_bytes"),
+            max_rate: text("max_rate"),
+            written,
+            location: self.location(place),
+        })
+    }
+
+    fn field(&self, field: &FieldDescriptor) -> Field {
+        let oneof = field.containing_oneof().filter(|o| !o.is_synthetic()).map(|o| o.name().to_string());
+        let label = if field.is_map() {
+            Label::Map
+        } else {
+            match field.cardinality() {
+                Cardinality::Repeated => Label::Repeated,
+                Cardinality::Required => Label::Required,
+                Cardinality::Optional if field.supports_presence() => Label::Optional,
+                Cardinality::Optional => Label::Implicit,
+            }
+        };
+        Field {
+            name: field.name().to_string(),
+            number: field.number(),
+            kind: kind(&field.kind()),
+            label,
+            oneof,
+            comment: self.comment(field.path()),
+        }
+    }
+
+    fn enumeration(&self, one: &EnumDescriptor, scope: &[String]) -> Enum {
+        Enum {
+            full_name: one.full_name().to_string(),
+            package: one.package_name().to_string(),
+            scope: scope.to_vec(),
+            name: one.name().to_string(),
+            comment: self.comment(one.path()),
+            origin: self.origin,
+            values: one
+                .values()
+                .map(|v| EnumValue {
+                    name: v.name().to_string(),
+                    number: v.number(),
+                    comment: self.comment(v.path()),
+                })
+                .collect(),
+        }
+    }
+
+    fn service(&self, service: &ServiceDescriptor) -> Service {
+        let at = self.service.as_ref().and_then(|extension| {
+            let options = service.options();
+            let value = options.get_extension(extension);
+            value.as_message().map(|rules| enum_name(rules, "at"))
+        });
+        Service {
+            full_name: service.full_name().to_string(),
+            package: service.package_name().to_string(),
+            name: service.name().to_string(),
+            comment: self.comment(service.path()),
+            location: self.location(service.path()),
+            origin: self.origin,
+            at: at.unwrap_or_else(|| "SERVER".to_string()),
+            methods: service
+                .methods()
+                .map(|m| Method {
+                    name: m.name().to_string(),
+                    request: m.input().full_name().to_string(),
+                    reply: m.output().full_name().to_string(),
+                    streaming: m.is_client_streaming() || m.is_server_streaming(),
+                    comment: self.comment(m.path()),
+                    location: self.location(m.path()),
+                })
+                .collect(),
+        }
+    }
+}
+
+/// Name of the value of an enum field; its default's where it is not written.
+fn enum_name(message: &DynamicMessage, field: &str) -> String {
+    let Some(descriptor) = message.descriptor().get_field_by_name(field) else { return String::new() };
+    let ReflectKind::Enum(of) = descriptor.kind() else { return String::new() };
+    match message.get_field(&descriptor).as_ref() {
+        Value::EnumNumber(number) => {
+            of.get_value(*number).map_or_else(|| number.to_string(), |v| v.name().to_string())
+        }
+        _ => String::new(),
+    }
+}
+
+fn kind(kind: &ReflectKind) -> Kind {
+    Kind::Scalar(match kind {
+        ReflectKind::Message(m) => return Kind::Message(m.full_name().to_string()),
+        ReflectKind::Enum(e) => return Kind::Enum(e.full_name().to_string()),
+        ReflectKind::Double => "double",
+        ReflectKind::Float => "float",
+        ReflectKind::Int32 => "int32",
+        ReflectKind::Int64 => "int64",
+        ReflectKind::Uint32 => "uint32",
+        ReflectKind::Uint64 => "uint64",
+        ReflectKind::Sint32 => "sint32",
+        ReflectKind::Sint64 => "sint64",
+        ReflectKind::Fixed32 => "fixed32",
+        ReflectKind::Fixed64 => "fixed64",
+        ReflectKind::Sfixed32 => "sfixed32",
+        ReflectKind::Sfixed64 => "sfixed64",
+        ReflectKind::Bool => "bool",
+        ReflectKind::String => "string",
+        ReflectKind::Bytes => "bytes",
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_statement_is_found_behind_comments() {
+        let text = "// edition = \"2023\";\n/* a\n b */\n  edition = \"2023\";\n";
+        assert_eq!(first_statement(text), (4, "edition = \"2023\";\n"));
+        assert_eq!(first_statement("/* open"), (1, ""));
+        assert_eq!(first_statement(""), (1, ""));
+    }
+}
