@@ -1,0 +1,196 @@
+//! A schema as a value: which messages there are and what each may do.
+
+use std::fmt;
+
+use bytes::Bytes;
+
+use crate::tag::Tag;
+
+/// A message with a tag; printed by the generator for every one of a schema.
+pub trait Message: prost::Message + Default {
+    /// Its number on the wire.
+    const TAG: Tag;
+    /// `arena.v1.MouseEvent`.
+    const FULL_NAME: &'static str;
+    /// What it may do.
+    const RULES: Rules;
+}
+
+/// Several messages as one enum; printed for every package and direction.
+pub trait MessageSet: Sized {
+    /// The tags of the messages in it.
+    const TAGS: &'static [Tag];
+
+    /// The message of that tag; `None` where the set has none.
+    ///
+    /// # Errors
+    /// The payload is not such a message.
+    fn decode(tag: Tag, payload: Bytes) -> Result<Option<Self>, prost::DecodeError>;
+}
+
+/// Who may send a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sender {
+    /// Clients only.
+    Client,
+    /// The server only.
+    Server,
+    /// Either side.
+    Both,
+}
+
+/// Where the server takes a message of a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// To code.
+    Handler,
+    /// To the other members of the sender's room.
+    Room,
+    /// To all members of the sender's room.
+    RoomAll,
+}
+
+/// What the session that sends a message must be; later ones may do what earlier ones may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Access {
+    /// Anyone who is inside.
+    Guest,
+    /// A player who logged in with credentials.
+    Player,
+    /// An operator of the server.
+    Operator,
+}
+
+/// What may happen to a message on its way to a slow receiver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    /// Never lost, never reordered.
+    Ordered,
+    /// A newer one replaces one that still waits.
+    Latest,
+    /// May be dropped.
+    Unreliable,
+}
+
+/// What a message may do, as said beside it in the schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rules {
+    /// Who may send it.
+    pub from: Sender,
+    /// Where the server takes it.
+    pub to: Target,
+    /// What its sender must be.
+    pub access: Access,
+    /// What may happen to it on a slow connection.
+    pub delivery: Delivery,
+    /// Largest payload in bytes; `None`: the server's limit.
+    pub max_bytes: Option<u32>,
+    /// Messages per second and session; `None`: the server's limits.
+    pub max_rate: Option<u32>,
+}
+
+impl Rules {
+    /// True where a client may send the message.
+    pub fn from_client(&self) -> bool {
+        matches!(self.from, Sender::Client | Sender::Both)
+    }
+}
+
+/// What the server knows of one message of the schema.
+#[derive(Debug, Clone)]
+pub struct MessageInfo {
+    /// Its number on the wire.
+    pub tag: Tag,
+    /// `arena.v1.MouseEvent`.
+    pub full_name: &'static str,
+    /// What it may do.
+    pub rules: Rules,
+    /// True where it is what a service takes: it then comes in a Request, never alone.
+    pub request: bool,
+    check: fn(&[u8]) -> Result<(), prost::DecodeError>,
+}
+
+impl MessageInfo {
+    /// A message that is pushed.
+    pub fn push<M: Message>() -> Self {
+        MessageInfo {
+            tag: M::TAG,
+            full_name: M::FULL_NAME,
+            rules: M::RULES,
+            request: false,
+            check: |payload| M::decode(payload).map(drop),
+        }
+    }
+
+    /// A message that asks.
+    pub fn request<M: Message>() -> Self {
+        MessageInfo { request: true, ..Self::push::<M>() }
+    }
+
+    /// Judges a payload: well-formed for its type, strings UTF-8.
+    ///
+    /// # Errors
+    /// What is wrong, with the path of the field.
+    pub fn check(&self, payload: &[u8]) -> Result<(), prost::DecodeError> {
+        (self.check)(payload)
+    }
+}
+
+/// Sixteen bytes that are equal for schemas that mean the same. Computed by the generator alone.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Fingerprint(pub [u8; 16]);
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Fingerprint({self})")
+    }
+}
+
+/// All messages of a game and their rules.
+#[derive(Debug, Clone)]
+pub struct Schema {
+    fingerprint: Fingerprint,
+    descriptors: Bytes,
+    /// Sorted by tag.
+    messages: Vec<MessageInfo>,
+}
+
+impl Schema {
+    /// Called by generated code. `descriptors` is an encoded `google.protobuf.FileDescriptorSet` of the game's files
+    /// and their imports, without the stack's own and `descriptor.proto`.
+    ///
+    /// # Panics
+    /// If two messages have one tag; the generator refuses such a schema.
+    pub fn new(fingerprint: Fingerprint, descriptors: Bytes, mut messages: Vec<MessageInfo>) -> Self {
+        messages.sort_by_key(|m| m.tag);
+        assert!(messages.windows(2).all(|pair| pair[0].tag != pair[1].tag), "a tag occurs twice");
+        Schema { fingerprint, descriptors, messages }
+    }
+
+    /// What is compared with the other side's.
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+
+    /// The descriptors it was made from.
+    pub fn descriptors(&self) -> &Bytes {
+        &self.descriptors
+    }
+
+    /// All messages, by tag.
+    pub fn messages(&self) -> &[MessageInfo] {
+        &self.messages
+    }
+
+    /// The message of that tag, and its place in [`Schema::messages`].
+    pub fn get(&self, tag: Tag) -> Option<(usize, &MessageInfo)> {
+        let index = self.messages.binary_search_by_key(&tag, |m| m.tag).ok()?;
+        Some((index, self.messages.get(index)?))
+    }
+}

@@ -1,0 +1,73 @@
+//! Both sides of the conversation, as state machines: frames and the time go in, what to do comes out.
+//!
+//! - [`server`]: the server's side of one session. [`client`]: the client's.
+//! - [`login`]: what opens a session. [`ping`]: round trips. [`dialect`]: what is sent to whom in which form.
+//! - [`outbox`]: what waits for a socket. [`fault`]: what ends a session, and with which code.
+
+pub mod client;
+pub mod dialect;
+pub mod fault;
+pub mod login;
+pub mod outbox;
+pub mod ping;
+pub mod server;
+
+use crate::Message;
+use crate::pb::tagwire::v1;
+use crate::tag::Tag;
+
+pub use dialect::Dialect;
+pub use fault::Fault;
+
+/// A side acknowledges after so many counted frames besides the Pings of every second.
+pub const ACK_EVERY_FRAMES: u64 = 256;
+/// Or after so many bytes of them.
+pub const ACK_EVERY_BYTES: u64 = 64 * 1024;
+/// A peer is gone after so long without a byte from it.
+pub const PEER_TIMEOUT_US: u64 = 10_000_000;
+
+/// True for the frames that are counted, known or not; those of the connection itself are not.
+pub fn is_counted(tag: Tag) -> bool {
+    ![
+        v1::PlayerLogin::TAG,
+        v1::Ping::TAG,
+        v1::Welcome::TAG,
+        v1::Disconnect::TAG,
+        v1::SchemaWanted::TAG,
+        v1::SchemaOffer::TAG,
+    ]
+    .contains(&tag)
+}
+
+/// Counts what one side received, and says when to tell the other.
+#[derive(Debug, Default)]
+pub(crate) struct Received {
+    frames: u64,
+    bytes: u64,
+    told_frames: u64,
+    told_bytes: u64,
+}
+
+impl Received {
+    pub(crate) fn count(&mut self, tag: Tag, payload_bytes: usize) {
+        if is_counted(tag) {
+            self.frames += 1;
+            self.bytes += payload_bytes as u64;
+        }
+    }
+
+    pub(crate) fn frames(&self) -> u64 {
+        self.frames
+    }
+
+    pub(crate) fn is_due(&self) -> bool {
+        self.frames - self.told_frames >= ACK_EVERY_FRAMES || self.bytes - self.told_bytes >= ACK_EVERY_BYTES
+    }
+
+    /// The number of frames to tell; nothing is due then.
+    pub(crate) fn tell(&mut self) -> u64 {
+        self.told_frames = self.frames;
+        self.told_bytes = self.bytes;
+        self.frames
+    }
+}

@@ -1,0 +1,121 @@
+//! Round trips, as the server measures them: from its own record, trusting no number of the client.
+
+use std::collections::VecDeque;
+
+use crate::pb::tagwire::v1::Ping;
+use crate::session::Dialect;
+use crate::time::Now;
+
+/// Time between two Pings of the server, microseconds.
+pub const PING_INTERVAL_US: u64 = 1_000_000;
+
+/// Questions that are remembered: an answer later than that many Pings measures nothing.
+const REMEMBERED: usize = 4;
+
+/// Asks and measures, for one session.
+#[derive(Debug, Default)]
+pub struct Pinger {
+    asked: VecDeque<Now>,
+    last_rtt_us: Option<u32>,
+    /// Sixteen times the jitter, so that the smoothing of RFC 3550 section 6.4.1 loses nothing to integers.
+    jitter_x16: u64,
+}
+
+impl Pinger {
+    /// The Ping to send now.
+    pub fn next_ping(&mut self, now: Now, dialect: Dialect, frames_received: u64) -> Ping {
+        if self.asked.len() == REMEMBERED {
+            self.asked.pop_front();
+        }
+        self.asked.push_back(now);
+        let bare = Ping { sent_epoch: now.unix_us, ..Ping::default() };
+        match dialect {
+            Dialect::Classic => bare,
+            Dialect::Native => Ping {
+                rtt_us: self.last_rtt_us.unwrap_or(0),
+                jitter_us: u32::try_from(self.jitter_x16 / 16).unwrap_or(u32::MAX),
+                frames_received,
+                ..bare
+            },
+        }
+    }
+
+    /// Takes an answer; the round trip in microseconds where it answers a question that is remembered.
+    pub fn handle_pong(&mut self, now: Now, pong: &Ping) -> Option<u32> {
+        let place = self.asked.iter().position(|asked| asked.unix_us == pong.sent_epoch)?;
+        let asked = self.asked.remove(place)?;
+        let rtt = now.monotonic_us.saturating_sub(asked.monotonic_us);
+        let rtt = u32::try_from(rtt).unwrap_or(u32::MAX).max(1);
+        if let Some(last) = self.last_rtt_us {
+            self.jitter_x16 = self.jitter_x16 - self.jitter_x16 / 16 + u64::from(last.abs_diff(rtt));
+        }
+        self.last_rtt_us = Some(rtt);
+        Some(rtt)
+    }
+
+    /// The last round trip in microseconds.
+    pub fn rtt_us(&self) -> Option<u32> {
+        self.last_rtt_us
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: Now = Now { monotonic_us: 5, unix_us: 1_676_110_573_000_000 };
+
+    #[test]
+    fn the_round_trip_is_measured_on_the_servers_own_clock() {
+        let mut pinger = Pinger::default();
+        let ping = pinger.next_ping(START, Dialect::Native, 7);
+        assert_eq!((ping.sent_epoch, ping.frames_received, ping.rtt_us), (START.unix_us, 7, 0));
+        // The wall clock was set back in between, and the client lies about its own.
+        let later = Now { monotonic_us: START.monotonic_us + 1500, unix_us: 1 };
+        let pong = Ping { sent_epoch: ping.sent_epoch, bounce_epoch: u64::MAX, ..Ping::default() };
+        assert_eq!(pinger.handle_pong(later, &pong), Some(1500));
+        assert_eq!(pinger.next_ping(later, Dialect::Native, 0).rtt_us, 1500);
+    }
+
+    #[test]
+    fn an_answer_counts_once_and_only_to_a_question_that_was_asked() {
+        let mut pinger = Pinger::default();
+        let ping = pinger.next_ping(START, Dialect::Native, 0);
+        assert_eq!(pinger.handle_pong(START, &Ping { sent_epoch: 1, ..ping }), None);
+        assert!(pinger.handle_pong(START, &ping).is_some());
+        assert_eq!(pinger.handle_pong(START, &ping), None);
+    }
+
+    #[test]
+    fn only_the_last_questions_are_remembered() {
+        let mut pinger = Pinger::default();
+        let pings: Vec<_> = (0..6)
+            .map(|i| pinger.next_ping(START.after_us(i * PING_INTERVAL_US), Dialect::Native, 0))
+            .collect();
+        let now = START.after_us(6 * PING_INTERVAL_US);
+        assert_eq!(pinger.handle_pong(now, &pings[1]), None);
+        assert_eq!(pinger.handle_pong(now, &pings[2]), Some(4 * PING_INTERVAL_US as u32));
+    }
+
+    #[test]
+    fn jitter_is_smoothed_as_rfc_3550_says() {
+        let mut pinger = Pinger::default();
+        for (i, rtt) in [1000u64, 1160, 1000].into_iter().enumerate() {
+            let sent = START.after_us(i as u64 * PING_INTERVAL_US);
+            let ping = pinger.next_ping(sent, Dialect::Native, 0);
+            pinger.handle_pong(sent.after_us(rtt), &ping);
+        }
+        // J1 = 160/16 = 10; J2 = 10 + (160 - 10)/16 = 19.375
+        assert_eq!(pinger.next_ping(START, Dialect::Native, 0).jitter_us, 19);
+    }
+
+    #[test]
+    fn a_classic_ping_is_exactly_the_references() {
+        use crate::frame::encode_message;
+        let ping = Pinger::default().next_ping(START, Dialect::Classic, 9);
+        let mut out = vec![];
+        encode_message(&ping, &mut out);
+        // REFERENCE 3.X: ping sentEpoch 1676110573000000
+        assert_eq!(out, [9, 3, 8, 0xc0, 0xaa, 0xbb, 0xba, 0x9e, 0x8d, 0xfd, 2]);
+    }
+}

@@ -1,0 +1,347 @@
+//! The server's side of one session: what a frame of the client means, and whether it may be.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use prost::Message as _;
+
+use crate::close::CloseCode;
+use crate::frame::{self, Frame};
+use crate::pb::tagwire::v1::{self, reason, verdict};
+use crate::schema::{Access, Fingerprint, Message, Schema, Target};
+use crate::session::login::{Login, MAX_LOGIN_BYTES};
+use crate::session::{Dialect, Fault, Received};
+use crate::tag::Tag;
+use crate::time::Now;
+
+/// At most one Notice in so long, microseconds.
+const NOTICE_INTERVAL_US: u64 = 1_000_000;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Waiting for the login.
+    Login,
+    /// The login is with the authenticator.
+    Deciding,
+    /// Inside.
+    Open,
+}
+
+/// What a frame asks of the server.
+#[derive(Debug, PartialEq)]
+pub enum Incoming<'a> {
+    /// Somebody wants in: answer with [`ServerSession::admit`] or end the connection. Read no frame before.
+    Login(Login),
+    /// To the members of the sender's room.
+    Relay {
+        /// Place of the message in the schema.
+        message: usize,
+        /// Its tag.
+        tag: Tag,
+        /// To the sender too.
+        to_all: bool,
+        /// Checked, to be forwarded as it is.
+        payload: &'a [u8],
+    },
+    /// To code.
+    Push {
+        /// Place of the message in the schema.
+        message: usize,
+        /// Its tag.
+        tag: Tag,
+        /// Checked.
+        payload: &'a [u8],
+    },
+    /// To be answered with a Response of that key.
+    Request {
+        /// What the answer is known by.
+        key: u64,
+        /// Tag of the message in the body.
+        tag: Tag,
+        /// The encoded message, not checked yet.
+        body: Bytes,
+    },
+    /// A request that is not run: send this.
+    Answered(v1::Response),
+    /// An answer to a Ping, or an acknowledgement.
+    Ping(v1::Ping),
+    /// The client goes.
+    Leave {
+        /// Its code.
+        code: CloseCode,
+        /// Its reason.
+        reason: String,
+    },
+    /// Nothing is to be done but to count it, and to send the notice where there is one.
+    Dropped(Dropped),
+}
+
+/// A message that is not taken.
+#[derive(Debug, PartialEq)]
+pub struct Dropped {
+    /// Its tag.
+    pub tag: Tag,
+    /// Why.
+    pub reason: reason::Value,
+    /// Why, for people.
+    pub text: String,
+    /// What to send its sender; not every time, and never to a classic one.
+    pub notice: Option<v1::Notice>,
+}
+
+/// The server's side of one session.
+#[derive(Debug)]
+pub struct ServerSession {
+    schema: Arc<Schema>,
+    max_frame_bytes: usize,
+    state: State,
+    dialect: Dialect,
+    access: Access,
+    received: Received,
+    highest_key: u64,
+    noticed: HashSet<Tag>,
+    last_notice: Option<Now>,
+}
+
+/// What the server tells a player who is let in.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Admission {
+    /// Number of the session.
+    pub session_id: u64,
+    /// Number of the player.
+    pub player_id: u32,
+    /// The player's name here.
+    pub name: String,
+    /// The room it starts in.
+    pub room: String,
+    /// What it may do.
+    pub access: Access,
+}
+
+impl ServerSession {
+    /// A session whose connection has just begun.
+    pub fn new(schema: Arc<Schema>, max_frame_bytes: usize) -> Self {
+        ServerSession {
+            schema,
+            max_frame_bytes,
+            state: State::Login,
+            dialect: Dialect::Classic,
+            access: Access::Guest,
+            received: Received::default(),
+            highest_key: 0,
+            noticed: HashSet::new(),
+            last_notice: None,
+        }
+    }
+
+    /// What the decoder may take now; changes when the session opens.
+    pub fn decoder_limits(&self) -> frame::Limits {
+        match self.state {
+            State::Login | State::Deciding => frame::Limits {
+                max_frame_bytes: MAX_LOGIN_BYTES.min(self.max_frame_bytes),
+                only: Some(v1::PlayerLogin::TAG),
+            },
+            State::Open => frame::Limits { max_frame_bytes: self.max_frame_bytes, only: None },
+        }
+    }
+
+    /// What the session speaks; Classic until a login says otherwise.
+    pub fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    /// Counted frames of the client so far.
+    pub fn frames_received(&self) -> u64 {
+        self.received.frames()
+    }
+
+    /// A Ping that only acknowledges, where one is due besides those of every second.
+    pub fn acknowledgement(&mut self) -> Option<v1::Ping> {
+        (self.dialect == Dialect::Native && self.received.is_due())
+            .then(|| v1::Ping { frames_received: self.received.tell(), ..v1::Ping::default() })
+    }
+
+    /// Lets the player in whose login was asked about. The Welcome is to be sent before anything else; classic
+    /// clients get none.
+    pub fn admit(&mut self, now: Now, login: &Login, admission: Admission) -> Option<v1::Welcome> {
+        self.state = State::Open;
+        self.access = admission.access;
+        let fingerprint = self.schema.fingerprint();
+        (self.dialect == Dialect::Native).then(|| v1::Welcome {
+            session_id: admission.session_id,
+            player_id: admission.player_id,
+            name: admission.name,
+            protocol: crate::PROTOCOL_VERSION,
+            fingerprint: Bytes::copy_from_slice(&fingerprint.0),
+            verdict: verdict(&login.fingerprint, fingerprint).into(),
+            ping_interval_ms: u32::try_from(super::ping::PING_INTERVAL_US / 1000).unwrap_or(u32::MAX),
+            limits: Some(v1::Limits {
+                max_frame_bytes: u32::try_from(self.max_frame_bytes).unwrap_or(u32::MAX),
+            }),
+            server_time_us: now.unix_us,
+            room: admission.room,
+            ..v1::Welcome::default()
+        })
+    }
+
+    /// Takes the next frame of the client.
+    ///
+    /// # Errors
+    /// The connection must end.
+    pub fn handle_frame<'a>(&mut self, now: Now, frame: Frame<'a>) -> Result<Incoming<'a>, Fault> {
+        match self.state {
+            State::Login => {
+                let login = Login::decode(frame.payload)?;
+                self.dialect = login.dialect;
+                self.state = State::Deciding;
+                Ok(Incoming::Login(login))
+            }
+            State::Deciding => Err(Fault::TooEarly(frame.tag)),
+            State::Open => {
+                self.received.count(frame.tag, frame.payload.len());
+                let result = if frame.tag.is_reserved() {
+                    self.handle_stack(now, frame)
+                } else {
+                    self.handle_game(now, frame)
+                };
+                // From a classic client nothing is an offence: what cannot be taken is dropped.
+                result.or_else(|fault| match self.dialect {
+                    Dialect::Native => Err(fault),
+                    Dialect::Classic => {
+                        let text = fault.to_string();
+                        Ok(self.dropped(now, frame.tag, reason::Value::Invalid, text))
+                    }
+                })
+            }
+        }
+    }
+
+    fn handle_stack<'a>(&mut self, now: Now, frame: Frame<'a>) -> Result<Incoming<'a>, Fault> {
+        let tag = frame.tag;
+        let malformed = |error| Fault::Malformed { tag, error };
+        if tag == v1::Ping::TAG {
+            return Ok(Incoming::Ping(v1::Ping::decode(frame.payload).map_err(malformed)?));
+        }
+        if self.dialect == Dialect::Classic {
+            return Ok(self.unknown(now, tag));
+        }
+        match tag {
+            v1::PlayerLogin::TAG => Err(Fault::SecondLogin),
+            v1::Disconnect::TAG => {
+                let v1::Disconnect { code, reason, .. } =
+                    v1::Disconnect::decode(frame.payload).map_err(malformed)?;
+                let code = CloseCode(u16::try_from(code).unwrap_or(u16::MAX));
+                Ok(Incoming::Leave { code, reason })
+            }
+            v1::Request::TAG => {
+                let request = v1::Request::decode(Bytes::copy_from_slice(frame.payload));
+                Ok(self.handle_request(request.map_err(malformed)?))
+            }
+            v1::Welcome::TAG => Err(wrong_direction::<v1::Welcome>()),
+            v1::Response::TAG => Err(wrong_direction::<v1::Response>()),
+            v1::Notice::TAG => Err(wrong_direction::<v1::Notice>()),
+            v1::Relayed::TAG => Err(wrong_direction::<v1::Relayed>()),
+            v1::Member::TAG => Err(wrong_direction::<v1::Member>()),
+            v1::SchemaWanted::TAG => Err(wrong_direction::<v1::SchemaWanted>()),
+            v1::JoinRoom::TAG => Ok(self.only_as_request(now, tag, v1::JoinRoom::FULL_NAME)),
+            _ => Ok(self.unknown(now, tag)),
+        }
+    }
+
+    /// Keys rise strictly; another is not run again.
+    fn handle_request<'a>(&mut self, request: v1::Request) -> Incoming<'a> {
+        let refused = |status: v1::status::Value, message: &str, may_have_run| {
+            Incoming::Answered(v1::Response {
+                key: request.key,
+                tag: request.tag,
+                status: status.into(),
+                message: message.to_string(),
+                may_have_run,
+                ..v1::Response::default()
+            })
+        };
+        if request.key <= self.highest_key {
+            return refused(v1::status::Value::Unavailable, "keys rise; this one was passed", true);
+        }
+        self.highest_key = request.key;
+        match u16::try_from(request.tag) {
+            Ok(tag) if tag != 0 => Incoming::Request { key: request.key, tag: Tag(tag), body: request.body },
+            _ => refused(v1::status::Value::Unknown, "tags are 1 to 65535", false),
+        }
+    }
+
+    fn handle_game<'a>(&mut self, now: Now, frame: Frame<'a>) -> Result<Incoming<'a>, Fault> {
+        let Frame { tag, payload } = frame;
+        let schema = Arc::clone(&self.schema);
+        let Some((message, info)) = schema.get(tag) else { return Ok(self.unknown(now, tag)) };
+        let name = info.full_name;
+        if !info.rules.from_client() {
+            return Err(Fault::Direction { tag, name });
+        }
+        if info.rules.access > self.access {
+            return Err(Fault::Access { tag, name });
+        }
+        if info.request {
+            return Ok(self.only_as_request(now, tag, name));
+        }
+        if let Some(limit) = info.rules.max_bytes
+            && payload.len() > limit as usize
+        {
+            let text = format!("{name} of {} bytes, max_bytes {limit}", payload.len());
+            return Ok(self.dropped(now, tag, reason::Value::TooLarge, text));
+        }
+        if let Err(error) = info.check(payload) {
+            return Ok(self.dropped(now, tag, reason::Value::Invalid, format!("{name}: {error}")));
+        }
+        Ok(match info.rules.to {
+            Target::Handler => Incoming::Push { message, tag, payload },
+            Target::Room => Incoming::Relay { message, tag, to_all: false, payload },
+            Target::RoomAll => Incoming::Relay { message, tag, to_all: true, payload },
+        })
+    }
+
+    fn unknown<'a>(&mut self, now: Now, tag: Tag) -> Incoming<'a> {
+        self.dropped(
+            now,
+            tag,
+            reason::Value::Unknown,
+            format!("the server's schema has no message with tag {tag}"),
+        )
+    }
+
+    fn only_as_request<'a>(&mut self, now: Now, tag: Tag, name: &str) -> Incoming<'a> {
+        self.dropped(now, tag, reason::Value::Unhandled, format!("{name} asks for an answer: send it in a Request"))
+    }
+
+    /// For a message `to: HANDLER` that no code takes.
+    pub fn unhandled<'a>(&mut self, now: Now, tag: Tag, name: &str) -> Incoming<'a> {
+        self.dropped(now, tag, reason::Value::Unhandled, format!("the server has no code that takes {name}"))
+    }
+
+    fn dropped<'a>(&mut self, now: Now, tag: Tag, reason: reason::Value, text: String) -> Incoming<'a> {
+        // What will not change is said once for a tag.
+        let once = matches!(reason, reason::Value::Unknown | reason::Value::Unhandled);
+        let quiet = self
+            .last_notice
+            .is_some_and(|last| now.monotonic_us.saturating_sub(last.monotonic_us) < NOTICE_INTERVAL_US);
+        let notice = (self.dialect == Dialect::Native && !quiet && !(once && self.noticed.contains(&tag)))
+            .then(|| {
+                self.last_notice = Some(now);
+                if once {
+                    self.noticed.insert(tag);
+                }
+                v1::Notice { reason: reason.into(), tag: u32::from(tag.0), text: text.clone() }
+            });
+        Incoming::Dropped(Dropped { tag, reason, text, notice })
+    }
+}
+
+fn wrong_direction<M: Message>() -> Fault {
+    Fault::Direction { tag: M::TAG, name: M::FULL_NAME }
+}
+
+/// How the client's schema compares, from the fingerprints alone.
+fn verdict(theirs: &[u8], ours: Fingerprint) -> verdict::Value {
+    if theirs == ours.0 { verdict::Value::Same } else { verdict::Value::NotCompared }
+}
