@@ -145,7 +145,10 @@ impl Decoder {
     ///
     /// # Errors
     /// Bytes that cannot be a frame here. The stream is useless from then on.
-    pub fn next<'a>(&'a mut self, input: &mut &'a [u8]) -> Result<Option<Frame<'a>>, DecodeError> {
+    pub fn next<'a, 'input: 'a>(
+        &'a mut self,
+        input: &mut &'input [u8],
+    ) -> Result<Option<Frame<'a>>, DecodeError> {
         if self.taken {
             self.partial = Vec::new();
             self.taken = false;

@@ -1,0 +1,32 @@
+//! The server of tagwire: it takes connections, lets players in, and carries their messages.
+//!
+//! ```text
+//! socket bytes -> connection (Decoder) -> tagwire::session::server (may it? now?) -> router -> rooms
+//!                                                                                              |
+//! socket <- flusher (one write a turn) <- session (outbox) <----------- frames encoded once <--+
+//! ```
+//!
+//! - [`Config`]: what may be set. [`auth`]: who may come in. [`metrics`]: what is counted.
+//! - `listener`: sockets and their acceptance. `connection`: one socket's life. `session`: one player's handle.
+//! - `router`: what a message does. `rooms`: who hears whom. `directory`: who is inside, and the timer wheel.
+//! - `flusher`: which sockets have something to be written.
+//!
+//! The rules of the conversation are not here but in the crate `tagwire`.
+
+pub mod auth;
+mod clock;
+mod config;
+mod connection;
+mod core;
+mod directory;
+mod flusher;
+mod listener;
+pub mod metrics;
+mod reader;
+mod rooms;
+mod router;
+mod session;
+
+pub use config::{Config, ConfigError, DevAuth};
+pub use core::Server;
+pub use listener::{ListenError, bind, raise_descriptor_limit};

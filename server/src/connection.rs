@@ -1,0 +1,278 @@
+//! One socket's life: what it speaks, the login, the session, the end.
+
+use std::future::poll_fn;
+use std::net::{Shutdown, SocketAddr};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use socket2::SockRef;
+use tagwire::frame::encode_message;
+use tagwire::opening::Opening;
+use tagwire::pb::tagwire::v1;
+use tagwire::session::login::Login;
+use tagwire::session::server::{Admission, Incoming, ServerSession};
+use tagwire::session::{Dialect, Fault};
+use tagwire::{CloseCode, Message};
+use tokio::net::TcpStream;
+use tokio::net::tcp::OwnedWriteHalf;
+use tokio::task::yield_now;
+use tokio::time::timeout;
+use tracing::{debug, info};
+
+use crate::core::Core;
+use crate::reader::{ReadError, Reader, Turn};
+use crate::rooms::RoomError;
+use crate::session::{Ending, Player, Session};
+
+/// After the last byte: so long is the peer's input read and forgotten, for what it sent must not turn what we
+/// sent into a reset.
+const LINGER: Duration = Duration::from_secs(1);
+/// TCP itself gives a silent classic peer up after so long.
+const CLASSIC_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Why nobody came in.
+#[derive(Debug, thiserror::Error)]
+enum NotIn {
+    #[error("it went without a word")]
+    Gone,
+    #[error("{0:?} is not spoken here")]
+    Speaks(Opening),
+    #[error("no login within the deadline")]
+    Deadline,
+    #[error("the server stops")]
+    Stopping,
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+pub(crate) async fn run(core: Arc<Core>, stream: TcpStream, peer: SocketAddr) {
+    info!("client connected from {peer}");
+    core.metrics.accepted.inc();
+    core.metrics.connections.inc();
+    if let Err(error) = stream.set_nodelay(true) {
+        debug!(%peer, "TCP_NODELAY: {error}");
+    }
+    let (half, writer) = stream.into_split();
+    let mut protocol = ServerSession::new(Arc::clone(&core.router.schema), core.config.max_frame_bytes);
+    let mut reader = Reader::new(half, protocol.decoder_limits(), core.metrics.bytes_received.clone());
+
+    let deadline = Duration::from_millis(core.config.login_timeout_ms);
+    let login = tokio::select! {
+        login = timeout(deadline, read_login(&core, &mut reader, &mut protocol)) => {
+            login.unwrap_or(Err(NotIn::Deadline))
+        }
+        () = core.stopping.cancelled() => Err(NotIn::Stopping),
+    };
+    match login {
+        Ok(login) => {
+            if let Some(session) = admit(&core, &mut reader, &mut protocol, login, writer, peer).await {
+                serve(&core, &mut reader, &mut protocol, &session).await;
+                leave(&core, &mut reader, &session).await;
+            }
+        }
+        Err(not_in) => {
+            debug!(%peer, "connection ended before a login: {not_in}");
+            core.metrics.denied("no login");
+            // A version of the protocol that is not ours is the one thing that such a client is told.
+            let told = match &not_in {
+                NotIn::Read(ReadError::Fault(fault @ Fault::Version(_))) => {
+                    Some((CloseCode::from(fault), fault.to_string()))
+                }
+                _ => None,
+            };
+            refuse(&mut reader, writer, told).await;
+        }
+    }
+    core.metrics.connections.dec();
+}
+
+async fn read_login(
+    core: &Core,
+    reader: &mut Reader,
+    protocol: &mut ServerSession,
+) -> Result<Login, NotIn> {
+    match poll_fn(|cx| reader.poll_opening(cx)).await.map_err(ReadError::Io)? {
+        Some(Opening::Tagwire) => {}
+        Some(other) => return Err(NotIn::Speaks(other)),
+        None => return Err(NotIn::Gone),
+    }
+    loop {
+        let turn = poll_fn(|cx| {
+            reader.poll_turn(cx, |frame| {
+                Ok(match protocol.handle_frame(core.clock.now(), frame)? {
+                    Incoming::Login(login) => ControlFlow::Break(login),
+                    _ => ControlFlow::Continue(()),
+                })
+            })
+        });
+        match turn.await? {
+            Turn::Broke(login) => return Ok(login),
+            Turn::Read => {}
+            Turn::Eof => return Err(NotIn::Gone),
+        }
+    }
+}
+
+/// Asks the authenticator and lets the player in, or tells why not.
+async fn admit(
+    core: &Core,
+    reader: &mut Reader,
+    protocol: &mut ServerSession,
+    login: Login,
+    writer: OwnedWriteHalf,
+    peer: SocketAddr,
+) -> Option<Arc<Session>> {
+    let identity = match core.auth.authenticate(&login) {
+        Ok(identity) => identity,
+        Err(denied) => {
+            info!("ACCESS DENIED for {} from {peer}: {denied}", login.username.escape_debug());
+            core.metrics.denied("credentials");
+            let told = (login.dialect == Dialect::Native)
+                .then(|| (CloseCode::LOGIN_REFUSED, denied.to_string()));
+            refuse(reader, writer, told).await;
+            return None;
+        }
+    };
+    let now = core.clock.now();
+    let (session_id, player_id) = core.ids.next();
+    let name = if identity.name.is_empty() { core.guest_name(player_id) } else { identity.name };
+    if login.dialect == Dialect::Classic {
+        watch_by_tcp(&writer, peer);
+    }
+    let player = Player { session_id, player_id, name: name.clone(), dialect: login.dialect, peer };
+    let session = Session::new(
+        player,
+        writer,
+        core.config.outbox_limits(),
+        core.flusher(session_id),
+        Arc::clone(&core.metrics),
+        now,
+    );
+    if let Some(older) = core.directory.enter(&session) {
+        older.end(Ending::told(CloseCode::REPLACED, "you logged in again elsewhere"));
+        core.router.rooms.leave(&older);
+    }
+    core.metrics.sessions.inc();
+    let room = core.config.default_room.clone();
+    let admission =
+        Admission { session_id, player_id, name, room: room.clone(), access: identity.access };
+    let entered = core.router.rooms.enter(&session, &room, || {
+        if let Some(welcome) = protocol.admit(now, &login, admission) {
+            session.send(&welcome);
+        }
+    });
+    reader.set_limits(protocol.decoder_limits());
+    if let Err(error @ (RoomError::Full(_) | RoomError::TooMany(_) | RoomError::Name)) = entered {
+        session.end(Ending::told(CloseCode::OVERLOAD, error.to_string()));
+    } else {
+        core.metrics.granted.inc();
+        info!(player = player_id, sdk = %login.sdk, "ACCESS GRANTED for {} from {peer}", session.player.name);
+    }
+    if core.stopping.is_cancelled() {
+        session.end(core.shutdown_ending());
+    }
+    Some(session)
+}
+
+/// Classic clients owe no answer to a Ping, so TCP itself looks after them.
+fn watch_by_tcp(writer: &OwnedWriteHalf, peer: SocketAddr) {
+    let socket = SockRef::from(writer.as_ref());
+    let keepalive = socket2::TcpKeepalive::new().with_time(CLASSIC_TIMEOUT / 3).with_interval(CLASSIC_TIMEOUT / 3);
+    let set = socket.set_tcp_keepalive(&keepalive).and_then(|()| socket.set_tcp_user_timeout(Some(CLASSIC_TIMEOUT)));
+    if let Err(error) = set {
+        debug!(%peer, "keepalive: {error}");
+    }
+}
+
+/// Carries the session until it ends.
+async fn serve(core: &Core, reader: &mut Reader, protocol: &mut ServerSession, session: &Arc<Session>) {
+    loop {
+        let turn = poll_fn(|cx| {
+            if session.poll_ended(cx) {
+                return Poll::Ready(Ok(Turn::Read));
+            }
+            // Whether it is done or waits, reading goes on.
+            let _ = session.poll_flush(cx);
+            let now = core.clock.now();
+            reader.poll_turn(cx, |frame| {
+                if session.is_ended() {
+                    return Ok(ControlFlow::Break(None));
+                }
+                core.router.handle(now, session, protocol, frame).map(|flow| match flow {
+                    ControlFlow::Break(ending) => ControlFlow::Break(Some(ending)),
+                    ControlFlow::Continue(()) => ControlFlow::Continue(()),
+                })
+            })
+        });
+        match turn.await {
+            Ok(Turn::Read) => {
+                session.heard(core.clock.now(), protocol.frames_received());
+                if let Some(acknowledgement) = protocol.acknowledgement() {
+                    session.send(&acknowledgement);
+                }
+            }
+            Ok(Turn::Broke(Some(ending))) => session.end(ending),
+            Ok(Turn::Broke(None)) => {}
+            Ok(Turn::Eof) => session.end(Ending::Lost("the client closed the connection".to_string())),
+            Err(ReadError::Io(error)) => session.end(Ending::Lost(error.to_string())),
+            Err(ReadError::Fault(fault)) => {
+                session.end(Ending::told(CloseCode::from(&fault), fault.to_string()));
+            }
+        }
+        if session.is_ended() {
+            return;
+        }
+        if reader.has_rest() {
+            yield_now().await;
+        }
+    }
+}
+
+/// Everything that follows the end of a session.
+async fn leave(core: &Core, reader: &mut Reader, session: &Arc<Session>) {
+    core.router.rooms.leave(session);
+    core.directory.leave(session);
+    core.metrics.sessions.dec();
+    let ending = session.ending();
+    core.metrics.disconnect(ending.as_ref().and_then(Ending::code));
+    let Player { name, peer, .. } = &session.player;
+    match &ending {
+        Some(ending) => info!("session of {name} from {peer} ended: {ending}"),
+        None => info!("session of {name} from {peer} ended"),
+    }
+    if !matches!(ending, Some(Ending::Lost(_))) {
+        // Bounded: a peer that takes nothing any more is left.
+        let _ = timeout(LINGER, poll_fn(|cx| session.poll_flush(cx))).await;
+        linger(reader, session.writer()).await;
+    }
+}
+
+/// Ends a connection that has no session; says why where the client can understand it.
+async fn refuse(reader: &mut Reader, writer: OwnedWriteHalf, told: Option<(CloseCode, String)>) {
+    if let Some((code, reason)) = told {
+        let disconnect = v1::Disconnect { code: u32::from(code.0), reason, ..v1::Disconnect::default() };
+        let mut frame = Vec::with_capacity(disconnect_bytes(&disconnect));
+        encode_message(&disconnect, &mut frame);
+        // Nothing was written before: the socket's buffer takes it whole, or the peer is gone.
+        if writer.writable().await.is_ok()
+            && let Err(error) = writer.try_write(&frame)
+        {
+            debug!("a refusal could not be sent: {error}");
+        }
+    }
+    linger(reader, &writer).await;
+}
+
+fn disconnect_bytes<M: Message>(message: &M) -> usize {
+    message.encoded_len() + tagwire::frame::EXTENDED_HEADER_BYTES
+}
+
+/// Says that nothing more comes, and takes in what the peer still sends.
+async fn linger(reader: &mut Reader, writer: &OwnedWriteHalf) {
+    // An error says that the peer is gone: then there is nothing to wait for.
+    if SockRef::from(writer.as_ref()).shutdown(Shutdown::Write).is_ok() {
+        let _ = timeout(LINGER, poll_fn(|cx| reader.poll_discard(cx))).await;
+    }
+}

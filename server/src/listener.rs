@@ -1,0 +1,92 @@
+//! Sockets that connections come in by.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::process::{Resource, getrlimit, setrlimit};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpListener;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, warn};
+
+use crate::connection;
+use crate::core::Core;
+
+/// Connections the kernel keeps for us while we are busy.
+const BACKLOG: i32 = 4096;
+/// After a failed accept: without descriptors it would fail again at once.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Why an address cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {source}\n  fix: {fix}")]
+pub struct ListenError {
+    /// The address.
+    pub address: SocketAddr,
+    /// What the system says.
+    pub source: io::Error,
+    fix: &'static str,
+}
+
+/// Opens a listening socket; port 0 picks a free one. Must be called inside a runtime.
+///
+/// # Errors
+/// The address is in use, or not ours.
+pub fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {
+    let open = || {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        // A restart must not wait for the connections of the last run to time out.
+        socket.set_reuse_address(true)?;
+        if address.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        TcpListener::from_std(socket.into())
+    };
+    open().map_err(|source: io::Error| {
+        let fix = match source.kind() {
+            io::ErrorKind::AddrInUse => "end the program that has the port, or pick another: --listen 127.0.0.1:0",
+            io::ErrorKind::PermissionDenied => "ports below 1024 need rights: use --listen 127.0.0.1:7777",
+            _ => "listen on an address of this machine, 127.0.0.1:7777 or [::1]:7777",
+        };
+        ListenError { address, source, fix }
+    })
+}
+
+/// Raises the number of sockets this process may have to what the system allows; returns it.
+///
+/// # Errors
+/// The system refuses.
+pub fn raise_descriptor_limit() -> io::Result<Option<u64>> {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit)?;
+    Ok(limit.current)
+}
+
+/// Accepts until it is aborted.
+pub(crate) async fn accept(core: Arc<Core>, listener: TcpListener, connections: TaskTracker) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                connections.spawn(connection::run(Arc::clone(&core), stream, peer));
+            }
+            Err(error) if is_about_one_connection(&error) => debug!("a connection was lost before it began: {error}"),
+            Err(error) => {
+                warn!("no connection can be accepted now: {error}");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+fn is_about_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
+    )
+}

@@ -1,0 +1,104 @@
+//! What a message does: every frame of every client inside comes through here.
+
+use std::ops::ControlFlow;
+use std::sync::{Arc, PoisonError};
+
+use tagwire::bytes::Bytes;
+use tagwire::pb::tagwire::v1::{self, status};
+use tagwire::prost::Message as _;
+use tagwire::session::Fault;
+use tagwire::session::server::{Dropped, Incoming, ServerSession};
+use tagwire::time::Now;
+use tagwire::{Frame, Message, Schema, Tag};
+use tracing::debug;
+
+use crate::metrics::Metrics;
+use crate::rooms::{RoomError, Rooms};
+use crate::session::{Ending, Session};
+
+#[derive(Debug)]
+pub(crate) struct Router {
+    pub(crate) schema: Arc<Schema>,
+    pub(crate) rooms: Rooms,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+impl Router {
+    /// Does what a frame of a client asks. `Break`: the session ends.
+    pub(crate) fn handle(
+        &self,
+        now: Now,
+        session: &Arc<Session>,
+        protocol: &mut ServerSession,
+        frame: Frame<'_>,
+    ) -> Result<ControlFlow<Ending>, Fault> {
+        match protocol.handle_frame(now, frame)? {
+            Incoming::Relay { message, tag, to_all, payload } => {
+                self.count(session, message, payload.len());
+                let room = session.room.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                if let Some(room) = room {
+                    self.metrics.deliveries.inc_by(room.relay(session, tag, payload, to_all));
+                }
+            }
+            Incoming::Push { message, tag, .. } => {
+                let name = self.schema.messages().get(message).map_or("", |info| info.full_name);
+                if let Incoming::Dropped(dropped) = protocol.unhandled(now, tag, name) {
+                    self.dropped(session, dropped);
+                }
+            }
+            Incoming::Request { key, tag, body } => self.request(session, key, tag, body),
+            Incoming::Answered(response) => session.send(&response),
+            Incoming::Ping(ping) => session.pong(now, &ping),
+            Incoming::Leave { code, reason } => {
+                return Ok(ControlFlow::Break(Ending::Left { code, reason }));
+            }
+            Incoming::Dropped(dropped) => self.dropped(session, dropped),
+            Incoming::Login(_) => return Err(Fault::SecondLogin),
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn count(&self, session: &Session, message: usize, bytes: usize) {
+        self.metrics.message(message);
+        let name = self.schema.messages().get(message).map_or("", |info| info.full_name);
+        debug!(message = name, bytes, from = %session.player.name, "message");
+    }
+
+    fn dropped(&self, session: &Arc<Session>, dropped: Dropped) {
+        let Dropped { tag, reason, text, notice } = dropped;
+        self.metrics.dropped(reason.as_str_name());
+        debug!(%tag, from = %session.player.name, "message dropped: {text}");
+        if let Some(notice) = notice {
+            session.send(&notice);
+        }
+    }
+
+    fn request(&self, session: &Arc<Session>, key: u64, tag: Tag, body: Bytes) {
+        let response = |status: status::Value, body: Bytes, message: String| v1::Response {
+            key,
+            tag: u32::from(tag.0),
+            status: status.into(),
+            body,
+            message,
+            ..v1::Response::default()
+        };
+        let refused =
+            |status, message: String| session.send(&response(status, Bytes::new(), message));
+        if tag != v1::JoinRoom::TAG {
+            let name = self.schema.get(tag).map_or("", |(_, info)| info.full_name);
+            debug!(%tag, from = %session.player.name, "request that nothing answers");
+            return refused(status::Value::Unknown, format!("no service here answers tag {tag} {name}"));
+        }
+        let v1::JoinRoom { room } = match v1::JoinRoom::decode(body) {
+            Ok(join) => join,
+            Err(error) => return refused(status::Value::Invalid, error.to_string()),
+        };
+        let reply = v1::JoinRoomReply { room: room.clone() }.encode_to_vec();
+        let granted = || session.send(&response(status::Value::Ok, reply.into(), String::new()));
+        match self.rooms.enter(session, &room, granted) {
+            Ok(()) => debug!(room, player = %session.player.name, "room entered"),
+            Err(error @ RoomError::Name) => refused(status::Value::Invalid, error.to_string()),
+            Err(error) => refused(status::Value::Unavailable, error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! A session: the handle by which everything else sends to a player.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use atomic_waker::AtomicWaker;
+use tagwire::frame::encode_message;
+use tagwire::pb::tagwire::v1;
+use tagwire::session::outbox::{Outbox, OutboxLimits};
+use tagwire::session::ping::Pinger;
+use tagwire::session::{Dialect, PEER_TIMEOUT_US};
+use tagwire::time::Now;
+use tagwire::{CloseCode, Message};
+use tokio::net::tcp::OwnedWriteHalf;
+
+use crate::flusher::Flusher;
+use crate::metrics::Metrics;
+use crate::rooms::Room;
+
+/// How a session ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// The server says so, with a Disconnect where the dialect has it.
+    Told { code: CloseCode, reason: String, retry_after_ms: u32 },
+    /// The client said so.
+    Left { code: CloseCode, reason: String },
+    /// The socket is at its end.
+    Lost(String),
+}
+
+impl Ending {
+    pub(crate) fn told(code: CloseCode, reason: impl Into<String>) -> Self {
+        Ending::Told { code, reason: reason.into(), retry_after_ms: 0 }
+    }
+
+    pub(crate) fn code(&self) -> Option<CloseCode> {
+        match self {
+            Ending::Told { code, .. } | Ending::Left { code, .. } => Some(*code),
+            Ending::Lost(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Ending::Told { code, reason, .. } => write!(f, "{code}: {reason}"),
+            Ending::Left { code, reason } if reason.is_empty() => write!(f, "left with {code}"),
+            Ending::Left { code, reason } => write!(f, "left with {code}: {reason:?}"),
+            Ending::Lost(why) => f.write_str(why),
+        }
+    }
+}
+
+/// Who a session is.
+#[derive(Debug)]
+pub(crate) struct Player {
+    pub(crate) session_id: u64,
+    pub(crate) player_id: u32,
+    pub(crate) name: String,
+    pub(crate) dialect: Dialect,
+    pub(crate) peer: SocketAddr,
+}
+
+/// One player who is inside. Shared by the connection, the room, the flusher and the wheel.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) player: Player,
+    /// The room it is in; changed by [`crate::rooms::Rooms`] alone.
+    pub(crate) room: Mutex<Option<Arc<Room>>>,
+    out: Mutex<Out>,
+    writer: OwnedWriteHalf,
+    flusher: Arc<Flusher>,
+    metrics: Arc<Metrics>,
+    /// Wakes the connection's task: the session ends, or its socket is full.
+    task: AtomicWaker,
+    ended: AtomicBool,
+    last_heard_us: AtomicU64,
+    frames_received: AtomicU64,
+}
+
+/// What one lock guards.
+#[derive(Debug)]
+struct Out {
+    outbox: Outbox,
+    pinger: Pinger,
+    /// On the flusher's list.
+    dirty: bool,
+    /// The socket took less than there was: the connection's task waits for it.
+    blocked: bool,
+    ending: Option<Ending>,
+}
+
+impl Session {
+    pub(crate) fn new(
+        player: Player,
+        writer: OwnedWriteHalf,
+        limits: OutboxLimits,
+        flusher: Arc<Flusher>,
+        metrics: Arc<Metrics>,
+        now: Now,
+    ) -> Arc<Self> {
+        let outbox = Outbox::new(limits);
+        Arc::new(Session {
+            player,
+            room: Mutex::new(None),
+            out: Mutex::new(Out {
+                outbox,
+                pinger: Pinger::default(),
+                dirty: false,
+                blocked: false,
+                ending: None,
+            }),
+            writer,
+            flusher,
+            metrics,
+            task: AtomicWaker::new(),
+            ended: AtomicBool::new(false),
+            last_heard_us: AtomicU64::new(now.monotonic_us),
+            frames_received: AtomicU64::new(0),
+        })
+    }
+
+    fn out(&self) -> MutexGuard<'_, Out> {
+        self.out.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Appends one encoded frame. It is written with all that comes in the same turn.
+    pub(crate) fn send_frame(self: &Arc<Self>, frame: &[u8]) {
+        self.append(|out| out.outbox.push(frame));
+    }
+
+    /// Appends a message of the stack, where the session's dialect has it.
+    pub(crate) fn send<M: Message>(self: &Arc<Self>, message: &M) {
+        let mut frame = Vec::with_capacity(64);
+        if self.player.dialect.encode_stack(message, &mut frame) {
+            self.send_frame(&frame);
+        }
+    }
+
+    /// Appends a Ping, before everything that waits.
+    pub(crate) fn ping(self: &Arc<Self>, now: Now) {
+        let frames_received = self.frames_received.load(Ordering::Relaxed);
+        self.append(|out| {
+            out.outbox.shrink();
+            let ping = out.pinger.next_ping(now, self.player.dialect, frames_received);
+            let mut frame = Vec::with_capacity(48);
+            encode_message(&ping, &mut frame);
+            out.outbox.push_urgent(&frame);
+        });
+    }
+
+    fn append(self: &Arc<Self>, push: impl FnOnce(&mut Out)) {
+        let mut out = self.out();
+        if out.ending.is_some() {
+            return;
+        }
+        push(&mut out);
+        if out.outbox.is_over() {
+            // Nothing was refused by the socket yet if all of it came in one turn.
+            self.write(&mut out);
+            if out.outbox.is_over() {
+                let reason = format!("{} bytes wait for you, more than the limits allow", out.outbox.len());
+                self.end_locked(&mut out, Ending::told(CloseCode::SLOW, reason));
+                return;
+            }
+        }
+        if !out.dirty && !out.blocked {
+            out.dirty = true;
+            drop(out);
+            self.flusher.push(Arc::clone(self));
+        }
+    }
+
+    /// Writes what waits, as much as the socket takes.
+    pub(crate) fn flush(&self) {
+        let mut out = self.out();
+        out.dirty = false;
+        self.write(&mut out);
+    }
+
+    fn write(&self, out: &mut Out) {
+        if out.outbox.is_empty() {
+            return;
+        }
+        match self.writer.try_write(out.outbox.unwritten()) {
+            Ok(count) => {
+                out.outbox.wrote(count);
+                self.metrics.bytes_sent.inc_by(count as u64);
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return self.end_locked(out, Ending::Lost(error.to_string())),
+        }
+        let blocked = !out.outbox.is_empty();
+        if blocked && !out.blocked {
+            self.task.wake();
+        }
+        out.blocked = blocked;
+    }
+
+    /// For the connection's task: goes on writing when a full socket has room. Ready where nothing is left or the
+    /// session has ended.
+    pub(crate) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut out = self.out();
+        while out.blocked && !matches!(out.ending, Some(Ending::Lost(_))) {
+            match self.writer.as_ref().poll_write_ready(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(())) => self.write(&mut out),
+                Poll::Ready(Err(error)) => self.end_locked(&mut out, Ending::Lost(error.to_string())),
+            }
+        }
+        Poll::Ready(())
+    }
+
+    /// Registers the connection's task; true where the session has ended.
+    pub(crate) fn poll_ended(&self, cx: &Context<'_>) -> bool {
+        self.task.register(cx.waker());
+        self.is_ended()
+    }
+
+    /// True from [`Session::end`] on: nothing of the client is taken any more.
+    pub(crate) fn is_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    /// Ends the session; the first ending counts. What its socket takes at once of what waits is still written,
+    /// then the Disconnect; the connection's task does the rest.
+    pub(crate) fn end(&self, ending: Ending) {
+        self.end_locked(&mut self.out(), ending);
+    }
+
+    fn end_locked(&self, out: &mut Out, ending: Ending) {
+        if out.ending.is_some() {
+            return;
+        }
+        let last = match &ending {
+            Ending::Told { code, reason, retry_after_ms } => {
+                let mut frame = vec![];
+                let disconnect = v1::Disconnect {
+                    code: u32::from(code.0),
+                    reason: reason.clone(),
+                    retry_after_ms: *retry_after_ms,
+                    ..v1::Disconnect::default()
+                };
+                self.player.dialect.encode_stack(&disconnect, &mut frame).then_some(frame)
+            }
+            Ending::Left { .. } | Ending::Lost(_) => None,
+        };
+        let lost = matches!(ending, Ending::Lost(_));
+        out.ending = Some(ending);
+        if !lost {
+            self.write(out);
+            if let Some(frame) = last {
+                out.outbox.finish(&frame);
+                self.write(out);
+            }
+        }
+        self.ended.store(true, Ordering::Release);
+        self.task.wake();
+    }
+
+    pub(crate) fn ending(&self) -> Option<Ending> {
+        self.out().ending.clone()
+    }
+
+    /// Something came from the client.
+    pub(crate) fn heard(&self, now: Now, frames_received: u64) {
+        self.last_heard_us.store(now.monotonic_us, Ordering::Relaxed);
+        self.frames_received.store(frames_received, Ordering::Relaxed);
+    }
+
+    /// True where nothing came for too long. A classic client need not answer anything: TCP judges it.
+    pub(crate) fn is_silent(&self, now: Now) -> bool {
+        let silent_us = now.monotonic_us.saturating_sub(self.last_heard_us.load(Ordering::Relaxed));
+        self.player.dialect == Dialect::Native && silent_us > PEER_TIMEOUT_US
+    }
+
+    /// Takes the answer to a Ping.
+    pub(crate) fn pong(&self, now: Now, pong: &v1::Ping) {
+        self.out().pinger.handle_pong(now, pong);
+    }
+
+    pub(crate) fn outbox_bytes(&self) -> usize {
+        self.out().outbox.len()
+    }
+
+    /// The sending half, for what a connection does to its socket at the end.
+    pub(crate) fn writer(&self) -> &OwnedWriteHalf {
+        &self.writer
+    }
+}
