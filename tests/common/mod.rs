@@ -1,0 +1,181 @@
+//! Two peers on a virtual clock, joined by bytes in memory.
+
+#![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used)]
+
+use std::sync::Arc;
+
+use tagwire::frame::{Decoder, encode_message};
+use tagwire::pb::tagwire::v1;
+use tagwire::session::client::{ClientSession, Credentials, Event};
+use tagwire::session::login::Login;
+use tagwire::session::server::{Admission, Incoming, ServerSession};
+use tagwire::session::{Dialect, Fault};
+use tagwire::time::Now;
+use tagwire::{Access, Delivery, Fingerprint, Message, MessageInfo, Rules, Schema, Sender, Tag, Target};
+
+pub const START: Now = Now { monotonic_us: 1_000, unix_us: 1_676_110_573_000_000 };
+
+/// Rules that leave everything at its default.
+pub const PLAIN: Rules = Rules {
+    from: Sender::Client,
+    to: Target::Handler,
+    access: Access::Player,
+    delivery: Delivery::Ordered,
+    max_bytes: None,
+    max_rate: None,
+};
+
+macro_rules! message {
+    ($name:ident, $tag:literal, $rules:expr) => {
+        #[derive(Clone, PartialEq, tagwire::prost::Message)]
+        #[prost(prost_path = "::tagwire::prost")]
+        pub struct $name {
+            #[prost(string, tag = "1")]
+            pub text: String,
+        }
+        impl Message for $name {
+            const TAG: Tag = Tag($tag);
+            const FULL_NAME: &'static str = concat!("test.v1.", stringify!($name));
+            const RULES: Rules = $rules;
+        }
+        impl $name {
+            pub fn new(text: &str) -> Self {
+                $name { text: text.to_string() }
+            }
+        }
+    };
+}
+
+message!(ToRoom, 2, Rules { to: Target::Room, ..PLAIN });
+message!(ToAll, 4, Rules { to: Target::RoomAll, max_bytes: Some(10), ..PLAIN });
+message!(ToCode, 5, PLAIN);
+message!(FromServer, 6, Rules { from: Sender::Server, ..PLAIN });
+message!(ForOperators, 7, Rules { access: Access::Operator, ..PLAIN });
+message!(ForGuests, 8, Rules { access: Access::Guest, ..PLAIN });
+message!(Asks, 300, PLAIN);
+
+pub fn schema() -> Arc<Schema> {
+    schema_with(Fingerprint([7; 16]))
+}
+
+pub fn schema_with(fingerprint: Fingerprint) -> Arc<Schema> {
+    Arc::new(Schema::new(
+        fingerprint,
+        tagwire::bytes::Bytes::new(),
+        vec![
+            MessageInfo::push::<ToRoom>(),
+            MessageInfo::push::<ToAll>(),
+            MessageInfo::push::<ToCode>(),
+            MessageInfo::push::<FromServer>(),
+            MessageInfo::push::<ForOperators>(),
+            MessageInfo::push::<ForGuests>(),
+            MessageInfo::request::<Asks>(),
+        ],
+    ))
+}
+
+pub const MAX_FRAME_BYTES: usize = 64 * 1024;
+
+/// A server's side of a session, with its decoder.
+pub struct ServerSide {
+    pub session: ServerSession,
+    pub decoder: Decoder,
+    pub now: Now,
+}
+
+impl ServerSide {
+    pub fn new() -> Self {
+        let session = ServerSession::new(schema(), MAX_FRAME_BYTES);
+        let decoder = Decoder::new(session.decoder_limits());
+        ServerSide { session, decoder, now: START }
+    }
+
+    /// A side whose player has been let in.
+    pub fn open(dialect: Dialect, access: Access) -> Self {
+        let mut side = Self::new();
+        let client = (dialect == Dialect::Native).then(|| v1::ClientInfo { protocol: 1, ..Default::default() });
+        let login = v1::PlayerLogin { username: "player1".to_string(), client, ..Default::default() };
+        let Ok(Some(Incoming::Login(login))) = side.take(&login) else { panic!("a login is a login") };
+        side.admit(&login, access);
+        side
+    }
+
+    pub fn admit(&mut self, login: &Login, access: Access) -> Option<v1::Welcome> {
+        let welcome = self.session.admit(self.now, login, admission(&login.username, access));
+        self.decoder.set_limits(self.session.decoder_limits());
+        welcome
+    }
+
+    /// What the first frame of these bytes means.
+    pub fn take_bytes(&mut self, bytes: &[u8]) -> Result<Option<Incoming<'static>>, Fault> {
+        // The test forgets them; so what is made of them may live as long as it likes.
+        let mut input: &'static [u8] = bytes.to_vec().leak();
+        let frame = self.decoder.next(&mut input)?;
+        let frame = frame.map(|f| tagwire::Frame { tag: f.tag, payload: f.payload.to_vec().leak() });
+        frame.map(|frame| self.session.handle_frame(self.now, frame)).transpose()
+    }
+
+    pub fn take<M: Message>(&mut self, message: &M) -> Result<Option<Incoming<'static>>, Fault> {
+        self.take_bytes(&frame(message))
+    }
+}
+
+pub fn admission(name: &str, access: Access) -> Admission {
+    Admission { session_id: 1, player_id: 2, name: name.to_string(), room: "main".to_string(), access }
+}
+
+pub fn frame<M: Message>(message: &M) -> Vec<u8> {
+    let mut out = vec![];
+    encode_message(message, &mut out);
+    out
+}
+
+/// A client's side of a session, with its decoder and what it wants to send.
+pub struct ClientSide {
+    pub session: ClientSession,
+    pub decoder: Decoder,
+    pub out: Vec<u8>,
+    pub now: Now,
+}
+
+impl ClientSide {
+    pub fn new(username: &str, password: &str) -> Self {
+        let mut out = vec![];
+        let credentials = Credentials { username: username.to_string(), password: password.to_string() };
+        let session = ClientSession::connect(START, schema(), &credentials, &mut out);
+        ClientSide { session, decoder: Decoder::default(), out, now: START }
+    }
+
+    /// A side that has been let in.
+    pub fn open() -> Self {
+        let mut side = Self::new("player1", "welcome");
+        side.out.clear();
+        let welcome = v1::Welcome {
+            limits: Some(v1::Limits { max_frame_bytes: MAX_FRAME_BYTES as u32 }),
+            ..Default::default()
+        };
+        side.take(&welcome).unwrap();
+        side
+    }
+
+    pub fn take<M: Message>(&mut self, message: &M) -> Result<Event, Fault> {
+        self.take_bytes(&frame(message))
+    }
+
+    pub fn take_bytes(&mut self, bytes: &[u8]) -> Result<Event, Fault> {
+        let mut input = bytes;
+        let frame = self.decoder.next(&mut input)?.expect("one whole frame");
+        self.session.handle_frame(self.now, frame, &mut self.out)
+    }
+
+    /// The frames it wants to send, as tags and payloads.
+    pub fn sent(&mut self) -> Vec<(Tag, Vec<u8>)> {
+        let out = std::mem::take(&mut self.out);
+        let (mut input, mut decoder) = (out.as_slice(), Decoder::default());
+        let mut frames = vec![];
+        while let Some(frame) = decoder.next(&mut input).expect("own frames") {
+            frames.push((frame.tag, frame.payload.to_vec()));
+        }
+        frames
+    }
+}

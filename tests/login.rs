@@ -1,0 +1,169 @@
+//! Login, from both sides.
+
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod common;
+
+use common::*;
+use tagwire::close::CloseCode;
+use tagwire::frame::DecodeError;
+use tagwire::pb::tagwire::v1::{self, verdict};
+use tagwire::session::client::{Event, SendError};
+use tagwire::session::login::Login;
+use tagwire::session::server::Incoming;
+use tagwire::session::{Dialect, Fault};
+use tagwire::{Access, Fingerprint, Message, Tag};
+
+fn login_of(bytes: &str) -> Result<Option<Incoming<'static>>, Fault> {
+    let bytes: Vec<u8> =
+        (0..bytes.len()).step_by(2).map(|i| u8::from_str_radix(&bytes[i..i + 2], 16).unwrap()).collect();
+    ServerSide::new().take_bytes(&bytes)
+}
+
+#[test]
+fn test_server_reads_the_references_login() {
+    let Ok(Some(Incoming::Login(login))) = login_of("12010a07706c6179657231120777656c636f6d65") else { panic!() };
+    assert_eq!((login.username.as_str(), login.password.as_str()), ("player1", "welcome"));
+    assert_eq!(login.dialect, Dialect::Classic);
+    let Ok(Some(Incoming::Login(empty))) = login_of("0001") else { panic!() };
+    assert_eq!((empty.username.as_str(), empty.password.as_str()), ("", ""));
+}
+
+#[test]
+fn test_server_takes_nothing_but_a_login_first() {
+    for bytes in ["040208011001", "0002", "090308c0aabbba9e8dfd02", "ff00000200000000"] {
+        let Err(Fault::Frame(DecodeError::NotNow { only, .. })) = login_of(bytes) else { panic!("{bytes}") };
+        assert_eq!(only, Tag(1));
+    }
+    assert!(matches!(login_of("0000"), Err(Fault::Frame(DecodeError::ShortTagZero { .. }))));
+    let fault = login_of("0101ff").unwrap_err();
+    assert!(matches!(fault, Fault::Login(_)));
+    assert_eq!(CloseCode::from(&fault), CloseCode::MALFORMED);
+}
+
+#[test]
+fn test_server_takes_a_login_of_at_most_8_kib() {
+    let login = |length| {
+        let login = v1::PlayerLogin { username: "x".repeat(length), ..Default::default() };
+        ServerSide::new().take(&login)
+    };
+    assert!(matches!(login(8192 - 3), Ok(Some(Incoming::Login(_)))));
+    let fault = login(8192 - 2).unwrap_err();
+    assert_eq!(CloseCode::from(&fault), CloseCode::TOO_LARGE);
+}
+
+#[test]
+fn test_server_names_the_version_it_speaks() {
+    let client = Some(v1::ClientInfo { protocol: 2, ..Default::default() });
+    let fault = ServerSide::new().take(&v1::PlayerLogin { client, ..Default::default() }).unwrap_err();
+    assert_eq!(CloseCode::from(&fault), CloseCode::VERSION);
+    assert_eq!(fault.to_string(), "protocol version 2 is not served; this server speaks version 1");
+}
+
+#[test]
+fn test_server_takes_no_frame_while_it_decides() {
+    let mut side = ServerSide::new();
+    side.take(&v1::PlayerLogin::default()).unwrap();
+    let fault = side.take(&v1::PlayerLogin::default()).unwrap_err();
+    assert_eq!(CloseCode::from(&fault), CloseCode::VIOLATION);
+}
+
+#[test]
+fn test_server_takes_one_login_a_connection() {
+    let mut native = ServerSide::open(Dialect::Native, Access::Player);
+    assert_eq!(native.take(&v1::PlayerLogin::default()), Err(Fault::SecondLogin));
+    let mut classic = ServerSide::open(Dialect::Classic, Access::Player);
+    assert!(matches!(classic.take(&v1::PlayerLogin::default()), Ok(Some(Incoming::Dropped(_)))));
+}
+
+#[test]
+fn test_server_welcomes_new_clients_and_never_classic_ones() {
+    let mut side = ServerSide::new();
+    let mut client = ClientSide::new("player1", "welcome");
+    let Ok(Some(Incoming::Login(login))) = side.take_bytes(&std::mem::take(&mut client.out)) else { panic!() };
+    assert_eq!(login.dialect, Dialect::Native);
+    assert_eq!(login.sdk, format!("tagwire-rust {}", env!("CARGO_PKG_VERSION")));
+    let welcome = side.admit(&login, Access::Player).unwrap();
+    assert_eq!(
+        welcome,
+        v1::Welcome {
+            session_id: 1,
+            player_id: 2,
+            name: "player1".to_string(),
+            protocol: 1,
+            fingerprint: vec![7; 16].into(),
+            verdict: verdict::Value::Same.into(),
+            ping_interval_ms: 1000,
+            limits: Some(v1::Limits { max_frame_bytes: MAX_FRAME_BYTES as u32 }),
+            server_time_us: START.unix_us,
+            room: "main".to_string(),
+            ..Default::default()
+        }
+    );
+    assert!(!client.session.is_open());
+    assert_eq!(client.take(&welcome), Ok(Event::Welcome(welcome)));
+    assert!(client.session.is_open());
+
+    let mut side = ServerSide::new();
+    let Ok(Some(Incoming::Login(login))) = side.take(&v1::PlayerLogin::default()) else { panic!() };
+    assert_eq!(side.admit(&login, Access::Player), None);
+}
+
+#[test]
+fn test_server_says_when_the_schemas_were_not_compared() {
+    for (theirs, expected) in [
+        (vec![7; 16], verdict::Value::Same),
+        (vec![8; 16], verdict::Value::NotCompared),
+        (vec![], verdict::Value::NotCompared),
+    ] {
+        let mut side = ServerSide::new();
+        let client = v1::ClientInfo { protocol: 1, fingerprint: theirs.into(), ..Default::default() };
+        let login = v1::PlayerLogin { client: Some(client), ..Default::default() };
+        let Ok(Some(Incoming::Login(login))) = side.take(&login) else { panic!() };
+        assert_eq!(side.admit(&login, Access::Player).unwrap().verdict, i32::from(expected));
+    }
+    assert_eq!(schema_with(Fingerprint([1; 16])).fingerprint().to_string(), "01".repeat(16));
+}
+
+#[test]
+fn test_client_logs_in_with_its_fingerprint_and_sends_nothing_before_welcome() {
+    let mut client = ClientSide::new("player1", "welcome");
+    let sent = client.sent();
+    let [(tag, payload)] = sent.as_slice() else { panic!("one frame: {sent:?}") };
+    assert_eq!(*tag, v1::PlayerLogin::TAG);
+    let login = Login::decode(payload).unwrap();
+    assert_eq!(login.fingerprint, vec![7; 16]);
+    assert_eq!(client.session.send(&ToRoom::new("hello"), &mut client.out), Err(SendError::NotOpen));
+    assert_eq!(client.session.request(&Asks::new("?"), &mut client.out), Err(SendError::NotOpen));
+    assert!(client.out.is_empty());
+}
+
+#[test]
+fn test_client_is_told_why_it_was_refused() {
+    let mut client = ClientSide::new("player1", "wrong");
+    let refusal = v1::Disconnect { code: 3501, reason: "wrong name or password".to_string(), ..Default::default() };
+    let event = client.take(&refusal).unwrap();
+    let Event::Disconnect { code, reason, .. } = event else { panic!("{event:?}") };
+    assert_eq!((code, reason.as_str()), (CloseCode::LOGIN_REFUSED, "wrong name or password"));
+}
+
+#[test]
+fn test_client_accepts_nothing_but_an_answer_to_its_login() {
+    let mut client = ClientSide::new("player1", "welcome");
+    assert_eq!(client.take(&v1::Ping::default()), Err(Fault::TooEarly(Tag(3))));
+}
+
+#[test]
+fn no_secret_is_printed() {
+    let login = v1::PlayerLogin {
+        username: "player1".to_string(),
+        password: "s3cret-p".to_string(),
+        token: "s3cret-t".to_string(),
+        resume: Some(v1::Resume { token: b"s3cret-r"[..].into(), frames_received: 5 }),
+        ..Default::default()
+    };
+    let decoded = Login::decode(&tagwire::prost::Message::encode_to_vec(&login)).unwrap();
+    for text in [format!("{login:?}"), format!("{login:#?}"), format!("{:?}", login.resume), format!("{decoded:?}")] {
+        assert!(!text.contains("s3cret") && !text.contains("115, 51"), "{text}");
+    }
+}

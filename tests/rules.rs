@@ -1,0 +1,233 @@
+//! What each side may send once it is inside.
+
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod common;
+
+use common::*;
+use tagwire::close::CloseCode;
+use tagwire::frame::encode;
+use tagwire::pb::tagwire::v1::{self, reason::Value as Reason, status};
+use tagwire::prost::Message as _;
+use tagwire::session::client::{Event, SendError};
+use tagwire::session::server::{Dropped, Incoming};
+use tagwire::session::{Dialect, Fault};
+use tagwire::{Access, Message, Tag};
+
+fn bare(tag: u16, payload: &[u8]) -> Vec<u8> {
+    let mut out = vec![];
+    encode(Tag(tag), payload, &mut out);
+    out
+}
+
+fn dropped(incoming: Result<Option<Incoming<'static>>, Fault>) -> Dropped {
+    match incoming {
+        Ok(Some(Incoming::Dropped(dropped))) => dropped,
+        other => panic!("not dropped: {other:?}"),
+    }
+}
+
+#[test]
+fn test_server_sends_a_message_where_its_rules_say() {
+    for dialect in [Dialect::Native, Dialect::Classic] {
+        let mut side = ServerSide::open(dialect, Access::Player);
+        let payload = ToRoom::new("hi").encode_to_vec();
+        assert_eq!(
+            side.take(&ToRoom::new("hi")),
+            Ok(Some(Incoming::Relay { message: 0, tag: Tag(2), to_all: false, payload: payload.clone().leak() }))
+        );
+        assert!(matches!(side.take(&ToAll::new("hi")), Ok(Some(Incoming::Relay { to_all: true, .. }))));
+        assert!(matches!(side.take(&ToCode::new("hi")), Ok(Some(Incoming::Push { tag: Tag(5), .. }))));
+    }
+}
+
+#[test]
+fn test_server_forwards_fields_it_does_not_know() {
+    let mut side = ServerSide::open(Dialect::Native, Access::Player);
+    let newer = [ToRoom::new("hi").encode_to_vec(), vec![0xa0, 6, 5]].concat();
+    let Ok(Some(Incoming::Relay { payload, .. })) = side.take_bytes(&bare(2, &newer)) else { panic!() };
+    assert_eq!(payload, newer);
+}
+
+#[test]
+fn test_server_ends_who_sends_what_only_the_server_may() {
+    let mut native = ServerSide::open(Dialect::Native, Access::Player);
+    let fault = native.take(&FromServer::new("me")).unwrap_err();
+    assert_eq!(CloseCode::from(&fault), CloseCode::VIOLATION);
+    assert_eq!(fault.to_string(), "test.v1.FromServer (tag 6) is not for this side to send");
+    for tag in [240, 243, 245, 246, 247, 253] {
+        let fault = ServerSide::open(Dialect::Native, Access::Player).take_bytes(&bare(tag, &[])).unwrap_err();
+        assert_eq!(CloseCode::from(&fault), CloseCode::VIOLATION, "tag {tag}");
+    }
+    let mut classic = ServerSide::open(Dialect::Classic, Access::Player);
+    assert_eq!(dropped(classic.take(&FromServer::new("me"))).notice, None);
+}
+
+#[test]
+fn test_server_ends_who_sends_what_it_has_no_right_to() {
+    let mut player = ServerSide::open(Dialect::Native, Access::Player);
+    let fault = player.take(&ForOperators::new("ban")).unwrap_err();
+    assert_eq!(fault, Fault::Access { tag: Tag(7), name: "test.v1.ForOperators" });
+    assert_eq!(CloseCode::from(&fault), CloseCode::VIOLATION);
+    let mut operator = ServerSide::open(Dialect::Native, Access::Operator);
+    assert!(matches!(operator.take(&ForOperators::new("ban")), Ok(Some(Incoming::Push { .. }))));
+    let mut guest = ServerSide::open(Dialect::Native, Access::Guest);
+    assert!(matches!(guest.take(&ForGuests::new("look")), Ok(Some(Incoming::Push { .. }))));
+    assert!(matches!(guest.take(&ToRoom::new("hi")), Err(Fault::Access { .. })));
+}
+
+#[test]
+fn test_server_drops_what_it_does_not_know_and_says_so_once_a_tag() {
+    let mut side = ServerSide::open(Dialect::Native, Access::Player);
+    let first = dropped(side.take_bytes(&bare(77, &[1, 2, 3])));
+    let notice = first.notice.unwrap();
+    assert_eq!((notice.reason, notice.tag), (Reason::Unknown.into(), 77));
+    assert_eq!(notice.text, "the server's schema has no message with tag 77");
+    side.now = side.now.after_us(5_000_000);
+    assert_eq!(dropped(side.take_bytes(&bare(77, &[]))).notice, None);
+    assert!(dropped(side.take_bytes(&bare(78, &[]))).notice.is_some());
+}
+
+#[test]
+fn test_server_sends_at_most_one_notice_a_second() {
+    let mut side = ServerSide::open(Dialect::Native, Access::Player);
+    assert!(dropped(side.take_bytes(&bare(2, &[0xff]))).notice.is_some());
+    side.now = side.now.after_us(999_999);
+    assert_eq!(dropped(side.take_bytes(&bare(2, &[0xff]))).notice, None);
+    assert_eq!(dropped(side.take_bytes(&bare(79, &[]))).notice, None);
+    side.now = side.now.after_us(1);
+    // The tag that was passed over in silence is still told.
+    assert!(dropped(side.take_bytes(&bare(79, &[]))).notice.is_some());
+}
+
+#[test]
+fn test_server_drops_what_is_not_the_message_it_claims_to_be() {
+    let mut side = ServerSide::open(Dialect::Native, Access::Player);
+    let not_utf8 = dropped(side.take_bytes(&bare(2, &[0x0a, 2, 0xff, 0xfe])));
+    assert_eq!(not_utf8.reason, Reason::Invalid);
+    assert!(not_utf8.text.contains("test.v1.ToRoom") && not_utf8.text.contains("text"), "{}", not_utf8.text);
+    assert_eq!(dropped(side.take_bytes(&bare(2, &[0x0a, 200]))).reason, Reason::Invalid);
+    assert_eq!(dropped(side.take(&ToAll::new("longer than ten"))).reason, Reason::TooLarge);
+    assert!(matches!(side.take(&ToAll::new("12345678")), Ok(Some(Incoming::Relay { .. }))));
+}
+
+#[test]
+fn test_server_never_answers_a_classic_client() {
+    let mut side = ServerSide::open(Dialect::Classic, Access::Player);
+    for bytes in [bare(77, &[1]), bare(2, &[0xff]), bare(6, &[]), bare(241, &[]), bare(242, &[]), bare(3, &[0xff])] {
+        let dropped = dropped(side.take_bytes(&bytes));
+        assert_eq!(dropped.notice, None, "{bytes:02x?}");
+    }
+}
+
+#[test]
+fn tag_zero_ends_every_session() {
+    for dialect in [Dialect::Native, Dialect::Classic] {
+        let fault = ServerSide::open(dialect, Access::Player).take_bytes(&[0, 0]).unwrap_err();
+        assert_eq!(CloseCode::from(&fault), CloseCode::MALFORMED);
+    }
+}
+
+#[test]
+fn test_server_takes_requests_only_as_requests() {
+    let mut side = ServerSide::open(Dialect::Native, Access::Player);
+    assert_eq!(dropped(side.take(&Asks::new("?"))).reason, Reason::Unhandled);
+    assert_eq!(dropped(side.take(&v1::JoinRoom::default())).reason, Reason::Unhandled);
+    let body = Asks::new("?").encode_to_vec();
+    let request = v1::Request { key: 1, tag: 300, body: body.clone().into() };
+    assert_eq!(
+        side.take(&request),
+        Ok(Some(Incoming::Request { key: 1, tag: Tag(300), body: body.into() }))
+    );
+}
+
+#[test]
+fn test_server_runs_a_key_once() {
+    let mut side = ServerSide::open(Dialect::Native, Access::Player);
+    let mut ask = |key, tag| side.take(&v1::Request { key, tag, ..Default::default() });
+    assert!(matches!(ask(5, 300), Ok(Some(Incoming::Request { key: 5, .. }))));
+    for key in [0, 4, 5] {
+        let Ok(Some(Incoming::Answered(answer))) = ask(key, 300) else { panic!("key {key}") };
+        assert_eq!((answer.key, answer.status), (key, status::Value::Unavailable.into()));
+        assert!(answer.may_have_run);
+    }
+    for (key, tag) in [(6, 0), (7, 65536)] {
+        let Ok(Some(Incoming::Answered(answer))) = ask(key, tag) else { panic!("tag {tag}") };
+        assert_eq!((answer.status, answer.may_have_run), (status::Value::Unknown.into(), false));
+    }
+}
+
+#[test]
+fn test_server_lets_a_client_go() {
+    let mut side = ServerSide::open(Dialect::Native, Access::Player);
+    let bye = v1::Disconnect { code: 4711, reason: "bye".to_string(), ..Default::default() };
+    let left = Incoming::Leave { code: CloseCode(4711), reason: "bye".to_string() };
+    assert_eq!(side.take(&bye), Ok(Some(left)));
+}
+
+#[test]
+fn test_client_sends_what_the_schema_lets_it() {
+    let mut client = ClientSide::open();
+    client.session.send(&ToRoom::new("hi"), &mut client.out).unwrap();
+    assert_eq!(client.sent(), [(Tag(2), ToRoom::new("hi").encode_to_vec())]);
+    let out = &mut client.out;
+    assert_eq!(client.session.send(&FromServer::new(""), out), Err(SendError::Direction("test.v1.FromServer")));
+    assert_eq!(client.session.send(&Asks::new(""), out), Err(SendError::Request("test.v1.Asks")));
+    assert_eq!(client.session.send(&v1::Ping::default(), out), Err(SendError::Unknown(Tag(3))));
+    assert_eq!(
+        client.session.send(&ToAll::new("123456789"), out),
+        Err(SendError::TooLarge { name: "test.v1.ToAll", length: 11, limit: 10 })
+    );
+    assert_eq!(
+        client.session.send(&ToRoom::new(&"x".repeat(MAX_FRAME_BYTES)), out),
+        Err(SendError::TooLarge { name: "test.v1.ToRoom", length: MAX_FRAME_BYTES + 4, limit: MAX_FRAME_BYTES })
+    );
+    assert!(client.out.is_empty());
+}
+
+#[test]
+fn test_client_tells_who_sent_what() {
+    let mut client = ClientSide::open();
+    let body = ToRoom::new("hi").encode_to_vec();
+    let relayed = v1::Relayed { player: 9, tag: 2, body: body.clone().into() };
+    assert_eq!(
+        client.take(&relayed),
+        Ok(Event::Message { sender: Some(9), tag: Tag(2), payload: body.clone().into() })
+    );
+    assert_eq!(
+        client.take(&FromServer { text: "hi".to_string() }),
+        Ok(Event::Message { sender: None, tag: Tag(6), payload: body.into() })
+    );
+}
+
+#[test]
+fn test_client_survives_what_it_cannot_read() {
+    let mut client = ClientSide::open();
+    assert_eq!(client.take_bytes(&bare(77, &[1])), Ok(Event::Dropped(Tag(77))));
+    assert_eq!(client.take_bytes(&bare(246, &[0xff])), Ok(Event::Dropped(Tag(246))));
+    assert_eq!(client.take(&v1::Relayed { tag: 99, ..Default::default() }), Ok(Event::Dropped(Tag(99))));
+    assert!(client.session.is_open());
+}
+
+#[test]
+fn test_client_gives_requests_rising_keys() {
+    let mut client = ClientSide::open();
+    let keys: Vec<_> = (0..3).map(|_| client.session.request(&Asks::new("?"), &mut client.out).unwrap()).collect();
+    assert_eq!(keys, [1, 2, 3]);
+    let mut server = ServerSide::open(Dialect::Native, Access::Player);
+    for (tag, payload) in client.sent() {
+        assert_eq!(tag, v1::Request::TAG);
+        assert!(matches!(server.take_bytes(&bare(tag.0, &payload)), Ok(Some(Incoming::Request { .. }))));
+    }
+}
+
+#[test]
+fn test_client_says_goodbye_once() {
+    let mut client = ClientSide::open();
+    client.session.close(CloseCode::NORMAL, "bye", &mut client.out);
+    client.session.close(CloseCode::NORMAL, "bye", &mut client.out);
+    let sent = client.sent();
+    assert_eq!(sent.len(), 1);
+    assert_eq!(sent[0].0, v1::Disconnect::TAG);
+    assert_eq!(client.session.send(&ToRoom::new("hi"), &mut client.out), Err(SendError::NotOpen));
+}
