@@ -26,6 +26,8 @@ use crate::session::Ending;
 
 /// A stop takes at most so long.
 const STOP_TIMEOUT: Duration = Duration::from_secs(8);
+/// So much of it for those who are at the door already.
+const ACCEPT_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// A server that is not running yet.
 #[derive(Debug)]
@@ -161,8 +163,11 @@ impl Server {
             Some(ended) = always.join_next() => warn!("a task that never ends has ended: {ended:?}"),
         }
         info!("server stops");
-        accepting.shutdown().await;
         core.stopping.cancel();
+        // Bounded, for who connects all the time must not keep the server up.
+        if timeout(ACCEPT_TIMEOUT, async { while accepting.join_next().await.is_some() {} }).await.is_err() {
+            accepting.shutdown().await;
+        }
         for session in core.directory.sessions() {
             session.end(core.shutdown_ending());
         }

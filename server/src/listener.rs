@@ -68,10 +68,15 @@ pub fn raise_descriptor_limit() -> io::Result<Option<u64>> {
     Ok(limit.current)
 }
 
-/// Accepts until it is aborted.
+/// Accepts until the server stops; who knocked before is still let in, to be told.
 pub(crate) async fn accept(core: Arc<Core>, listener: TcpListener, connections: TaskTracker) {
     loop {
-        match listener.accept().await {
+        let accepted = tokio::select! {
+            biased;
+            accepted = listener.accept() => accepted,
+            () = core.stopping.cancelled() => return,
+        };
+        match accepted {
             Ok((stream, peer)) => {
                 connections.spawn(connection::run(Arc::clone(&core), stream, peer));
             }

@@ -1,0 +1,343 @@
+//! A server in this process, on a free port, and clients that speak to it over real sockets.
+
+#![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used)]
+
+pub mod program;
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tagwire::frame::{Decoder, encode_message};
+use tagwire::pb::arena::v1 as arena;
+use tagwire::pb::tagwire::v1;
+use tagwire::prost::Message as _;
+use tagwire::session::client::{ClientSession, Credentials, Event};
+use tagwire::time::Now;
+use tagwire::{CloseCode, Message, Tag};
+use tagwire_server::metrics::Metrics;
+use tagwire_server::{Config, Server, bind};
+use tokio::sync::oneshot;
+
+/// Nothing on loopback takes longer, unless it never comes.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+pub struct TestServer {
+    pub address: SocketAddr,
+    pub metrics: Arc<Metrics>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl TestServer {
+    pub fn start() -> Self {
+        Self::with(|_| ())
+    }
+
+    pub fn with(change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = Config { listen: vec!["127.0.0.1:0".parse().unwrap()], threads: 2, ..Config::default() };
+        change(&mut config);
+        config.validate().unwrap();
+        let server = Server::new(config.clone(), tagwire::pb::schema());
+        let metrics = server.metrics();
+        let runtime = match config.threads {
+            1 => tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap(),
+            threads => {
+                tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build().unwrap()
+            }
+        };
+        let listener = runtime.block_on(async { bind(config.listen[0]).unwrap() });
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let thread = std::thread::spawn(move || {
+            let shutdown = async { stopped.await.unwrap_or_default() };
+            runtime.block_on(server.serve(vec![listener], shutdown)).unwrap();
+        });
+        TestServer { address, metrics, stop: Some(stop), thread: Some(thread) }
+    }
+
+    /// Tells the server to stop, without waiting.
+    pub fn begin_stop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            stop.send(()).unwrap();
+        }
+    }
+
+    pub fn stop(mut self) -> Arc<Metrics> {
+        self.begin_stop();
+        self.thread.take().unwrap().join().unwrap();
+        Arc::clone(&self.metrics)
+    }
+
+    pub fn metric(&self, name: &str) -> f64 {
+        self.metrics.snapshot().get(name).copied().unwrap_or(0.0)
+    }
+
+    /// Waits until a value is reached.
+    pub fn wait_for(&self, name: &str, value: f64) {
+        let start = Instant::now();
+        while self.metric(name) != value {
+            assert!(start.elapsed() < PATIENCE, "{name} is {}, not {value}", self.metric(name));
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// A classic client who is inside. Its login is not answered, so the counter tells.
+    pub fn classic(&self, name: &str) -> Classic {
+        let granted = "tagwire_logins_granted_total";
+        let before = self.metric(granted);
+        let mut client = Classic::connect(self.address);
+        client.login(name, "welcome");
+        self.wait_for(granted, before + 1.0);
+        client
+    }
+
+    pub fn player(&self, name: &str) -> Player {
+        Player::login(self.address, name, "welcome").unwrap()
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        // On a failing test too, so that the others have the machine for themselves.
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+    }
+}
+
+pub fn hex(text: &str) -> Vec<u8> {
+    let digits: String = text.chars().filter(|c| !c.is_whitespace()).collect();
+    (0..digits.len()).step_by(2).map(|i| u8::from_str_radix(&digits[i..i + 2], 16).unwrap()).collect()
+}
+
+pub fn frame<M: Message>(message: &M) -> Vec<u8> {
+    let mut out = vec![];
+    encode_message(message, &mut out);
+    out
+}
+
+pub fn mouse(x: i32, y: i32) -> arena::MouseEvent {
+    arena::MouseEvent { x, y, ..Default::default() }
+}
+
+/// A frame as it came.
+pub type Raw = (u16, Vec<u8>);
+
+/// A client of the reference: sends bytes, sees bytes.
+pub struct Classic {
+    pub stream: TcpStream,
+    decoder: Decoder,
+    waiting: Vec<Raw>,
+}
+
+impl Classic {
+    pub fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+        Classic { stream, decoder: Decoder::default(), waiting: vec![] }
+    }
+
+    pub fn login(&mut self, name: &str, password: &str) {
+        let login = v1::PlayerLogin {
+            username: name.to_string(),
+            password: password.to_string(),
+            ..Default::default()
+        };
+        self.send(&frame(&login));
+    }
+
+    pub fn send(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).unwrap();
+    }
+
+    /// The next frame; `None` at the end of the stream.
+    pub fn next(&mut self) -> Option<Raw> {
+        let start = Instant::now();
+        loop {
+            if !self.waiting.is_empty() {
+                return Some(self.waiting.remove(0));
+            }
+            assert!(start.elapsed() < PATIENCE, "nothing came");
+            let mut buffer = [0; 4096];
+            let count = match self.stream.read(&mut buffer) {
+                Ok(0) => return None,
+                Ok(count) => count,
+                Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => continue,
+                Err(e) => panic!("not a clean end: {e}"),
+            };
+            let mut input = &buffer[..count];
+            while let Some(frame) = self.decoder.next(&mut input).unwrap() {
+                self.waiting.push((frame.tag.0, frame.payload.to_vec()));
+            }
+        }
+    }
+
+    /// The next frame that is no Ping.
+    pub fn next_message(&mut self) -> Option<Raw> {
+        loop {
+            match self.next() {
+                Some((3, _)) => {}
+                other => return other,
+            }
+        }
+    }
+
+    /// Waits for a Ping: the login was accepted, and all that was sent before has been handled.
+    pub fn wait_for_ping(&mut self) -> Vec<u8> {
+        loop {
+            match self.next() {
+                Some((3, payload)) => return payload,
+                Some(_) => {}
+                None => panic!("closed"),
+            }
+        }
+    }
+
+    /// Everything until the server closes; no reset.
+    pub fn rest(&mut self) -> Vec<Raw> {
+        std::iter::from_fn(|| self.next()).collect()
+    }
+}
+
+/// A client of this protocol.
+pub struct Player {
+    pub stream: TcpStream,
+    pub session: ClientSession,
+    pub welcome: v1::Welcome,
+    decoder: Decoder,
+    events: Vec<Event>,
+    start: Instant,
+}
+
+#[derive(Debug, PartialEq)]
+pub struct Ended {
+    pub code: Option<CloseCode>,
+    pub reason: String,
+    pub retry_after_ms: u32,
+}
+
+impl Player {
+    pub fn login(address: SocketAddr, name: &str, password: &str) -> Result<Player, Ended> {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+        let credentials = Credentials { username: name.to_string(), password: password.to_string() };
+        let mut out = vec![];
+        let schema = Arc::new(tagwire::pb::schema());
+        let now = Now { monotonic_us: 0, unix_us: 1 };
+        let session = ClientSession::connect(now, schema, &credentials, &mut out);
+        let mut player = Player {
+            stream,
+            session,
+            welcome: v1::Welcome::default(),
+            decoder: Decoder::default(),
+            events: vec![],
+            start: Instant::now(),
+        };
+        player.stream.write_all(&out).unwrap();
+        match player.next() {
+            Ok(Event::Welcome(welcome)) => {
+                player.welcome = welcome;
+                Ok(player)
+            }
+            Ok(other) => panic!("first came {other:?}"),
+            Err(ended) => Err(ended),
+        }
+    }
+
+    pub fn id(&self) -> u32 {
+        self.welcome.player_id
+    }
+
+    /// The next thing that happens; an error is the end.
+    pub fn next(&mut self) -> Result<Event, Ended> {
+        let start = Instant::now();
+        loop {
+            if !self.events.is_empty() {
+                return match self.events.remove(0) {
+                    Event::Disconnect { code, reason, retry_after_ms } => {
+                        Err(Ended { code: Some(code), reason, retry_after_ms })
+                    }
+                    event => Ok(event),
+                };
+            }
+            assert!(start.elapsed() < PATIENCE, "nothing came");
+            let mut buffer = [0; 65536];
+            let count = match self.stream.read(&mut buffer) {
+                Ok(0) => return Err(Ended { code: None, reason: "EOF".to_string(), retry_after_ms: 0 }),
+                Ok(count) => count,
+                Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => continue,
+                Err(e) => panic!("not a clean end: {e}"),
+            };
+            let mut input = &buffer[..count];
+            let mut out = vec![];
+            let monotonic_us = self.start.elapsed().as_micros() as u64;
+            let now = Now { monotonic_us, unix_us: 1 + monotonic_us };
+            while let Some(frame) = self.decoder.next(&mut input).unwrap() {
+                self.events.push(self.session.handle_frame(now, frame, &mut out).unwrap());
+            }
+            // The server may be gone already.
+            let _ = self.stream.write_all(&out);
+        }
+    }
+
+    /// Waits for an event that `pick` wants; others are passed over.
+    pub fn wait<T>(&mut self, mut pick: impl FnMut(Event) -> Option<T>) -> T {
+        loop {
+            if let Some(picked) = pick(self.next().expect("the session goes on")) {
+                return picked;
+            }
+        }
+    }
+
+    /// The next message of the game.
+    pub fn message(&mut self) -> (Option<u32>, Tag, Vec<u8>) {
+        self.wait(|event| match event {
+            Event::Message { sender, tag, payload } => Some((sender, tag, payload.to_vec())),
+            _ => None,
+        })
+    }
+
+    pub fn mouse(&mut self) -> (u32, arena::MouseEvent) {
+        let (sender, tag, payload) = self.message();
+        assert_eq!(tag, arena::MouseEvent::TAG);
+        (sender.unwrap(), arena::MouseEvent::decode(payload.as_slice()).unwrap())
+    }
+
+    /// Waits for the end.
+    pub fn ended(&mut self) -> Ended {
+        loop {
+            if let Err(ended) = self.next() {
+                return ended;
+            }
+        }
+    }
+
+    pub fn send<M: Message>(&mut self, message: &M) {
+        let mut out = vec![];
+        self.session.send(message, &mut out).unwrap();
+        self.stream.write_all(&out).unwrap();
+    }
+
+    pub fn send_bytes(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).unwrap();
+    }
+
+    pub fn request<M: Message>(&mut self, message: &M) -> v1::Response {
+        let mut out = vec![];
+        let key = self.session.request(message, &mut out).unwrap();
+        self.stream.write_all(&out).unwrap();
+        self.wait(|event| match event {
+            Event::Response(response) if response.key == key => Some(response),
+            _ => None,
+        })
+    }
+
+    pub fn join(&mut self, room: &str) -> v1::Response {
+        self.request(&v1::JoinRoom { room: room.to_string() })
+    }
+}

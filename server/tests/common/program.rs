@@ -1,0 +1,98 @@
+//! The server as a process of its own.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+pub struct Program {
+    pub child: Child,
+    pub address: SocketAddr,
+    log: Arc<Mutex<String>>,
+    reading: Option<JoinHandle<()>>,
+}
+
+/// The program with these arguments, not started.
+pub fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tagwire-server"));
+    // The caller's settings are not the test's.
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("TAGWIRE_")) {
+        command.env_remove(name);
+    }
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Runs to the end; exit code, standard output, standard error.
+pub fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output = command(arguments).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+impl Program {
+    /// Starts on a free port and waits until it is up.
+    pub fn start(arguments: &[&str]) -> Self {
+        let mut child = command(&[&["--listen", "127.0.0.1:0"], arguments].concat()).spawn().unwrap();
+        let log = Arc::new(Mutex::new(String::new()));
+        let mut lines = BufReader::new(child.stderr.take().unwrap());
+        let address = loop {
+            let mut line = String::new();
+            assert!(lines.read_line(&mut line).unwrap() > 0, "it never came up: {}", log.lock().unwrap());
+            log.lock().unwrap().push_str(&line);
+            if let Some((_, address)) = line.split_once("server up on ") {
+                break address.trim().parse().unwrap();
+            }
+        };
+        let reading = std::thread::spawn({
+            let log = Arc::clone(&log);
+            move || {
+                for line in lines.lines().map_while(Result::ok) {
+                    log.lock().unwrap().push_str(&(line + "\n"));
+                }
+            }
+        });
+        Program { child, address, log, reading: Some(reading) }
+    }
+
+    pub fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).unwrap();
+    }
+
+    /// Waits for the end; the status and the whole log, standard output too.
+    pub fn wait(mut self) -> (ExitStatus, String) {
+        let start = Instant::now();
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(start.elapsed() < Duration::from_secs(10), "it does not stop");
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        self.reading.take().unwrap().join().unwrap();
+        let mut log = self.log.lock().unwrap().clone();
+        self.child.stdout.take().unwrap().read_to_string(&mut log).unwrap();
+        (status, log)
+    }
+
+    pub fn stop(self) -> (ExitStatus, String) {
+        self.signal(Signal::TERM);
+        self.wait()
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // Only a test that failed comes here with the program still running.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,302 @@
+//! Clients of this protocol, over real sockets: login, rooms, refusals, endings.
+
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod common;
+
+use std::time::Duration;
+
+use common::*;
+use tagwire::frame::encode;
+use tagwire::pb::arena::v1 as arena;
+use tagwire::pb::tagwire::v1::{self, member::event, reason, status, verdict};
+use tagwire::prost::Message as _;
+use tagwire::session::client::Event;
+use tagwire::{CloseCode, Tag};
+
+fn member_event(player: &mut Player) -> v1::Member {
+    player.wait(|event| match event {
+        Event::Member(member) => Some(member),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_login_is_welcomed_with_what_the_client_needs_to_know() {
+    let server = TestServer::start();
+    let player = server.player("player1");
+    let welcome = &player.welcome;
+    assert_eq!((welcome.session_id, welcome.player_id, welcome.protocol), (1, 1, 1));
+    assert_eq!((welcome.name.as_str(), welcome.room.as_str()), ("player1", "main"));
+    assert_eq!(welcome.verdict, i32::from(verdict::Value::Same));
+    assert_eq!(welcome.fingerprint, tagwire::pb::schema().fingerprint().0[..]);
+    assert_eq!(welcome.ping_interval_ms, 1000);
+    assert_eq!(welcome.limits.as_ref().unwrap().max_frame_bytes, 65536);
+    assert!(welcome.resume_token.is_empty(), "sessions are not resumed yet, and no token says otherwise");
+}
+
+#[test]
+fn a_refused_login_says_why() {
+    let server = TestServer::start();
+    let refused = Player::login(server.address, "player1", "wrong").err().unwrap();
+    assert_eq!((refused.code, refused.reason.as_str()), (Some(CloseCode::LOGIN_REFUSED), "wrong name or password"));
+    let refused = Player::login(server.address, &"x".repeat(33), "welcome").err().unwrap();
+    assert_eq!(refused.code, Some(CloseCode::LOGIN_REFUSED));
+    assert_eq!(server.metric("tagwire_logins_denied_total{reason=\"credentials\"}"), 2.0);
+}
+
+#[test]
+fn another_version_of_the_protocol_is_told_which_is_served() {
+    let server = TestServer::start();
+    let mut client = Classic::connect(server.address);
+    let info = v1::ClientInfo { protocol: 9, ..Default::default() };
+    client.send(&frame(&v1::PlayerLogin { client: Some(info), ..Default::default() }));
+    let rest = client.rest();
+    let [(241, payload)] = rest.as_slice() else { panic!("a Disconnect and the end: {rest:?}") };
+    let disconnect = v1::Disconnect::decode(payload.as_slice()).unwrap();
+    assert_eq!(disconnect.code, u32::from(CloseCode::VERSION.0));
+    assert!(disconnect.reason.contains("version 1"), "{}", disconnect.reason);
+}
+
+#[test]
+fn round_trips_are_measured_and_told() {
+    let server = TestServer::start();
+    let mut player = server.player("player1");
+    let rtt = player.wait(|event| match event {
+        Event::Ping(ping) if ping.rtt_us > 0 => Some(ping.rtt_us),
+        _ => None,
+    });
+    assert!((1..2_000_000).contains(&rtt), "{rtt} us");
+}
+
+#[test]
+fn chat_goes_to_all_and_mouse_to_the_others() {
+    let server = TestServer::start();
+    let (mut a, mut b) = (server.player("a"), server.player("b"));
+    let chat = arena::Chat { text: "hello".to_string() };
+    a.send(&mouse(1, 2));
+    a.send(&chat);
+    assert_eq!(b.mouse(), (a.id(), mouse(1, 2)));
+    for player in [&mut a, &mut b] {
+        assert_eq!(player.message(), (Some(1), Tag(4), chat.encode_to_vec()));
+    }
+}
+
+#[test]
+fn unknown_fields_of_a_newer_client_survive_the_relay() {
+    let server = TestServer::start();
+    let (mut a, mut b) = (server.player("a"), server.player("b"));
+    let newer = [mouse(1, 2).encode_to_vec(), hex("a00605")].concat();
+    let mut out = vec![];
+    encode(Tag(2), &newer, &mut out);
+    a.send_bytes(&out);
+    assert_eq!(b.message(), (Some(a.id()), Tag(2), newer));
+}
+
+#[test]
+fn members_hear_who_is_there_and_who_comes_and_goes() {
+    let server = TestServer::start();
+    let mut a = server.player("a");
+    let mut b = server.player("b");
+    let named = |player: u32, event: event::Value, name: &str| v1::Member {
+        player,
+        event: event.into(),
+        name: name.to_string(),
+    };
+    assert_eq!(member_event(&mut b), named(a.id(), event::Value::Present, "a"));
+    assert_eq!(member_event(&mut a), named(b.id(), event::Value::Joined, "b"));
+    let id = b.id();
+    drop(b);
+    assert_eq!(member_event(&mut a), named(id, event::Value::Left, ""));
+}
+
+#[test]
+fn rooms_are_apart_and_the_response_is_the_boundary() {
+    let server = TestServer::start();
+    let (mut a, mut b, mut c) = (server.player("a"), server.player("b"), server.player("c"));
+    for _ in 0..2 {
+        member_event(&mut c);
+    }
+    assert_eq!(b.join("arena 7").status, i32::from(status::Value::Ok));
+    assert_eq!(server.metric("tagwire_rooms"), 2.0);
+    assert_eq!(member_event(&mut c), v1::Member { player: b.id(), event: event::Value::Left.into(), ..Default::default() });
+    a.send(&mouse(1, 1));
+    assert_eq!(c.mouse(), (a.id(), mouse(1, 1)));
+
+    // What a says before it goes is heard in the old room, what it says after the Response in the new one.
+    let joined = a.join("arena 7");
+    assert_eq!(v1::JoinRoomReply::decode(joined.body).unwrap().room, "arena 7");
+    assert_eq!(member_event(&mut a).player, b.id());
+    a.send(&mouse(2, 2));
+    assert_eq!(b.mouse(), (a.id(), mouse(2, 2)));
+    c.send(&mouse(3, 3));
+    assert_eq!(c.join("arena 7").status, i32::from(status::Value::Ok));
+    c.send(&mouse(4, 4));
+    assert_eq!(b.mouse(), (c.id(), mouse(4, 4)), "what c said elsewhere is not heard here");
+    server.wait_for("tagwire_rooms", 1.0);
+}
+
+#[test]
+fn a_room_may_be_full_and_a_name_may_be_none() {
+    let server = TestServer::with(|config| (config.max_room_members, config.max_rooms) = (2, 2));
+    let (mut a, mut b) = (server.player("a"), server.player("b"));
+    let full = Player::login(server.address, "c", "welcome").err().unwrap();
+    assert_eq!((full.code, full.code.unwrap().retryable()), (Some(CloseCode::OVERLOAD), true));
+    for name in ["", "a\tb", &"x".repeat(65)] {
+        assert_eq!(a.join(name).status, i32::from(status::Value::Invalid), "{name:?}");
+    }
+    assert_eq!(a.join("second").status, i32::from(status::Value::Ok));
+    let refused = b.join("third");
+    assert_eq!(refused.status, i32::from(status::Value::Unavailable));
+    assert!(refused.message.contains("as many rooms"), "{}", refused.message);
+    assert_eq!(b.join("main").status, i32::from(status::Value::Ok), "to be where one is is no change");
+    let mut d = server.player("d");
+    b.send(&mouse(1, 1));
+    assert_eq!(d.mouse().0, b.id());
+    // Nobody who was refused has left a trace.
+    server.wait_for("tagwire_sessions", 3.0);
+}
+
+#[test]
+fn what_is_dropped_is_told() {
+    let server = TestServer::start();
+    let mut player = server.player("player1");
+    player.send_bytes(&hex("01c800"));
+    let notice = player.wait(|event| match event {
+        Event::Notice(notice) => Some(notice),
+        _ => None,
+    });
+    assert_eq!((notice.reason, notice.tag), (reason::Value::Unknown.into(), 200));
+    let answer = player.request(&mouse(1, 1));
+    assert_eq!(answer.status, i32::from(status::Value::Unknown));
+    assert!(answer.message.contains("arena.v1.MouseEvent"), "{}", answer.message);
+}
+
+#[test]
+fn offences_end_a_session_with_their_code() {
+    let server = TestServer::start();
+    for (what, bytes, code) in [
+        ("tag 0", hex("0000"), CloseCode::MALFORMED),
+        ("too large", hex("ff00 0002 00010001"), CloseCode::TOO_LARGE),
+        ("a score", hex("0006"), CloseCode::VIOLATION),
+        ("a Welcome", hex("00f0"), CloseCode::VIOLATION),
+        ("a second login", hex("0001"), CloseCode::VIOLATION),
+        ("a Ping that cannot be read", hex("0103ff"), CloseCode::MALFORMED),
+    ] {
+        let mut player = server.player("player1");
+        player.send_bytes(&bytes);
+        let ended = player.ended();
+        assert_eq!(ended.code, Some(code), "{what}: {}", ended.reason);
+        assert!(!ended.reason.is_empty());
+    }
+    server.wait_for("tagwire_sessions", 0.0);
+}
+
+#[test]
+fn a_replaced_player_is_told_and_hears_nothing_more() {
+    let server = TestServer::start();
+    let mut first = server.player("player1");
+    let second = server.player("player1");
+    let ended = first.ended();
+    assert_eq!(ended.code, Some(CloseCode::REPLACED));
+    assert!(!CloseCode::REPLACED.retryable(), "two clients must not replace each other for ever");
+    assert_ne!(second.id(), first.id());
+    server.wait_for("tagwire_sessions", 1.0);
+}
+
+#[test]
+fn a_stop_tells_players_to_come_back() {
+    let mut server = TestServer::start();
+    let mut players: Vec<_> = (0..10).map(|i| server.player(&format!("player{i}"))).collect();
+    server.begin_stop();
+    for player in &mut players {
+        let ended = player.ended();
+        assert_eq!((ended.code, ended.retry_after_ms), (Some(CloseCode::SHUTDOWN), 1000));
+        assert_eq!(player.ended().code, None, "then a clean end");
+    }
+    server.stop();
+}
+
+#[test]
+fn a_client_that_goes_is_gone_at_once() {
+    let server = TestServer::start();
+    let (mut a, mut b) = (server.player("a"), server.player("b"));
+    member_event(&mut a);
+    let mut out = vec![];
+    b.session.close(CloseCode::NORMAL, "bye", &mut out);
+    b.send_bytes(&out);
+    assert_eq!(member_event(&mut a).event, event::Value::Left.into());
+    assert_eq!(b.ended().reason, "EOF");
+}
+
+/// A member that reads nothing is cut when its bounds are reached; the others get everything, in order.
+#[test]
+fn who_does_not_read_is_cut_and_nobody_else_notices() {
+    for threads in [1, 2] {
+        let server = TestServer::with(|config| {
+            config.threads = threads;
+            config.outbox_max_bytes = 256 * 1024;
+        });
+        let stalled = server.player("stalled");
+        let (mut sender, mut reader) = (server.player("sender"), server.player("reader"));
+        let text = "x".repeat(1000);
+        let reading = std::thread::spawn(move || {
+            for i in 0.. {
+                let (_, _, payload) = reader.message();
+                let chat = arena::Chat::decode(payload.as_slice()).unwrap().text;
+                if chat == "last" {
+                    return i;
+                }
+                assert!(chat.starts_with(&format!("{i} ")), "{} is not the {i}th", &chat[..10]);
+            }
+            unreachable!()
+        });
+        let mut sent = 0;
+        while server.metric("tagwire_disconnects_total{code=\"3001\"}") == 0.0 {
+            assert!(sent < 100_000, "never cut");
+            for _ in 0..20 {
+                sender.send(&arena::Chat { text: format!("{sent} {}", &text[..1000 - 24]) });
+                // What comes back must be read, or the sender is itself the one who does not read.
+                sender.message();
+                sent += 1;
+            }
+        }
+        sender.send(&arena::Chat { text: "last".to_string() });
+        assert_eq!(reading.join().unwrap(), sent);
+        drop(stalled);
+        server.wait_for("tagwire_sessions", 1.0);
+    }
+}
+
+#[test]
+fn order_holds_over_ten_thousand_messages_and_several_senders() {
+    for threads in [1, 2] {
+        let server = TestServer::with(|config| config.threads = threads);
+        let mut reader = server.player("reader");
+        let senders: Vec<_> = (0..4)
+            .map(|s| {
+                let mut sender = server.classic(&format!("sender{s}"));
+                std::thread::spawn(move || {
+                    for chunk in 0..25 {
+                        let frames: Vec<u8> = (0..100).flat_map(|i| frame(&mouse(s, chunk * 100 + i))).collect();
+                        sender.send(&frames);
+                        // The others' events come back and must be read; bounded by a short pause.
+                        std::thread::sleep(Duration::from_millis(2));
+                        while sender.stream.peek(&mut [0]).is_ok() {
+                            sender.next();
+                        }
+                    }
+                    sender
+                })
+            })
+            .collect();
+        let mut next = [0; 4];
+        for _ in 0..10_000 {
+            let (_, mouse) = reader.mouse();
+            assert_eq!(mouse.y, next[mouse.x as usize], "sender {}", mouse.x);
+            next[mouse.x as usize] += 1;
+        }
+        assert_eq!(next, [2500; 4]);
+        senders.into_iter().for_each(|s| drop(s.join().unwrap()));
+    }
+}

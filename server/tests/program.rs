@@ -1,0 +1,127 @@
+//! The program: what it logs, how it stops, what it says to bad input.
+
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod common;
+
+use std::io::Write;
+
+use common::program::{Program, run};
+use common::*;
+use rustix::process::Signal;
+use tagwire::CloseCode;
+
+const PASSWORDS: [&str; 3] = ["tops3cret", "wr0ng-guess", "t0ken-guess"];
+
+fn config(text: &str) -> tempfile::NamedTempFile {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    file
+}
+
+#[test]
+fn the_log_tells_who_came_and_what_they_sent_and_never_a_password() {
+    let settings = config(&format!("[dev_auth]\npassword = \"{}\"\n", PASSWORDS[0]));
+    let server = Program::start(&["--log", "trace", "--config", settings.path().to_str().unwrap()]);
+    let mut player = Player::login(server.address, "player1", PASSWORDS[0]).unwrap();
+    let refused = Player::login(server.address, "player2", PASSWORDS[1]).err().unwrap();
+    assert_eq!(refused.code, Some(CloseCode::LOGIN_REFUSED));
+    let mut classic = Classic::connect(server.address);
+    classic.login("classic\n1", PASSWORDS[1]);
+    assert_eq!(classic.rest(), []);
+    let mut with_token = Classic::connect(server.address);
+    with_token.send(&frame(&tagwire::pb::tagwire::v1::PlayerLogin {
+        username: "player3".to_string(),
+        token: PASSWORDS[2].to_string(),
+        ..Default::default()
+    }));
+    assert_eq!(with_token.rest(), []);
+    let mut classic = Classic::connect(server.address);
+    classic.login("classic1", PASSWORDS[0]);
+    classic.wait_for_ping();
+    player.send(&mouse(1, 2));
+    assert!(classic.next_message().is_some());
+    let address = server.address;
+    let (status, log) = server.stop();
+    assert_eq!(status.code(), Some(0));
+    for line in [
+        format!("server up on {address}"),
+        "client connected from 127.0.0.1:".to_string(),
+        "ACCESS GRANTED for player1 from".to_string(),
+        "ACCESS GRANTED for classic1 from".to_string(),
+        "ACCESS DENIED for player2 from".to_string(),
+        "ACCESS DENIED for classic\\n1 from".to_string(),
+        "wrong name or password".to_string(),
+        "message arena.v1.MouseEvent".to_string(),
+        "from=player1".to_string(),
+        "server down".to_string(),
+    ] {
+        assert!(log.contains(&line), "no {line:?} in\n{log}");
+    }
+    for password in PASSWORDS {
+        assert!(!log.contains(password), "{password} in\n{log}");
+    }
+}
+
+#[test]
+fn sigterm_and_sigint_end_it_cleanly_for_all() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let server = Program::start(&[]);
+        let mut player = Player::login(server.address, "player1", "welcome").unwrap();
+        let mut classic = Classic::connect(server.address);
+        classic.login("classic1", "welcome");
+        classic.wait_for_ping();
+        server.signal(signal);
+        assert_eq!(player.ended().code, Some(CloseCode::SHUTDOWN));
+        assert_eq!(player.ended().reason, "EOF");
+        classic.rest();
+        let (status, log) = server.wait();
+        assert_eq!(status.code(), Some(0), "{log}");
+        assert!(log.contains("tagwire_sessions=0"), "the counters stand in the last line: {log}");
+    }
+}
+
+#[test]
+fn bad_input_names_itself_and_the_fix_and_ends_with_2() {
+    let busy = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = busy.local_addr().unwrap().to_string();
+    let unknown_key = config("listen = [\"127.0.0.1:0\"]\nmax_rom_members = 5\n");
+    let wrong_kind = config("\nthreads = \"two\"\n");
+    let too_large = config("max_frame_bytes = 1000000\n");
+    let path = |file: &tempfile::NamedTempFile| file.path().to_str().unwrap().to_string();
+    for (arguments, says) in [
+        (vec!["--lissen".to_string()], vec!["--lissen", "--listen"]),
+        (vec!["--listen".into(), "nowhere".into()], vec!["--listen", "nowhere"]),
+        (vec!["--listen".into(), port.clone()], vec![port.as_str(), "in use", "fix:", "--listen 127.0.0.1:0"]),
+        (vec!["--listen".into(), "0.0.0.0:0".into()], vec!["0.0.0.0:0", "--allow-public-dev-auth", "fix:"]),
+        (vec!["--listen".into(), "192.0.2.1:7".into(), "--allow-public-dev-auth".into()], vec!["192.0.2.1:7", "fix:"]),
+        (vec!["--threads".into(), "5000".into()], vec!["threads = 5000", "0 to 1024"]),
+        (vec!["--log".into(), "a=b=c".into()], vec!["--log", "a=b=c", "fix:"]),
+        (vec!["--config".into(), "/does/not/exist".into()], vec!["/does/not/exist", "No such file"]),
+        (vec!["--config".into(), path(&unknown_key)], vec!["line 2", "max_rom_members", "max_room_members"]),
+        (vec!["--config".into(), path(&wrong_kind)], vec!["line 2", "threads", "two"]),
+        (vec!["--config".into(), path(&too_large)], vec!["outbox_max_bytes = 1048576", "2000000 to"]),
+    ] {
+        let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+        let (code, _, error) = run(&arguments);
+        assert_eq!(code, Some(2), "{arguments:?}: {error}");
+        for part in says {
+            assert!(error.contains(part), "{arguments:?}: no {part:?} in\n{error}");
+        }
+        assert!(!error.contains("panicked"), "{error}");
+    }
+}
+
+#[test]
+fn help_shows_how_it_is_used() {
+    let (code, out, _) = run(&["--help"]);
+    assert_eq!(code, Some(0));
+    assert!(out.contains("Examples:") && out.contains("--listen"), "{out}");
+}
+
+#[test]
+fn the_environment_says_what_a_flag_does_not() {
+    let output = program::command(&[]).env("TAGWIRE_THREADS", "many").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("many"));
+}
