@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use tagwire::frame::{DEFAULT_MAX_FRAME_BYTES, MAX_FRAME_BYTES};
+use tagwire::session::PEER_TIMEOUT_US;
 use tagwire::session::login::MAX_LOGIN_BYTES;
 use tagwire::session::outbox::OutboxLimits;
 
@@ -19,6 +20,8 @@ pub struct Config {
     pub threads: usize,
     /// Accept, first bytes and login must be done within so many milliseconds. Default 5000.
     pub login_timeout_ms: u64,
+    /// A client of this protocol from which nothing came for so many milliseconds is gone. Default 10000, at least 2000: it is pinged once a second.
+    pub peer_timeout_ms: u64,
     /// Largest payload of a frame, bytes. Default 65536, at most 16777216 and half of `outbox_max_bytes`.
     pub max_frame_bytes: usize,
     /// Frames that may wait for one session before it counts as too slow. Default 1024.
@@ -60,6 +63,7 @@ impl Default for Config {
             listen: vec![SocketAddr::from(([127, 0, 0, 1], 7777))],
             threads: 0,
             login_timeout_ms: 5000,
+            peer_timeout_ms: PEER_TIMEOUT_US / 1000,
             max_frame_bytes: DEFAULT_MAX_FRAME_BYTES,
             outbox_max_frames: outbox.max_frames,
             outbox_max_bytes: outbox.max_bytes,
@@ -142,6 +146,7 @@ impl Config {
         }
         range("threads", self.threads, 0, 1024)?;
         range("login_timeout_ms", self.login_timeout_ms as usize, 1, 600_000)?;
+        range("peer_timeout_ms", self.peer_timeout_ms as usize, 2000, 600_000)?;
         range("max_frame_bytes", self.max_frame_bytes, MAX_LOGIN_BYTES, MAX_FRAME_BYTES)?;
         range("outbox_max_frames", self.outbox_max_frames, 16, 1 << 20)?;
         range("outbox_max_bytes", self.outbox_max_bytes, 2 * self.max_frame_bytes, 1 << 30)?;

@@ -23,7 +23,6 @@ use tracing::{debug, info};
 
 use crate::core::Core;
 use crate::reader::{ReadError, Reader, Turn};
-use crate::rooms::RoomError;
 use crate::session::{Ending, Player, Session};
 
 /// After the last byte: so long is the peer's input read and forgotten, for what it sent must not turn what we
@@ -164,7 +163,7 @@ async fn admit(
         }
     });
     reader.set_limits(protocol.decoder_limits());
-    if let Err(error @ (RoomError::Full(_) | RoomError::TooMany(_) | RoomError::Name)) = entered {
+    if let Err(error) = entered {
         session.end(Ending::told(CloseCode::OVERLOAD, error.to_string()));
     } else {
         core.metrics.granted.inc();
@@ -190,25 +189,30 @@ fn watch_by_tcp(writer: &OwnedWriteHalf, peer: SocketAddr) {
 async fn serve(core: &Core, reader: &mut Reader, protocol: &mut ServerSession, session: &Arc<Session>) {
     loop {
         let turn = poll_fn(|cx| {
+            // One look at the clock a turn, and none where nothing came.
+            let mut now = None;
             if session.poll_ended(cx) {
-                return Poll::Ready(Ok(Turn::Read));
+                return Poll::Ready((Ok(Turn::Broke(None)), now));
             }
             // Whether it is done or waits, reading goes on.
             let _ = session.poll_flush(cx);
-            let now = core.clock.now();
-            reader.poll_turn(cx, |frame| {
+            let turn = reader.poll_turn(cx, |frame| {
                 if session.is_ended() {
                     return Ok(ControlFlow::Break(None));
                 }
+                let now = *now.get_or_insert_with(|| core.clock.now());
                 core.router.handle(now, session, protocol, frame).map(|flow| match flow {
                     ControlFlow::Break(ending) => ControlFlow::Break(Some(ending)),
                     ControlFlow::Continue(()) => ControlFlow::Continue(()),
                 })
-            })
+            });
+            turn.map(|turn| (turn, now))
         });
-        match turn.await {
+        let (turn, now) = turn.await;
+        match turn {
             Ok(Turn::Read) => {
-                session.heard(core.clock.now(), protocol.frames_received());
+                let now = now.unwrap_or_else(|| core.clock.now());
+                session.heard(now, protocol.frames_received());
                 if let Some(acknowledgement) = protocol.acknowledgement() {
                     session.send(&acknowledgement);
                 }

@@ -152,7 +152,8 @@ impl Server {
         for flusher in &core.flushers {
             always.spawn(Arc::clone(flusher).run());
         }
-        always.spawn(Arc::clone(&core.directory).turn(Arc::clone(&core.clock)));
+        let peer_timeout_us = core.config.peer_timeout_ms * 1000;
+        always.spawn(Arc::clone(&core.directory).turn(Arc::clone(&core.clock), peer_timeout_us));
         let mut accepting = JoinSet::new();
         for listener in listeners {
             accepting.spawn(listener::accept(Arc::clone(&core), listener, connections.clone()));

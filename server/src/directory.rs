@@ -57,7 +57,7 @@ impl Directory {
     }
 
     /// Turns the wheel for ever: pings every session once a second, ends those that are gone.
-    pub(crate) async fn turn(self: Arc<Self>, clock: Arc<Clock>) {
+    pub(crate) async fn turn(self: Arc<Self>, clock: Arc<Clock>, peer_timeout_us: u64) {
         let mut ticks = interval(Duration::from_micros(PING_INTERVAL_US / SLOTS));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
         let mut due = Vec::new();
@@ -66,8 +66,8 @@ impl Directory {
             due.extend(self.slot(slot).values().cloned());
             let now = clock.now();
             for session in due.drain(..) {
-                if session.is_silent(now) {
-                    session.end(Ending::told(CloseCode::TIMEOUT, "nothing was heard from you for 10 s"));
+                if session.is_silent(now, peer_timeout_us) {
+                    session.end(Ending::told(CloseCode::TIMEOUT, "nothing was heard from you for too long"));
                 } else {
                     session.ping(now);
                 }

@@ -12,7 +12,7 @@ use tagwire::frame::encode_message;
 use tagwire::pb::tagwire::v1;
 use tagwire::session::outbox::{Outbox, OutboxLimits};
 use tagwire::session::ping::Pinger;
-use tagwire::session::{Dialect, PEER_TIMEOUT_US};
+use tagwire::session::Dialect;
 use tagwire::time::Now;
 use tagwire::{CloseCode, Message};
 use tokio::net::tcp::OwnedWriteHalf;
@@ -273,10 +273,11 @@ impl Session {
         self.frames_received.store(frames_received, Ordering::Relaxed);
     }
 
-    /// True where nothing came for too long. A classic client need not answer anything: TCP judges it.
-    pub(crate) fn is_silent(&self, now: Now) -> bool {
+    /// True where nothing came for longer than `timeout_us`. A classic client need not answer anything: TCP judges
+    /// it.
+    pub(crate) fn is_silent(&self, now: Now, timeout_us: u64) -> bool {
         let silent_us = now.monotonic_us.saturating_sub(self.last_heard_us.load(Ordering::Relaxed));
-        self.player.dialect == Dialect::Native && silent_us > PEER_TIMEOUT_US
+        self.player.dialect == Dialect::Native && silent_us > timeout_us
     }
 
     /// Takes the answer to a Ping.

@@ -218,6 +218,22 @@ fn a_stop_tells_players_to_come_back() {
 }
 
 #[test]
+fn who_is_silent_for_too_long_is_told_and_gone() {
+    let server = TestServer::with(|config| config.peer_timeout_ms = 2000);
+    let mut answering = server.player("answering");
+    // Neither reads nor answers; what it is told waits in its socket.
+    let mut silent = server.player("silent");
+    let mut classic = server.classic("classic");
+    answering.wait(|event| match event {
+        Event::Member(member) if member.event == i32::from(event::Value::Left) => Some(()),
+        _ => None,
+    });
+    assert_eq!(silent.ended().code, Some(CloseCode::TIMEOUT));
+    classic.wait_for_ping();
+    assert_eq!(server.metric("tagwire_sessions"), 2.0, "a classic client owes no answer");
+}
+
+#[test]
 fn a_client_that_goes_is_gone_at_once() {
     let server = TestServer::start();
     let (mut a, mut b) = (server.player("a"), server.player("b"));
