@@ -107,7 +107,7 @@ fn test_server_drops_what_is_not_the_message_it_claims_to_be() {
     assert_eq!(not_utf8.reason, Reason::Invalid);
     assert!(not_utf8.text.contains("test.v1.ToRoom") && not_utf8.text.contains("text"), "{}", not_utf8.text);
     assert_eq!(dropped(side.take_bytes(&bare(2, &[0x0a, 200]))).reason, Reason::Invalid);
-    assert_eq!(dropped(side.take(&ToAll::new("longer than ten"))).reason, Reason::TooLarge);
+    assert_eq!(dropped(side.take(&ToAll::new("123456789"))).reason, Reason::TooLarge, "11 bytes, 10 allowed");
     assert!(matches!(side.take(&ToAll::new("12345678")), Ok(Some(Incoming::Relay { .. }))));
 }
 
