@@ -76,9 +76,15 @@ mod tests {
 
     #[test]
     fn ranges_are_advice_for_codes_never_seen() {
-        for (code, retryable) in
-            [(2999, false), (3000, true), (3499, true), (3500, false), (4000, true), (4499, true), (4500, false)]
-        {
+        for (code, retryable) in [
+            (2999, false),
+            (3000, true),
+            (3499, true),
+            (3500, false),
+            (4000, true),
+            (4499, true),
+            (4500, false),
+        ] {
             assert_eq!(CloseCode(code).retryable(), retryable, "{code}");
         }
         assert_eq!(CloseCode(4711).to_string(), "4711");

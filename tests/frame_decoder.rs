@@ -7,7 +7,10 @@ use tagwire::frame::{DecodeError, Decoder, Limits, encode};
 type Owned = (u16, Vec<u8>);
 
 /// All frames of a stream that arrives in these chunks, and what ended it.
-fn decode<'a>(chunks: impl IntoIterator<Item = &'a [u8]>, limits: Limits) -> (Vec<Owned>, Option<DecodeError>) {
+fn decode<'a>(
+    chunks: impl IntoIterator<Item = &'a [u8]>,
+    limits: Limits,
+) -> (Vec<Owned>, Option<DecodeError>) {
     let mut decoder = Decoder::new(limits);
     let mut frames = vec![];
     for mut chunk in chunks {

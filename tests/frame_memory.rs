@@ -25,7 +25,7 @@ fn peak(limits: Limits, chunks: &[Vec<u8>]) -> usize {
 fn memory_is_bounded_by_what_arrived_and_by_the_limit() {
     let limits = Limits { max_frame_bytes: 16 * 1024 * 1024, only: None };
     let header = vec![0xff, 0, 0, 2, 0x01, 0, 0, 0];
-    let announced = peak(limits, &[header.clone()]);
+    let announced = peak(limits, std::slice::from_ref(&header));
     assert!(announced <= 64, "16 MiB announced, {announced} bytes taken");
 
     // Dripping: doubling on the way, never more than twice what came.

@@ -22,7 +22,9 @@ fn login_of(bytes: &str) -> Result<Option<Incoming<'static>>, Fault> {
 
 #[test]
 fn test_server_reads_the_references_login() {
-    let Ok(Some(Incoming::Login(login))) = login_of("12010a07706c6179657231120777656c636f6d65") else { panic!() };
+    let Ok(Some(Incoming::Login(login))) = login_of("12010a07706c6179657231120777656c636f6d65") else {
+        panic!()
+    };
     assert_eq!((login.username.as_str(), login.password.as_str()), ("player1", "welcome"));
     assert_eq!(login.dialect, Dialect::Classic);
     let Ok(Some(Incoming::Login(empty))) = login_of("0001") else { panic!() };
@@ -80,7 +82,9 @@ fn test_server_takes_one_login_a_connection() {
 fn test_server_welcomes_new_clients_and_never_classic_ones() {
     let mut side = ServerSide::new();
     let mut client = ClientSide::new("player1", "welcome");
-    let Ok(Some(Incoming::Login(login))) = side.take_bytes(&std::mem::take(&mut client.out)) else { panic!() };
+    let Ok(Some(Incoming::Login(login))) = side.take_bytes(&std::mem::take(&mut client.out)) else {
+        panic!()
+    };
     assert_eq!(login.dialect, Dialect::Native);
     assert_eq!(login.sdk, format!("tagwire-rust {}", env!("CARGO_PKG_VERSION")));
     let welcome = side.admit(&login, Access::Player).unwrap();
@@ -141,7 +145,8 @@ fn test_client_logs_in_with_its_fingerprint_and_sends_nothing_before_welcome() {
 #[test]
 fn test_client_is_told_why_it_was_refused() {
     let mut client = ClientSide::new("player1", "wrong");
-    let refusal = v1::Disconnect { code: 3501, reason: "wrong name or password".to_string(), ..Default::default() };
+    let refusal =
+        v1::Disconnect { code: 3501, reason: "wrong name or password".to_string(), ..Default::default() };
     let event = client.take(&refusal).unwrap();
     let Event::Disconnect { code, reason, .. } = event else { panic!("{event:?}") };
     assert_eq!((code, reason.as_str()), (CloseCode::LOGIN_REFUSED, "wrong name or password"));
@@ -163,7 +168,9 @@ fn no_secret_is_printed() {
         ..Default::default()
     };
     let decoded = Login::decode(&tagwire::prost::Message::encode_to_vec(&login)).unwrap();
-    for text in [format!("{login:?}"), format!("{login:#?}"), format!("{:?}", login.resume), format!("{decoded:?}")] {
+    for text in
+        [format!("{login:?}"), format!("{login:#?}"), format!("{:?}", login.resume), format!("{decoded:?}")]
+    {
         assert!(!text.contains("s3cret") && !text.contains("115, 51"), "{text}");
     }
 }

@@ -60,7 +60,8 @@ fn every_hex_line_is_the_frame_of_the_message_beside_it() {
         let (name, fields) = text.trim().split_once(' ').unwrap();
         let fields = fields.trim().strip_prefix('{').unwrap().strip_suffix('}').unwrap();
         let descriptor = pool.get_message_by_name(name).unwrap_or_else(|| panic!("no {name}"));
-        let message = DynamicMessage::parse_text_format(descriptor, fields).unwrap_or_else(|e| panic!("{line}: {e}"));
+        let message =
+            DynamicMessage::parse_text_format(descriptor, fields).unwrap_or_else(|e| panic!("{line}: {e}"));
         let mut frame = vec![];
         encode(Tag(tags[name]), &message.encode_to_vec(), &mut frame);
         let expected: String = frame.iter().map(|byte| format!("{byte:02x}")).collect();

@@ -34,7 +34,12 @@ fn test_server_sends_a_message_where_its_rules_say() {
         let payload = ToRoom::new("hi").encode_to_vec();
         assert_eq!(
             side.take(&ToRoom::new("hi")),
-            Ok(Some(Incoming::Relay { message: 0, tag: Tag(2), to_all: false, payload: payload.clone().leak() }))
+            Ok(Some(Incoming::Relay {
+                message: 0,
+                tag: Tag(2),
+                to_all: false,
+                payload: payload.clone().leak()
+            }))
         );
         assert!(matches!(side.take(&ToAll::new("hi")), Ok(Some(Incoming::Relay { to_all: true, .. }))));
         assert!(matches!(side.take(&ToCode::new("hi")), Ok(Some(Incoming::Push { tag: Tag(5), .. }))));
@@ -56,7 +61,8 @@ fn test_server_ends_who_sends_what_only_the_server_may() {
     assert_eq!(CloseCode::from(&fault), CloseCode::VIOLATION);
     assert_eq!(fault.to_string(), "test.v1.FromServer (tag 6) is not for this side to send");
     for tag in [240, 243, 245, 246, 247, 253] {
-        let fault = ServerSide::open(Dialect::Native, Access::Player).take_bytes(&bare(tag, &[])).unwrap_err();
+        let fault =
+            ServerSide::open(Dialect::Native, Access::Player).take_bytes(&bare(tag, &[])).unwrap_err();
         assert_eq!(CloseCode::from(&fault), CloseCode::VIOLATION, "tag {tag}");
     }
     let mut classic = ServerSide::open(Dialect::Classic, Access::Player);
@@ -114,7 +120,9 @@ fn test_server_drops_what_is_not_the_message_it_claims_to_be() {
 #[test]
 fn test_server_never_answers_a_classic_client() {
     let mut side = ServerSide::open(Dialect::Classic, Access::Player);
-    for bytes in [bare(77, &[1]), bare(2, &[0xff]), bare(6, &[]), bare(241, &[]), bare(242, &[]), bare(3, &[0xff])] {
+    for bytes in
+        [bare(77, &[1]), bare(2, &[0xff]), bare(6, &[]), bare(241, &[]), bare(242, &[]), bare(3, &[0xff])]
+    {
         let dropped = dropped(side.take_bytes(&bytes));
         assert_eq!(dropped.notice, None, "{bytes:02x?}");
     }
@@ -135,10 +143,7 @@ fn test_server_takes_requests_only_as_requests() {
     assert_eq!(dropped(side.take(&v1::JoinRoom::default())).reason, Reason::Unhandled);
     let body = Asks::new("?").encode_to_vec();
     let request = v1::Request { key: 1, tag: 300, body: body.clone().into() };
-    assert_eq!(
-        side.take(&request),
-        Ok(Some(Incoming::Request { key: 1, tag: Tag(300), body: body.into() }))
-    );
+    assert_eq!(side.take(&request), Ok(Some(Incoming::Request { key: 1, tag: Tag(300), body: body.into() })));
 }
 
 #[test]
@@ -171,7 +176,10 @@ fn test_client_sends_what_the_schema_lets_it() {
     client.session.send(&ToRoom::new("hi"), &mut client.out).unwrap();
     assert_eq!(client.sent(), [(Tag(2), ToRoom::new("hi").encode_to_vec())]);
     let out = &mut client.out;
-    assert_eq!(client.session.send(&FromServer::new(""), out), Err(SendError::Direction("test.v1.FromServer")));
+    assert_eq!(
+        client.session.send(&FromServer::new(""), out),
+        Err(SendError::Direction("test.v1.FromServer"))
+    );
     assert_eq!(client.session.send(&Asks::new(""), out), Err(SendError::Request("test.v1.Asks")));
     assert_eq!(client.session.send(&v1::Ping::default(), out), Err(SendError::Unknown(Tag(3))));
     assert_eq!(
@@ -180,7 +188,11 @@ fn test_client_sends_what_the_schema_lets_it() {
     );
     assert_eq!(
         client.session.send(&ToRoom::new(&"x".repeat(MAX_FRAME_BYTES)), out),
-        Err(SendError::TooLarge { name: "test.v1.ToRoom", length: MAX_FRAME_BYTES + 4, limit: MAX_FRAME_BYTES })
+        Err(SendError::TooLarge {
+            name: "test.v1.ToRoom",
+            length: MAX_FRAME_BYTES + 4,
+            limit: MAX_FRAME_BYTES
+        })
     );
     assert!(client.out.is_empty());
 }
@@ -212,7 +224,8 @@ fn test_client_survives_what_it_cannot_read() {
 #[test]
 fn test_client_gives_requests_rising_keys() {
     let mut client = ClientSide::open();
-    let keys: Vec<_> = (0..3).map(|_| client.session.request(&Asks::new("?"), &mut client.out).unwrap()).collect();
+    let keys: Vec<_> =
+        (0..3).map(|_| client.session.request(&Asks::new("?"), &mut client.out).unwrap()).collect();
     assert_eq!(keys, [1, 2, 3]);
     let mut server = ServerSide::open(Dialect::Native, Access::Player);
     for (tag, payload) in client.sent() {

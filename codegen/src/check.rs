@@ -169,6 +169,14 @@ impl Check<'_> {
 
     fn request(&mut self, name: &str, method: &crate::model::Method) {
         let Some(message) = self.model.message(&method.request) else { return };
+        if message.origin != Origin::Game {
+            self.find(
+                &method.location,
+                format!("{name} takes {}, which is not a message of yours", message.full_name),
+                "take a message of your own, with a tag".to_string(),
+            );
+            return;
+        }
         let Some(rules) = &message.rules else {
             let option = option_name(&message.package);
             self.find(

@@ -26,6 +26,7 @@ mod error;
 pub mod fingerprint;
 pub mod load;
 pub mod model;
+mod option_error;
 pub mod python;
 pub mod rust;
 

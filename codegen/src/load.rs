@@ -16,6 +16,7 @@ use crate::model::{
     Enum, EnumValue, Field, File, Kind, Label, Location, Message, Method, Model, Origin, RawFileSet, Rules,
     Service,
 };
+use crate::option_error;
 
 /// The stack's own schema files, which every schema may import without having a copy.
 const STACK: [(&str, &str); 3] = [
@@ -88,7 +89,7 @@ fn collect(root: &Path, dir: &Path, into: &mut BTreeMap<String, Source>) -> Resu
 fn refuse_editions(source: &Source) -> Result<(), Error> {
     let (line, first) = first_statement(&source.text);
     match first.strip_prefix("edition") {
-        Some(rest) if rest.trim_start().starts_with('=') => Err(Error::Edition {
+        Some(rest) if first_statement(rest).1.starts_with('=') => Err(Error::Edition {
             location: Location { path: source.path.clone(), line },
             statement: first.split_inclusive(';').next().unwrap_or(first).trim().to_string(),
         }),
@@ -134,7 +135,7 @@ fn compile(names: &[String], sources: BTreeMap<String, Source>) -> Result<Model,
         chain.add(GoogleFileResolver::new());
         let mut compiler = protox::Compiler::with_file_resolver(chain);
         compiler.include_imports(true).include_source_info(with_source);
-        compiler.open_files(names).map_err(|error| located(&error, &paths))?;
+        compiler.open_files(names).map_err(|error| located(&error, &paths, &texts))?;
         Ok(compiler)
     };
     let with_source = compiler(true)?;
@@ -177,21 +178,49 @@ fn in_compiled_order(pool: &DescriptorPool, compiler: &protox::Compiler) -> Vec<
 }
 
 /// protox says `name:line:column: what`; the name becomes the path that the user can open.
-fn located(error: &protox::Error, paths: &HashMap<String, PathBuf>) -> Error {
+fn located(
+    error: &protox::Error,
+    paths: &HashMap<String, PathBuf>,
+    texts: &BTreeMap<String, String>,
+) -> Error {
     let mut text = format!("{error:?}");
+    let mut why = None;
     if let Some(name) = error.file() {
+        why = texts.get(name).and_then(|source| why_option(&text, name, source));
         let shown = paths.get(name).map_or_else(|| name.to_string(), |p| p.display().to_string());
         text = match text.strip_prefix(&format!("{name}:")) {
             Some(rest) => format!("{shown}:{rest}"),
             None => format!("{shown}: {text}"),
         };
     }
-    if text.contains("buf/validate/") {
+    if let Some((why, fix)) = why {
+        text = format!("{text}: {why}\n  fix: {fix}");
+    } else if text.contains("'tagwire.v1.rules' resolves to")
+        || text.contains("'tagwire.v1.service' resolves to")
+    {
+        text += "\n  fix: an inner name `tagwire` hides ours; begin with a dot: `option (.tagwire.v1.rules)`";
+    } else if text.contains("buf/validate/") {
         text += "\n  fix: remove the import; field constraints are not supported yet";
     } else if error.is_file_not_found() {
         text += "\n  fix: imports are relative to the schema's root folder; check the spelling of the path";
     }
     Error::Compile { text }
+}
+
+/// What is wrong inside of an option, and the fix.
+fn why_option(text: &str, name: &str, source: &str) -> Option<(String, String)> {
+    let mut place = text.strip_prefix(name)?.strip_prefix(':')?.splitn(3, ':');
+    let (line, column) = (place.next()?.parse().ok()?, place.next()?.parse().ok()?);
+    let mut compiler = protox::Compiler::with_file_resolver({
+        let mut chain = ChainFileResolver::new();
+        chain.add(Memory(
+            STACK.iter().map(|(name, text)| ((*name).to_string(), (*text).to_string())).collect(),
+        ));
+        chain.add(GoogleFileResolver::new());
+        chain
+    });
+    compiler.open_files(STACK.map(|(name, _)| name)).ok()?;
+    option_error::explain(&compiler.descriptor_pool(), place.next()?, source, line, column)
 }
 
 struct FileReader<'a> {
@@ -315,6 +344,9 @@ impl<'a> FileReader<'a> {
     }
 
     fn enumeration(&self, one: &EnumDescriptor, scope: &[String]) -> Enum {
+        let mut values: Vec<_> = one.values().collect();
+        // They come sorted by number; the last part of a path counts what is written.
+        values.sort_by_key(|v| v.path().last().copied());
         Enum {
             full_name: one.full_name().to_string(),
             package: one.package_name().to_string(),
@@ -322,8 +354,8 @@ impl<'a> FileReader<'a> {
             name: one.name().to_string(),
             comment: self.comment(one.path()),
             origin: self.origin,
-            values: one
-                .values()
+            values: values
+                .iter()
                 .map(|v| EnumValue {
                     name: v.name().to_string(),
                     number: v.number(),

@@ -120,6 +120,10 @@ pub struct Rules {
 impl Rules {
     /// Messages per second of `max_rate`: `Ok(None)` where it is not written, an error where it is not `"N/s"` with
     /// N from 1 to 1,000,000.
+    #[expect(
+        clippy::result_unit_err,
+        reason = "the caller has the text, and the only thing that can be wrong with it"
+    )]
     pub fn rate_per_second(&self) -> Result<Option<u32>, ()> {
         if self.max_rate.is_empty() {
             return Ok(None);

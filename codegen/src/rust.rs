@@ -178,7 +178,7 @@ fn set<'a>(out: &mut String, name: &str, doc: &str, messages: impl Iterator<Item
         out,
         "#[doc = {doc:?}]\n#[derive(Clone, PartialEq, Debug)]\npub enum {name} {{\n{variants}}}\n\
          impl ::tagwire::MessageSet for {name} {{\n    const TAGS: &'static [::tagwire::Tag] = &[{tags}];\n    \
-         fn decode(tag: ::tagwire::Tag, {payload}: ::tagwire::bytes::Bytes) -> Result<Option<Self>, ::tagwire::prost::DecodeError> {{\n{body}    }}\n}}\n"
+         fn decode(tag: ::tagwire::Tag, {payload}: ::tagwire::bytes::Bytes) -> ::core::result::Result<::core::option::Option<Self>, ::tagwire::prost::DecodeError> {{\n{body}    }}\n}}\n"
     )
     .expect("writing to a String cannot fail");
 }

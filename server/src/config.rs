@@ -1,8 +1,8 @@
 //! What may be set, with units and defaults.
 
-use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::{fmt, fs};
 
 use serde::Deserialize;
 use tagwire::frame::{DEFAULT_MAX_FRAME_BYTES, MAX_FRAME_BYTES};
@@ -40,14 +40,20 @@ pub struct Config {
     pub dev_auth: DevAuth,
 }
 
-/// One password for every name: nobody is who they say.
-#[derive(Debug, Clone, Deserialize)]
+/// One password for every name: nobody is who they say. Printing it does not show the password.
+#[derive(Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DevAuth {
     /// The password. Default "welcome".
     pub password: String,
     /// Admit it on addresses that others can reach. Default false: the server then refuses to start there.
     pub allow_public: bool,
+}
+
+impl fmt::Debug for DevAuth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DevAuth").field("allow_public", &self.allow_public).finish_non_exhaustive()
+    }
 }
 
 impl Default for DevAuth {
@@ -134,11 +140,7 @@ impl Config {
             if (least..=most).contains(&value) {
                 return Ok(());
             }
-            Err(ConfigError::Value {
-                key,
-                value: value.to_string(),
-                expected: format!("{least} to {most}"),
-            })
+            Err(ConfigError::Value { key, value: value.to_string(), expected: format!("{least} to {most}") })
         };
         if self.listen.is_empty() {
             let expected = "at least one address, \"127.0.0.1:7777\"".to_string();

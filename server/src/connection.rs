@@ -87,11 +87,7 @@ pub(crate) async fn run(core: Arc<Core>, stream: TcpStream, peer: SocketAddr) {
     core.metrics.connections.dec();
 }
 
-async fn read_login(
-    core: &Core,
-    reader: &mut Reader,
-    protocol: &mut ServerSession,
-) -> Result<Login, NotIn> {
+async fn read_login(core: &Core, reader: &mut Reader, protocol: &mut ServerSession) -> Result<Login, NotIn> {
     match poll_fn(|cx| reader.poll_opening(cx)).await.map_err(ReadError::Io)? {
         Some(Opening::Tagwire) => {}
         Some(other) => return Err(NotIn::Speaks(other)),
@@ -128,8 +124,8 @@ async fn admit(
         Err(denied) => {
             info!("ACCESS DENIED for {} from {peer}: {denied}", login.username.escape_debug());
             core.metrics.denied("credentials");
-            let told = (login.dialect == Dialect::Native)
-                .then(|| (CloseCode::LOGIN_REFUSED, denied.to_string()));
+            let told =
+                (login.dialect == Dialect::Native).then(|| (CloseCode::LOGIN_REFUSED, denied.to_string()));
             refuse(reader, writer, told).await;
             return None;
         }
@@ -155,8 +151,7 @@ async fn admit(
     }
     core.metrics.sessions.inc();
     let room = core.config.default_room.clone();
-    let admission =
-        Admission { session_id, player_id, name, room: room.clone(), access: identity.access };
+    let admission = Admission { session_id, player_id, name, room: room.clone(), access: identity.access };
     let entered = core.router.rooms.enter(&session, &room, || {
         if let Some(welcome) = protocol.admit(now, &login, admission) {
             session.send(&welcome);
@@ -178,8 +173,11 @@ async fn admit(
 /// Classic clients owe no answer to a Ping, so TCP itself looks after them.
 fn watch_by_tcp(writer: &OwnedWriteHalf, peer: SocketAddr) {
     let socket = SockRef::from(writer.as_ref());
-    let keepalive = socket2::TcpKeepalive::new().with_time(CLASSIC_TIMEOUT / 3).with_interval(CLASSIC_TIMEOUT / 3);
-    let set = socket.set_tcp_keepalive(&keepalive).and_then(|()| socket.set_tcp_user_timeout(Some(CLASSIC_TIMEOUT)));
+    let keepalive =
+        socket2::TcpKeepalive::new().with_time(CLASSIC_TIMEOUT / 3).with_interval(CLASSIC_TIMEOUT / 3);
+    let set = socket
+        .set_tcp_keepalive(&keepalive)
+        .and_then(|()| socket.set_tcp_user_timeout(Some(CLASSIC_TIMEOUT)));
     if let Err(error) = set {
         debug!(%peer, "keepalive: {error}");
     }

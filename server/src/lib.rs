@@ -7,7 +7,7 @@
 //! ```
 //!
 //! - [`Config`]: what may be set. [`auth`]: who may come in. [`metrics`]: what is counted.
-//! - `listener`: sockets and their acceptance. `connection`: one socket's life. `session`: one player's handle.
+//! - [`Server`]: start and stop. `core`: what its parts share. `listener`: sockets and their acceptance. `connection`: one socket's life. `session`: one player's handle.
 //! - `router`: what a message does. `rooms`: who hears whom. `directory`: who is inside, and the timer wheel.
 //! - `flusher`: which sockets have something to be written.
 //!
@@ -25,8 +25,9 @@ pub mod metrics;
 mod reader;
 mod rooms;
 mod router;
+mod server;
 mod session;
 
 pub use config::{Config, ConfigError, DevAuth};
-pub use core::Server;
 pub use listener::{ListenError, bind, raise_descriptor_limit};
+pub use server::Server;

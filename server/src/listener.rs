@@ -49,7 +49,9 @@ pub fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {
     };
     open().map_err(|source: io::Error| {
         let fix = match source.kind() {
-            io::ErrorKind::AddrInUse => "end the program that has the port, or pick another: --listen 127.0.0.1:0",
+            io::ErrorKind::AddrInUse => {
+                "end the program that has the port, or pick another: --listen 127.0.0.1:0"
+            }
             io::ErrorKind::PermissionDenied => "ports below 1024 need rights: use --listen 127.0.0.1:7777",
             _ => "listen on an address of this machine, 127.0.0.1:7777 or [::1]:7777",
         };
@@ -80,7 +82,9 @@ pub(crate) async fn accept(core: Arc<Core>, listener: TcpListener, connections: 
             Ok((stream, peer)) => {
                 connections.spawn(connection::run(Arc::clone(&core), stream, peer));
             }
-            Err(error) if is_about_one_connection(&error) => debug!("a connection was lost before it began: {error}"),
+            Err(error) if is_about_one_connection(&error) => {
+                debug!("a connection was lost before it began: {error}")
+            }
             Err(error) => {
                 warn!("no connection can be accepted now: {error}");
                 tokio::time::sleep(ACCEPT_PAUSE).await;

@@ -80,8 +80,9 @@ fn main() -> ExitCode {
 /// Everything that the user can get wrong; what is returned then runs the server.
 fn start(args: &Args) -> anyhow::Result<impl FnOnce() -> anyhow::Result<()>> {
     let config = args.config()?;
-    let filter = EnvFilter::try_new(&args.log)
-        .map_err(|error| anyhow::anyhow!("--log {}: {error}\n  fix: use error, warn, info, debug or trace", args.log))?;
+    let filter = EnvFilter::try_new(&args.log).map_err(|error| {
+        anyhow::anyhow!("--log {}: {error}\n  fix: use error, warn, info, debug or trace", args.log)
+    })?;
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_target(false)
@@ -91,7 +92,9 @@ fn start(args: &Args) -> anyhow::Result<impl FnOnce() -> anyhow::Result<()>> {
     let runtime = match config.threads {
         1 => tokio::runtime::Builder::new_current_thread().enable_all().build()?,
         0 => tokio::runtime::Builder::new_multi_thread().enable_all().build()?,
-        threads => tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?,
+        threads => {
+            tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?
+        }
     };
     let listeners = {
         let _inside = runtime.enter();
@@ -103,7 +106,9 @@ fn start(args: &Args) -> anyhow::Result<impl FnOnce() -> anyhow::Result<()>> {
     };
     Ok(move || {
         match raise_descriptor_limit() {
-            Ok(limit) => info!("up to {} sockets", limit.map_or("any number of".to_string(), |n| n.to_string())),
+            Ok(limit) => {
+                info!("up to {} sockets", limit.map_or("any number of".to_string(), |n| n.to_string()))
+            }
             Err(error) => warn!("the number of sockets stays as it is: {error}"),
         }
         let schema = tagwire::pb::schema();

@@ -82,8 +82,7 @@ impl Router {
             message,
             ..v1::Response::default()
         };
-        let refused =
-            |status, message: String| session.send(&response(status, Bytes::new(), message));
+        let refused = |status, message: String| session.send(&response(status, Bytes::new(), message));
         if tag != v1::JoinRoom::TAG {
             let name = self.schema.get(tag).map_or("", |(_, info)| info.full_name);
             debug!(%tag, from = %session.player.name, "request that nothing answers");

@@ -109,7 +109,11 @@ fn mouse_frames_are_relayed_bare_to_classic_and_with_their_sender_to_new_members
     // And the other way round.
     new.send(&mouse(120, 340));
     assert_eq!(classic.next_message(), Some((2, hex("087810d402"))));
-    assert_eq!(sender.next_message(), Some((2, hex("087810d402"))), "`to: ROOM` never came back to its sender");
+    assert_eq!(
+        sender.next_message(),
+        Some((2, hex("087810d402"))),
+        "`to: ROOM` never came back to its sender"
+    );
 }
 
 #[test]

@@ -39,7 +39,10 @@ fn a_login_is_welcomed_with_what_the_client_needs_to_know() {
 fn a_refused_login_says_why() {
     let server = TestServer::start();
     let refused = Player::login(server.address, "player1", "wrong").err().unwrap();
-    assert_eq!((refused.code, refused.reason.as_str()), (Some(CloseCode::LOGIN_REFUSED), "wrong name or password"));
+    assert_eq!(
+        (refused.code, refused.reason.as_str()),
+        (Some(CloseCode::LOGIN_REFUSED), "wrong name or password")
+    );
     let refused = Player::login(server.address, &"x".repeat(33), "welcome").err().unwrap();
     assert_eq!(refused.code, Some(CloseCode::LOGIN_REFUSED));
     assert_eq!(server.metric("tagwire_logins_denied_total{reason=\"credentials\"}"), 2.0);
@@ -119,7 +122,10 @@ fn rooms_are_apart_and_the_response_is_the_boundary() {
     }
     assert_eq!(b.join("arena 7").status, i32::from(status::Value::Ok));
     assert_eq!(server.metric("tagwire_rooms"), 2.0);
-    assert_eq!(member_event(&mut c), v1::Member { player: b.id(), event: event::Value::Left.into(), ..Default::default() });
+    assert_eq!(
+        member_event(&mut c),
+        v1::Member { player: b.id(), event: event::Value::Left.into(), ..Default::default() }
+    );
     a.send(&mouse(1, 1));
     assert_eq!(c.mouse(), (a.id(), mouse(1, 1)));
 
@@ -294,7 +300,8 @@ fn order_holds_over_ten_thousand_messages_and_several_senders() {
                 let mut sender = server.classic(&format!("sender{s}"));
                 std::thread::spawn(move || {
                     for chunk in 0..25 {
-                        let frames: Vec<u8> = (0..100).flat_map(|i| frame(&mouse(s, chunk * 100 + i))).collect();
+                        let frames: Vec<u8> =
+                            (0..100).flat_map(|i| frame(&mouse(s, chunk * 100 + i))).collect();
                         sender.send(&frames);
                         // The others' events come back and must be read; bounded by a short pause.
                         std::thread::sleep(Duration::from_millis(2));

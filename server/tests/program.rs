@@ -92,9 +92,15 @@ fn bad_input_names_itself_and_the_fix_and_ends_with_2() {
     for (arguments, says) in [
         (vec!["--lissen".to_string()], vec!["--lissen", "--listen"]),
         (vec!["--listen".into(), "nowhere".into()], vec!["--listen", "nowhere"]),
-        (vec!["--listen".into(), port.clone()], vec![port.as_str(), "in use", "fix:", "--listen 127.0.0.1:0"]),
+        (
+            vec!["--listen".into(), port.clone()],
+            vec![port.as_str(), "in use", "fix:", "--listen 127.0.0.1:0"],
+        ),
         (vec!["--listen".into(), "0.0.0.0:0".into()], vec!["0.0.0.0:0", "--allow-public-dev-auth", "fix:"]),
-        (vec!["--listen".into(), "192.0.2.1:7".into(), "--allow-public-dev-auth".into()], vec!["192.0.2.1:7", "fix:"]),
+        (
+            vec!["--listen".into(), "192.0.2.1:7".into(), "--allow-public-dev-auth".into()],
+            vec!["192.0.2.1:7", "fix:"],
+        ),
         (vec!["--threads".into(), "5000".into()], vec!["threads = 5000", "0 to 1024"]),
         (vec!["--log".into(), "a=b=c".into()], vec!["--log", "a=b=c", "fix:"]),
         (vec!["--config".into(), "/does/not/exist".into()], vec!["/does/not/exist", "No such file"]),

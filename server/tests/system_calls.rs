@@ -95,7 +95,9 @@ fn a_hundred_pipelined_frames_cost_three_reads_and_writes_a_connection_at_most()
         let (calls, seconds) = strace.detach();
         let (reads, writes) = reads_and_writes(&calls);
         let connections = MEMBERS as u64 + 1;
-        println!("{threads} threads, {BURSTS} bursts in {seconds:.1} s: {reads} reads, {writes} writes; {calls:?}");
+        println!(
+            "{threads} threads, {BURSTS} bursts in {seconds:.1} s: {reads} reads, {writes} writes; {calls:?}"
+        );
         assert!(sum(&calls, &["sendto"]) >= BURSTS * MEMBERS as u64, "strace saw no writes: {calls:?}");
         assert!(reads <= 3 * BURSTS * connections, "{reads} reads");
         assert!(writes <= 3 * BURSTS * connections, "{writes} writes");

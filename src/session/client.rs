@@ -236,7 +236,8 @@ impl ClientSession {
             return Err(SendError::Request(info.full_name));
         }
         let length = message.encoded_len();
-        let limit = info.rules.max_bytes.map_or(self.max_frame_bytes, |b| self.max_frame_bytes.min(b as usize));
+        let limit =
+            info.rules.max_bytes.map_or(self.max_frame_bytes, |b| self.max_frame_bytes.min(b as usize));
         if length > limit {
             return Err(SendError::TooLarge { name: info.full_name, length, limit });
         }

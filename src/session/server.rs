@@ -311,7 +311,12 @@ impl ServerSession {
     }
 
     fn only_as_request<'a>(&mut self, now: Now, tag: Tag, name: &str) -> Incoming<'a> {
-        self.dropped(now, tag, reason::Value::Unhandled, format!("{name} asks for an answer: send it in a Request"))
+        self.dropped(
+            now,
+            tag,
+            reason::Value::Unhandled,
+            format!("{name} asks for an answer: send it in a Request"),
+        )
     }
 
     /// For a message `to: HANDLER` that no code takes.

@@ -93,7 +93,8 @@ impl ServerSide {
     /// A side whose player has been let in.
     pub fn open(dialect: Dialect, access: Access) -> Self {
         let mut side = Self::new();
-        let client = (dialect == Dialect::Native).then(|| v1::ClientInfo { protocol: 1, ..Default::default() });
+        let client =
+            (dialect == Dialect::Native).then(|| v1::ClientInfo { protocol: 1, ..Default::default() });
         let login = v1::PlayerLogin { username: "player1".to_string(), client, ..Default::default() };
         let Ok(Some(Incoming::Login(login))) = side.take(&login) else { panic!("a login is a login") };
         side.admit(&login, access);

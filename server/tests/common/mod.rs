@@ -37,16 +37,19 @@ impl TestServer {
     }
 
     pub fn with(change: impl FnOnce(&mut Config)) -> Self {
-        let mut config = Config { listen: vec!["127.0.0.1:0".parse().unwrap()], threads: 2, ..Config::default() };
+        let mut config =
+            Config { listen: vec!["127.0.0.1:0".parse().unwrap()], threads: 2, ..Config::default() };
         change(&mut config);
         config.validate().unwrap();
         let server = Server::new(config.clone(), tagwire::pb::schema());
         let metrics = server.metrics();
         let runtime = match config.threads {
             1 => tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap(),
-            threads => {
-                tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build().unwrap()
-            }
+            threads => tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(threads)
+                .enable_all()
+                .build()
+                .unwrap(),
         };
         let listener = runtime.block_on(async { bind(config.listen[0]).unwrap() });
         let address = listener.local_addr().unwrap();

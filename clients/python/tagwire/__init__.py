@@ -1,0 +1,65 @@
+"""Typed messages for multiplayer games: the client for Python.
+
+    import tagwire, arena
+
+    async with tagwire.connect("localhost", username="p1", password="welcome", schema=arena.SCHEMA) as client:
+        await client.send(arena.MouseEvent(x=1, y=1))
+        async for message in client:
+            match message:
+                case arena.MouseEvent(): ...
+
+One concept a file:
+
+    frame        bytes to frames and back
+    schema       what generated stubs say of a game
+    session      the conversation as a state machine, without I/O and clock
+    transport    addresses and TCP
+    connection   one socket's life
+    client       what an application uses
+    close, errors    why a connection ended; what can go wrong
+    backlog      the bounded queue on both ways
+    gen          generated: the stack's own messages
+"""
+
+from .client import Client, Connecting, connect
+from .close import CloseCode, Closed
+from .errors import (
+    AddressError,
+    BufferFull,
+    ConnectError,
+    ConnectionClosed,
+    LoginRefused,
+    RequestFailed,
+    RequestTimeout,
+    Status,
+    TagwireError,
+)
+from .schema import Rules, Schema
+from .session import Dropped, Member, MemberChange, Noticed, NoticeReason, Pinged
+from .version import VERSION as __version__
+
+__all__ = [
+    "AddressError",
+    "BufferFull",
+    "Client",
+    "CloseCode",
+    "Closed",
+    "ConnectError",
+    "Connecting",
+    "ConnectionClosed",
+    "Dropped",
+    "LoginRefused",
+    "Member",
+    "MemberChange",
+    "Noticed",
+    "NoticeReason",
+    "Pinged",
+    "RequestFailed",
+    "RequestTimeout",
+    "Rules",
+    "Schema",
+    "Status",
+    "TagwireError",
+    "__version__",
+    "connect",
+]

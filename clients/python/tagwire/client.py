@@ -1,0 +1,675 @@
+"""The client for asyncio.
+
+    async with tagwire.connect("localhost", username="p1", password="welcome", schema=arena.SCHEMA) as client:
+        await client.send(arena.MouseEvent(x=1, y=1))
+        async for message in client:
+            ...
+
+`Connection` does the work; here are the two queues beside it (received and not yet taken; to be sent and not
+yet accepted), the requests that wait for their answers, and the ways in from other threads and event loops.
+
+The receive queue. The socket is always read, whatever the application does: so pings are answered in time,
+and members, room and clock are right. What the application has not taken waits in a queue. From 1024 waiting
+messages on, a LATEST message replaces an older one of the same sender and UNRELIABLE ones are dropped; at
+16384 messages or 16 MiB the client closes with SLOW. One that only sends says `receive=False`, and has no
+such queue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import logging
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator
+from types import MappingProxyType, TracebackType
+from typing import Any, TypeVar
+
+from google.protobuf.message import DecodeError, EncodeError, Message
+
+from .backlog import Backlog
+from .close import CloseCode, Closed
+from .connection import Connection
+from .deadline import within
+from .errors import (
+    BufferFull,
+    ConnectError,
+    ConnectionClosed,
+    LoginRefused,
+    RequestFailed,
+    RequestTimeout,
+    TagwireError,
+)
+from .gen.v1 import JoinRoom, JoinRoomReply, Response, Verdict, Welcome
+from .gen.v1 import Status as StatusTable
+from .schema import Rules, Schema
+from .session import (
+    JOIN_ROOM,
+    WRAPPER_BYTES,
+    Dropped,
+    Event,
+    Member,
+    MemberChange,
+    MemberChanged,
+    Noticed,
+    Opened,
+    Pinged,
+    Received,
+    Responded,
+    Session,
+    State,
+)
+from .transport import parse_address
+
+__all__ = ["Client", "Connecting", "connect"]
+
+log = logging.getLogger("tagwire")
+
+INBOX_BEHIND = 1024
+INBOX_MESSAGES = 16384
+INBOX_BYTES = 16 * 1024 * 1024
+OUTBOX_MESSAGES = 1024
+OUTBOX_BYTES = 1024 * 1024
+FOREIGN_CHECK_SECONDS = 1.0
+MAX_REASON = 1000
+
+_M = TypeVar("_M", bound=Message)
+_T = TypeVar("_T")
+
+
+def connect(
+    address: str,
+    *,
+    schema: Schema,
+    username: str = "",
+    password: str = "",
+    token: str = "",
+    timeout: float = 5.0,
+    receive: bool = True,
+) -> Connecting:
+    """Connects and logs in. Use it with `async with`, which closes at the end, or with `await`.
+
+    - `address`: `tagwire://host:port`, `host:port`, or `host` for port 7777. Every address of the host is
+      tried.
+    - `schema`: the game's, `SCHEMA` of its generated stubs.
+    - `username`: at most 32 characters. Empty: the server makes up a guest name, where it admits guests.
+    - `password`: what proves the name; or `token`, a JWT or another credential, whose subject is then the
+      name.
+    - `timeout`: seconds for everything together: resolving, connecting, login.
+    - `receive`: False for a client that only sends. Messages of the game are then counted and dropped, and
+      iterating gives none; requests, pings, members and room work all the same.
+
+    Raises, when awaited or entered: `AddressError`, `ConnectError` (no session came to be), `LoginRefused`
+    (the server said why). `ValueError` when the credentials are too large. When cancelled, nothing stays
+    open.
+    """
+    if not isinstance(schema, Schema):
+        raise TypeError(f"schema must be the SCHEMA of generated stubs, not {schema!r}")
+    session = Session(schema, username=username, password=password, token=token)
+    return Connecting(address, session, timeout, receive)
+
+
+class Connecting:
+    """A client to be: `async with` it or `await` it, once."""
+
+    def __init__(self, address: str, session: Session, timeout: float, receive: bool) -> None:
+        self._address = address
+        self._session = session
+        self._timeout = timeout
+        self._receive = receive
+        self._client: Client | None = None
+
+    def __await__(self) -> Generator[Any, None, Client]:
+        return self._open().__await__()
+
+    async def __aenter__(self) -> Client:
+        return await self._open()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._client is not None
+        await self._client.close()
+
+    async def _open(self) -> Client:
+        if self._client is not None:
+            raise RuntimeError("this connect() was used already; call connect() again for another client")
+        address = parse_address(self._address)
+        self._client = client = Client(self._session, receive=self._receive)
+        await client._open(address, self._timeout)
+        return client
+
+
+class Client:
+    """One player's session with a server. Made by `connect`.
+
+    Everything is for the event loop that it was connected on, except `send`, `request`, `join` and `close`,
+    which may be awaited on any loop of any thread, and `send_soon`, which may be called anywhere.
+
+    Hooks are plain attributes, called on the loop's thread and not to be slow; what they raise is logged.
+    """
+
+    on_ping: Callable[[Pinged], object] | None
+    """Called each time the server measured the connection, about once a second."""
+
+    on_member: Callable[[Member, MemberChange], object] | None
+    """Called when somebody is found in the room, comes, goes, loses the connection or is back. `members`
+    shows this change, maybe later ones too, and also whom the server named before the hook was set."""
+
+    on_notice: Callable[[Noticed], object] | None
+    """Called when the server dropped something that this client sent. Default: a warning in the log
+    `tagwire`."""
+
+    def __init__(self, session: Session, *, receive: bool = True) -> None:
+        """For `connect` only."""
+        self.on_ping = None
+        self.on_member = None
+        self.on_notice = None
+        self._session = session
+        self._receive = receive
+        self._loop = asyncio.get_running_loop()
+        self._connection = Connection(session, self._handle_event, self._handle_writable)
+        self._opened: asyncio.Future[None] = self._loop.create_future()
+        self._closed_by_user = False
+        self._inbox: Backlog[tuple[Message, Member | None]]
+        self._inbox = Backlog(max_items=INBOX_MESSAGES, max_bytes=INBOX_BYTES)
+        self._arrived = asyncio.Event()
+        self._requests: dict[int, asyncio.Future[Response]] = {}
+        self._ping_waiters: list[asyncio.Future[Pinged]] = []
+        self._turn = asyncio.Lock()
+        self._progress = asyncio.Event()
+        # Shared with other threads, under the lock:
+        self._lock = threading.Lock()
+        self._outbox: Backlog[tuple[int, bytes]] = Backlog(max_items=OUTBOX_MESSAGES, max_bytes=OUTBOX_BYTES)
+        self._pump_planned = False
+        self._ended: Closed | None = None
+
+    def __repr__(self) -> str:
+        state = str(self._ended) if self._ended is not None else self._session.state.value
+        return f"<Client {self.name!r} player {self.player_id} in {self.room!r}, {state}>"
+
+    # Who and where
+
+    @property
+    def player_id(self) -> int:
+        """Number of this player, the one that others see."""
+        return self._session.player_id
+
+    @property
+    def session_id(self) -> int:
+        """Number of this session in the server process."""
+        return self._session.session_id
+
+    @property
+    def name(self) -> str:
+        """The name that this player has on the server."""
+        return self._session.name
+
+    @property
+    def room(self) -> str:
+        """Name of the room this player is in."""
+        return self._session.room
+
+    @property
+    def members(self) -> MappingProxyType[int, Member]:
+        """The others in the room, by number of the player. A live view."""
+        return MappingProxyType(self._session.members)
+
+    @property
+    def welcome(self) -> Welcome:
+        """The server's answer to the login: limits, verdict on the schema, and more. Holds a secret, the
+        resume token: do not log it."""
+        assert self._session.welcome is not None
+        return self._session.welcome
+
+    @property
+    def schema(self) -> Schema:
+        """The schema it was connected with."""
+        return self._session.schema
+
+    @property
+    def closed(self) -> Closed | None:
+        """How the session ended: code, reason, and by whom. None while it has not."""
+        return self._ended
+
+    @property
+    def dropped(self) -> Dropped:
+        """What was received and thrown away, by reason."""
+        return self._session.dropped
+
+    # Time
+
+    @property
+    def rtt(self) -> float | None:
+        """Seconds of the last round trip, as the server measured it. None: not measured yet."""
+        return self._session.rtt
+
+    @property
+    def jitter(self) -> float | None:
+        """Seconds that round trips vary, smoothed as in RFC 3550 section 6.4.1. None: not measured yet."""
+        return self._session.jitter
+
+    def server_time(self) -> float:
+        """The server's clock now, seconds since the Unix epoch. Estimated, to about half a round trip."""
+        return (self._session.server_time_us(self._connection.now()) or 0.0) / 1e6
+
+    async def next_ping(self) -> Pinged:
+        """Waits for the next time the server measures the connection, about a second.
+
+        Raises `ConnectionClosed` when the session ends before.
+        """
+        self._require_own_loop("next_ping")
+        self._require_open()
+        waiter: asyncio.Future[Pinged] = self._loop.create_future()
+        self._ping_waiters.append(waiter)
+        try:
+            return await waiter
+        finally:
+            if waiter in self._ping_waiters:
+                self._ping_waiters.remove(waiter)
+
+    # Sending
+
+    async def send(self, message: Message) -> None:
+        """Sends a message of the game. Waits while the server takes no more.
+
+        Returns when the message is in the hands of the operating system's socket or next to it; the server
+        may never see it if the connection breaks. Messages of one task arrive in their order. A cancelled
+        `send` has sent nothing. May be awaited on any event loop.
+
+        Raises `TypeError` for a message that is not in the schema, has no rules or is a request; `ValueError`
+        for one that only the server may send, or that is too large; `ConnectionClosed` after the end.
+        """
+        rules, payload = self._encode(message)
+        if asyncio.get_running_loop() is not self._loop:
+            await self._from_elsewhere(lambda: self._send(rules.tag, payload))
+            return
+        await self._send(rules.tag, payload)
+
+    def send_soon(self, message: Message) -> None:
+        """Sends a message of the game without waiting. May be called in any thread, also outside of event
+        loops.
+
+        What the socket does not take at once is queued, up to 1024 messages and 1 MiB. While the socket is
+        behind, a LATEST message replaces the one of the same kind that waits, and an UNRELIABLE one is
+        dropped.
+
+        Raises like `send`, and `BufferFull` when there is no room.
+        """
+        rules, payload = self._encode(message)
+        with self._lock:
+            if self._ended is not None:
+                raise self._closed_error()
+            item, size = (rules.tag, payload), len(payload)
+            behind = not self._connection.writable
+            if not self._outbox.push(item, size, rules.delivery, rules.tag, behind=behind):
+                raise BufferFull(
+                    f"{len(self._outbox)} messages, {self._outbox.bytes} bytes wait for the socket already; "
+                    "the server takes them slower than they are sent"
+                )
+            plan, self._pump_planned = not self._pump_planned, True
+        if plan:
+            try:
+                self._loop.call_soon_threadsafe(self._pump)
+            except RuntimeError:
+                raise self._closed_error() from None
+
+    async def request(self, message: Message, reply: type[_M], *, timeout: float = 2.0) -> _M:
+        """Sends a message that a service answers, and gives its reply, an instance of the class `reply`.
+
+        `timeout` is in seconds. When it is cancelled, times out or the session ends, the server may have done
+        what was asked all the same. May be awaited on any event loop.
+
+        Raises `RequestFailed` (the server said no), `RequestTimeout`, `ConnectionClosed`; `TypeError` and
+        `ValueError` like `send`.
+        """
+        rules, body = self._encode(message, request=True)
+        if not (isinstance(reply, type) and issubclass(reply, Message)):
+            raise TypeError(f"reply must be the class of the reply, not {reply!r}")
+        return await self._request(rules.tag, body, rules.name, reply, timeout)
+
+    async def join(self, room: str, *, timeout: float = 2.0) -> str:
+        """Moves this player to another room, which is made if it is not there; gives its name.
+
+        What was received before is of the old room, what comes after of the new one; `room` and `members`
+        change in between. Raises like `request`.
+        """
+        body = JoinRoom(room=room).SerializeToString()
+        return (await self._request(JOIN_ROOM, body, f"join({room!r})", JoinRoomReply, timeout)).room
+
+    # Receiving
+
+    def __aiter__(self) -> AsyncIterator[Message]:
+        """Gives the messages of the game in the order they came.
+
+        Ends after `close` or a normal end by the server, once all that was received before is taken. Raises
+        `ConnectionClosed` after any other end. Nothing is lost by leaving a loop and entering another.
+        """
+        return _Messages(self)
+
+    def with_senders(self) -> AsyncIterator[tuple[Message, Member | None]]:
+        """Like iterating the client, and gives each message with its sender. None: the server."""
+        return _MessagesWithSenders(self)
+
+    # The end
+
+    async def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
+        """Ends the session: tells the server, sends what waits, closes the socket. Takes a second at most.
+
+        `code` is 0 or one of the application's, 4000 to 4999. Does nothing but wait when the session has
+        ended or is about to. Any number of tasks may call it, on any event loop; a cancelled one does not
+        stop the closing.
+        """
+        code = int(code)
+        if code != CloseCode.NORMAL and not 4000 <= code <= 4999:
+            raise ValueError(f"close code {code}; it must be 0, or 4000 to 4999 for an application's own")
+        if asyncio.get_running_loop() is not self._loop:
+            await self._from_elsewhere(lambda: self._close(code, reason), unless_ended=True)
+            return
+        await self._close(code, reason)
+
+    # Opening and closing
+
+    async def _open(self, address: Any, timeout: float) -> None:
+        deadline = self._loop.time() + timeout
+        timer = None
+        try:
+            await self._connection.open(address, timeout=timeout)
+            timer = self._loop.call_later(max(0.0, deadline - self._loop.time()), self._login_timed_out)
+            await self._opened
+        except ConnectionClosed as error:
+            closed = error.closed
+            if closed.by_peer and closed.code != CloseCode.TIMEOUT:
+                raise LoginRefused(closed) from None
+            why = f"connected, but {closed.reason}. Is it a tagwire server?"
+            raise ConnectError(str(address), why) from error.__cause__
+        except asyncio.TimeoutError:
+            why = f"connected, but the login was not answered within {timeout:g} s. Is it a tagwire server?"
+            raise ConnectError(str(address), why) from None
+        finally:
+            if timer is not None:
+                timer.cancel()
+            if self._session.state is not State.OPEN:
+                if not self._opened.cancel() and not self._opened.cancelled():
+                    self._opened.exception()  # known to us, so not to be logged
+                self._connection.abort()
+
+    def _login_timed_out(self) -> None:
+        if not self._opened.done():
+            self._opened.set_exception(asyncio.TimeoutError())
+
+    async def _close(self, code: int, reason: str) -> None:
+        if self._session.state is State.OPEN:
+            self._closed_by_user = True
+            with self._lock:
+                while (item := self._outbox.pop()) is not None:
+                    self._connection.send(*item)
+            self._connection.close(code, reason[:MAX_REASON])
+        await asyncio.wait([self._connection.ended])
+
+    def _closed_error(self) -> ConnectionClosed:
+        closed = self._ended or Closed(CloseCode.TIMEOUT, "its event loop was stopped")
+        error = ConnectionClosed(closed)
+        error.__cause__ = self._connection.failure
+        return error
+
+    def _require_open(self) -> None:
+        if self._ended is not None:
+            raise self._closed_error()
+
+    def _require_own_loop(self, what: str) -> None:
+        if asyncio.get_running_loop() is not self._loop:
+            raise RuntimeError(f"{what} works only on the event loop that the client was connected on")
+
+    # Sending
+
+    def _encode(self, message: Message, *, request: bool = False) -> tuple[Rules, bytes]:
+        rules = self.schema.rules_of(message)
+        if rules.sender == "SERVER":
+            raise ValueError(f"{rules.name} is sent by the server only (from: SERVER)")
+        if rules.request and not request:
+            raise TypeError(f"{rules.name} is a request of a service; use client.request()")
+        if request and not rules.request:
+            raise TypeError(f"{rules.name} is not a request of a service; use client.send()")
+        try:
+            payload = message.SerializeToString()
+        except EncodeError as error:
+            raise ValueError(f"{rules.name} cannot be encoded: {error}") from None
+        limit = self._session.max_frame_bytes - (WRAPPER_BYTES if request else 0)
+        limit = min(limit, rules.max_bytes or limit)
+        if len(payload) > limit:
+            raise ValueError(f"{rules.name} of {len(payload)} bytes, limit {limit}")
+        return rules, payload
+
+    async def _send(self, tag: int, payload: bytes) -> None:
+        if self._turn.locked() or not self._clear():
+            async with self._turn:
+                await self._until_clear()
+                self._connection.send(tag, payload)
+        else:
+            self._connection.send(tag, payload)
+
+    def _clear(self) -> bool:
+        """Whether a message may be sent now without passing another one by."""
+        if self._ended is not None:
+            raise self._closed_error()
+        return self._connection.writable and not self._connection.busy and not self._outbox
+
+    async def _until_clear(self) -> None:
+        while not self._clear():
+            if self._connection.busy:
+                await asyncio.sleep(0)  # the flush is planned
+            else:
+                self._progress.clear()
+                await self._progress.wait()
+
+    def _pump(self) -> None:
+        """Hands what waits to the connection, as far as the socket takes it."""
+        with self._lock:
+            self._pump_planned = False
+            while self._session.state is State.OPEN and self._connection.writable and self._outbox:
+                if self._connection.busy:
+                    self._pump_planned = True
+                    self._loop.call_soon(self._pump)
+                    return
+                item = self._outbox.pop()
+                assert item is not None
+                self._connection.send(*item)
+        self._progress.set()
+
+    def _handle_writable(self, writable: bool) -> None:
+        if writable:
+            self._pump()
+
+    async def _request(self, tag: int, body: bytes, name: str, reply: type[_M], timeout: float) -> _M:
+        if asyncio.get_running_loop() is not self._loop:
+            answer: _M = await self._from_elsewhere(lambda: self._ask(tag, body, name, reply, timeout))
+            return answer
+        return await self._ask(tag, body, name, reply, timeout)
+
+    async def _ask(self, tag: int, body: bytes, name: str, reply: type[_M], timeout: float) -> _M:
+        deadline = self._loop.time() + timeout
+        late = Response(tag=tag, status=StatusTable.TIMEOUT, message=f"no answer within {timeout:g} s")
+        try:
+            if self._turn.locked() or not self._clear():
+                await within(timeout, self._turn_to_send())
+        except asyncio.TimeoutError:
+            raise RequestTimeout(name, late, f"{name} could not be sent within {timeout:g} s") from None
+        self._require_open()
+        key = self._connection.request(tag, body)
+        future: asyncio.Future[Response] = self._loop.create_future()
+        self._requests[key] = future
+        timer = self._loop.call_later(deadline - self._loop.time(), _fail, future, asyncio.TimeoutError())
+        try:
+            response = await future
+        except asyncio.TimeoutError:
+            late.may_have_run = True
+            raise RequestTimeout(name, late, f"{name} was not answered within {timeout:g} s") from None
+        finally:
+            timer.cancel()
+            self._requests.pop(key, None)
+        if response.status == StatusTable.TIMEOUT:
+            raise RequestTimeout(name, response)
+        if response.status != StatusTable.OK:
+            raise RequestFailed(name, response)
+        try:
+            return reply.FromString(response.body)
+        except (DecodeError, ValueError):
+            self.dropped.undecodable += 1
+            expected = reply.DESCRIPTOR.full_name
+            raise TagwireError(f"the answer to {name} cannot be read as {expected}") from None
+
+    async def _turn_to_send(self) -> None:
+        async with self._turn:
+            await self._until_clear()
+
+    async def _from_elsewhere(
+        self, call: Callable[[], Coroutine[Any, Any, _T]], *, unless_ended: bool = False
+    ) -> Any:
+        """Runs a coroutine of this client on its own loop, awaited on another one."""
+        future: concurrent.futures.Future[_T]
+
+        async def run() -> _T:
+            try:
+                return await call()
+            except asyncio.CancelledError:
+                if future.cancelled():  # by who awaits it
+                    raise
+                raise self._closed_error() from None  # the loop is being stopped
+
+        work = run()
+        try:
+            future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        except RuntimeError:  # the loop is closed
+            work.close()
+            if unless_ended:
+                return None
+            raise self._closed_error() from None
+        waiting = asyncio.wrap_future(future)
+        try:
+            while not waiting.done():
+                # A loop that was stopped between taking the call and running it never answers.
+                await asyncio.wait([waiting], timeout=FOREIGN_CHECK_SECONDS)
+                if self._loop.is_closed() and not waiting.done():
+                    if unless_ended:
+                        return None
+                    raise self._closed_error()
+            return waiting.result()
+        finally:
+            waiting.cancel()
+
+    # Receiving
+
+    async def _take(self) -> tuple[Message, Member | None] | None:
+        """The next message, or None after a normal end."""
+        self._require_own_loop("iterating a client")
+        while True:
+            item = self._inbox.pop()
+            if item is not None:
+                return item
+            if self._ended is not None:
+                if self._closed_by_user or self._ended.code == CloseCode.NORMAL:
+                    return None
+                raise self._closed_error()
+            self._arrived.clear()
+            await self._arrived.wait()
+
+    def _handle_event(self, event: Event) -> None:
+        if isinstance(event, Received):
+            self._handle_received(event)
+        elif isinstance(event, Pinged):
+            waiters, self._ping_waiters = self._ping_waiters, []
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(event)
+            self._call(self.on_ping, event)
+        elif isinstance(event, MemberChanged):
+            self._call(self.on_member, event.member, event.change)
+        elif isinstance(event, Responded):
+            future = self._requests.get(event.response.key)
+            if future is None:
+                self.dropped.misplaced += 1  # too late, or nobody asked
+            elif not future.done():
+                future.set_result(event.response)
+        elif isinstance(event, Noticed):
+            if self.on_notice is not None:
+                self._call(self.on_notice, event)
+            else:
+                what = event.name or f"a message with tag {event.tag}"
+                log.warning("the server dropped %s: %s, %s", what, event.reason.name, event.text)
+        elif isinstance(event, Opened):
+            if event.welcome.verdict == Verdict.BREAKING:
+                log.warning("the server's schema contradicts the stubs of this client; generate them again")
+            if not self._opened.done():
+                self._opened.set_result(None)
+        else:
+            self._handle_closed(event)
+
+    def _handle_received(self, event: Received) -> None:
+        if not self._receive:
+            self.dropped.behind += 1
+            return
+        before = self._inbox.dropped
+        sender = event.sender
+        pushed = self._inbox.push(
+            (event.message, sender),
+            event.size,
+            event.delivery,
+            (event.tag, sender.id if sender is not None else 0),
+            behind=len(self._inbox) >= INBOX_BEHIND,
+        )
+        self.dropped.behind += self._inbox.dropped - before
+        if pushed:
+            self._arrived.set()
+        else:
+            reason = (
+                f"the application does not take what it receives, {len(self._inbox)} messages wait; "
+                "iterate the client, or connect with receive=False if it only sends"
+            )
+            self._connection.close(CloseCode.SLOW, reason)
+
+    def _handle_closed(self, closed: Closed) -> None:
+        with self._lock:
+            self._ended = closed
+            self._outbox.clear()
+        _fail(self._opened, self._closed_error())
+        for request in self._requests.values():
+            _fail(request, self._closed_error())
+        for waiter in self._ping_waiters:
+            _fail(waiter, self._closed_error())
+        self._arrived.set()
+        self._progress.set()
+
+    def _call(self, hook: Callable[..., object] | None, *arguments: object) -> None:
+        if hook is not None:
+            try:
+                hook(*arguments)
+            except Exception:
+                log.exception("a hook of the client failed: %r", hook)
+
+
+def _fail(future: asyncio.Future[Any], error: Exception) -> None:
+    if not future.done():
+        future.set_exception(error)
+
+
+class _Messages(AsyncIterator[Message]):
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def __anext__(self) -> Message:
+        item = await self._client._take()
+        if item is None:
+            raise StopAsyncIteration
+        return item[0]
+
+
+class _MessagesWithSenders(AsyncIterator["tuple[Message, Member | None]"]):
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def __anext__(self) -> tuple[Message, Member | None]:
+        item = await self._client._take()
+        if item is None:
+            raise StopAsyncIteration
+        return item

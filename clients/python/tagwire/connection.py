@@ -1,0 +1,174 @@
+"""One socket's life: a session, its transport and its timer, on one event loop.
+
+There are no tasks in here. Everything runs in callbacks of the loop, so nothing can die unseen: a fault of
+our own ends the session with its text and is logged. A client that reconnects will have one of these after
+the other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+from .close import CloseCode
+from .session import Event, Now, Session, State
+from .transport import Address, TcpTransport, open_tcp
+
+__all__ = ["Connection"]
+
+log = logging.getLogger("tagwire")
+
+BURST_FRAMES = 256
+BURST_BYTES = 64 * 1024
+"""What is sent at most in one turn of the loop, so that a busy sender leaves room for pings."""
+MAX_WAITING_BYTES = 1024 * 1024
+"""What may wait for the socket. Senders wait long before that; only answers to the server can come so far."""
+
+
+class Connection:
+    """Feeds a session from a socket and writes what it says."""
+
+    def __init__(
+        self, session: Session, on_event: Callable[[Event], None], on_writable: Callable[[bool], None]
+    ) -> None:
+        self.session = session
+        self.writable = False
+        """Whether the socket takes more."""
+        self.failure: Exception | None = None
+        """The fault of this library that ended the session. None: there was none."""
+        self._loop = asyncio.get_running_loop()
+        self.ended: asyncio.Future[None] = self._loop.create_future()
+        """Done when the socket is closed."""
+        self._on_event = on_event
+        self._on_writable = on_writable
+        self._transport: TcpTransport | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._flush_planned = False
+        self._fresh_frames = 0
+        self._fresh_bytes = 0
+        self._stepping = False
+        self._eof_written = False
+
+    async def open(self, address: Address, *, timeout: float) -> None:
+        """Connects and sends the login. Raises `ConnectError`."""
+        await open_tcp(address, self, timeout=timeout)
+
+    def send(self, tag: int, payload: bytes) -> None:
+        """Sends a message in this turn of the loop."""
+        self.session.send(tag, payload)
+        self._plan_flush(len(payload))
+
+    def request(self, tag: int, body: bytes) -> int:
+        """Sends a request in this turn of the loop; gives its key."""
+        key = self.session.request(tag, body)
+        self._plan_flush(len(body))
+        return key
+
+    @property
+    def busy(self) -> bool:
+        """Whether this turn of the loop has sent its share. Give way to the loop before sending more."""
+        return self._fresh_frames >= BURST_FRAMES or self._fresh_bytes >= BURST_BYTES
+
+    def close(self, code: int, reason: str) -> None:
+        """Ends the session from this side: tells the server, flushes, closes. Takes a second at most."""
+        self._step(lambda now: self.session.close(code, reason, now))
+
+    def abort(self) -> None:
+        """Closes the socket without a word."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def now(self) -> Now:
+        """Reads both clocks."""
+        return Now(self._loop.time(), time.time_ns() // 1000)
+
+    # Owner of the transport
+
+    def handle_connected(self, transport: TcpTransport) -> None:
+        self._transport = transport
+        self.writable = True
+        self._step(self.session.start)
+
+    def handle_data(self, data: bytes) -> None:
+        self._step(lambda now: self.session.receive_data(data, now))
+
+    def handle_eof(self) -> None:
+        self._step(lambda now: self.session.receive_eof())
+
+    def handle_lost(self, error: Exception | None) -> None:
+        why = f"the connection broke: {error}" if error is not None else ""
+        self._transport = None
+        self.writable = False
+        self._step(lambda now: self.session.receive_eof(why))
+        if not self.ended.done():
+            self.ended.set_result(None)
+
+    def handle_writable(self, writable: bool) -> None:
+        self.writable = writable
+        self._on_writable(writable)
+
+    # One step
+
+    def _step(self, change: Callable[[Now], None]) -> None:
+        """Changes the session, then does what it says: hands out events, writes, closes, sets the timer."""
+        now = self.now()
+        if self._stepping:  # an event's receiver acts on the session; the step around it does the rest
+            change(now)
+            return
+        self._stepping = True
+        try:
+            self._guarded(change, now)
+            while events := self.session.events():
+                for event in events:
+                    self._guarded(lambda _, event=event: self._on_event(event), now)  # type: ignore[misc]
+        finally:
+            self._stepping = False
+        self._flush()
+        if self.session.state is State.CLOSED:
+            self.abort()
+        elif self.session.state is State.CLOSING and not self._eof_written and self._transport is not None:
+            self._eof_written = True
+            self._transport.write_eof()
+        self._set_timer()
+
+    def _guarded(self, change: Callable[[Now], None], now: Now) -> None:
+        try:
+            change(now)
+        except Exception as error:
+            log.exception("tagwire failed and closes the connection")
+            self.failure = self.failure or error
+            self.session.close(CloseCode.MALFORMED, f"the client failed on it: {error!r}", now)
+
+    def _plan_flush(self, size: int) -> None:
+        self._fresh_frames += 1
+        self._fresh_bytes += size
+        if not self._flush_planned:
+            self._flush_planned = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flush_planned = False
+        self._fresh_frames = self._fresh_bytes = 0
+        frames = self.session.data_to_send()
+        if not frames or self._transport is None:
+            return
+        self._transport.write(frames)
+        if self._transport.waiting_bytes() > MAX_WAITING_BYTES and self.session.state is State.OPEN:
+            self._loop.call_soon(self.close, CloseCode.SLOW, "the server takes nothing from its socket")
+
+    def _set_timer(self) -> None:
+        deadline = self.session.next_deadline()
+        if self._transport is None or deadline is None:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+        elif self._timer is None or deadline < self._timer.when():
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = self._loop.call_at(deadline, self._timer_fired)
+
+    def _timer_fired(self) -> None:
+        self._timer = None
+        self._step(self.session.handle_timer)

@@ -1,0 +1,154 @@
+"""What can go wrong, as exceptions. Each has `code` and `reason`, and says what to do where that helps.
+
+    TagwireError
+    ├── ConnectError          no session came to be, and no server said why
+    │   └── AddressError      the address is none, or of a kind that is not supported yet
+    ├── LoginRefused          the server answered the login with a refusal
+    ├── ConnectionClosed      the session has ended
+    ├── BufferFull            `send_soon` found no room
+    └── RequestFailed         the answer to a request is not OK
+        └── RequestTimeout    the answer did not come in time
+
+Mistakes of the caller, such as a message that only the server may send, are `TypeError` and `ValueError`.
+"""
+
+from __future__ import annotations
+
+from .close import CloseCode, Closed
+from .gen.v1 import Response
+from .gen.v1 import Status as _StatusTable
+from .named import Named
+
+__all__ = [
+    "AddressError",
+    "BufferFull",
+    "ConnectError",
+    "ConnectionClosed",
+    "LoginRefused",
+    "RequestFailed",
+    "RequestTimeout",
+    "Status",
+    "TagwireError",
+]
+
+_HINTS = {
+    CloseCode.LOGIN_REFUSED: "the dev password is 'welcome' unless the server was told otherwise",
+    CloseCode.SCHEMA_MISMATCH: "generate the stubs again from the server's schema",
+    CloseCode.VERSION: "use a client and a server of the same protocol version",
+    CloseCode.OVERLOAD: "the server is full; try again later",
+    CloseCode.SHUTDOWN: "the server is stopping; try again later",
+    CloseCode.REPLACED: "the same name logged in again elsewhere",
+}
+
+
+class Status(Named):
+    """How a request went. An `int`; the names are those of `tagwire.v1.Status`, for example
+    `Status.ILLEGAL`."""
+
+    _table = _StatusTable.Value
+
+
+class TagwireError(Exception):
+    """What all failures of this library have in common."""
+
+    code: int
+    """A number for programs; each subclass says which. 0: none."""
+
+    reason: str
+    """The bare reason, without the advice that the text of the exception adds."""
+
+    def __init__(self, text: str, *, code: int = 0, reason: str = "") -> None:
+        super().__init__(text)
+        self.code = code
+        self.reason = reason or text
+
+
+class ConnectError(TagwireError):
+    """No session came to be, and no server said why. `code` is 0."""
+
+    def __init__(self, address: str, reason: str, attempts: tuple[tuple[str, str], ...] = ()) -> None:
+        """`attempts` are the resolved addresses that were tried, each with what went wrong."""
+        super().__init__(f"cannot connect to {address}: {reason}", reason=reason)
+        self.address = address
+        self.attempts = attempts
+
+
+class AddressError(ConnectError):
+    """The address cannot be understood, or is of a kind that this version does not support."""
+
+
+class LoginRefused(TagwireError):
+    """The server answered the login with a refusal. `code` is a `CloseCode`."""
+
+    code: CloseCode
+
+    def __init__(self, closed: Closed) -> None:
+        hint = _HINTS.get(closed.code, "")
+        text = f"login refused: {closed.code}"
+        text += f", {closed.reason}" if closed.reason else ""
+        text += f"; {hint}" if hint else ""
+        text += "".join(f"\n  {finding}" for finding in closed.findings)
+        super().__init__(text, code=closed.code, reason=closed.reason or closed.code.name)
+        self.closed = closed
+        self.findings = closed.findings
+        """With SCHEMA_MISMATCH: what differs between the two schemas."""
+        self.retry_after = closed.retry_after
+        """Seconds that the server asks to wait before trying again. 0: the usual back-off."""
+
+    @property
+    def retryable(self) -> bool:
+        """Whether trying again may help."""
+        return self.code.retryable
+
+
+class ConnectionClosed(TagwireError):
+    """The session has ended. `code` is a `CloseCode`."""
+
+    code: CloseCode
+
+    def __init__(self, closed: Closed) -> None:
+        hint = _HINTS.get(closed.code, "") if closed.by_peer else ""
+        super().__init__(
+            f"the connection was {closed}" + (f"; {hint}" if hint else ""),
+            code=closed.code,
+            reason=closed.reason or closed.code.name,
+        )
+        self.closed = closed
+        self.by_peer = closed.by_peer
+        """True: the server ended it, or the network. False: this side did."""
+        self.retry_after = closed.retry_after
+        """Seconds that the server asks to wait before trying again. 0: the usual back-off."""
+
+    @property
+    def retryable(self) -> bool:
+        """Whether connecting again may help."""
+        return self.code.retryable
+
+
+class BufferFull(TagwireError):
+    """`send_soon` found no room: the server takes messages slower than they are sent. `code` is 0."""
+
+
+class RequestFailed(TagwireError):
+    """The answer to a request is not OK. `code` is the application's own number, 0 where it gave none."""
+
+    def __init__(self, name: str, response: Response, text: str = "") -> None:
+        self.status = Status(response.status)
+        """How it went; never OK."""
+        self.message = response.message
+        """Why, for people."""
+        self.retry_after = response.retry_after_ms / 1000
+        """With UNAVAILABLE: seconds to wait before asking again. 0: not said."""
+        self.may_have_run = response.may_have_run
+        """True: the server may have done what was asked all the same."""
+        number = f", code {response.code}" if response.code else ""
+        why = f": {self.message}" if self.message else ""
+        super().__init__(
+            text or f"{name} was answered with {self.status.name}{number}{why}",
+            code=response.code,
+            reason=self.message or self.status.name,
+        )
+
+
+class RequestTimeout(RequestFailed):
+    """No answer came in time, from the server or from its code. It may have run all the same."""

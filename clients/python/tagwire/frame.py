@@ -1,0 +1,129 @@
+"""Frames: bytes to `(tag, payload)` and back. No I/O, and no idea of what a payload means.
+
+    short       length u8 | tag u8 | payload              payload of at most 255 bytes and tag of at most 255
+    extended    FF 00 | tag u16 | length u32 | payload    everything else; big-endian
+
+The length counts the payload only. `docs/PROTOCOL.md`, "Frames".
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+__all__ = ["Decoder", "Frame", "FrameError", "FrameTooLarge", "MalformedFrame", "encode"]
+
+_EXTENDED = struct.Struct(">BBHI")
+_SHORT_MAX = 0xFF
+
+
+class Frame(NamedTuple):
+    """One frame."""
+
+    tag: int
+    """Number of the message, 1 to 65535."""
+
+    payload: bytes
+    """The encoded message."""
+
+    size: int
+    """Bytes of the whole frame on the wire, header included."""
+
+
+class FrameError(ValueError):
+    """The bytes cannot be cut into frames any further; nothing after them has a meaning."""
+
+
+class MalformedFrame(FrameError):
+    """A header that no frame has."""
+
+
+class FrameTooLarge(FrameError):
+    """A header that announces more than the limit. Its payload was neither awaited nor stored."""
+
+
+def encode(tag: int, payload: bytes) -> bytes:
+    """Gives the bytes of one frame, in the short form wherever it fits.
+
+    Raises `ValueError` for a tag outside 1 to 65535 and for a payload of 4 GiB or more.
+    """
+    length = len(payload)
+    if 0 < tag <= _SHORT_MAX and length <= _SHORT_MAX:
+        return bytes((length, tag)) + payload
+    if not 0 < tag <= 0xFFFF:
+        raise ValueError(f"tag {tag} is outside 1 to 65535")
+    if length > 0xFFFFFFFF:
+        raise ValueError(f"a payload of {length} bytes does not fit into a frame")
+    return _EXTENDED.pack(0xFF, 0, tag, length) + payload
+
+
+class Decoder:
+    """Cuts a byte stream into frames, however it arrives.
+
+    Feed it bytes, then call `next` until it gives `None`:
+
+        decoder.feed(data)
+        while (frame := decoder.next()) is not None: ...
+
+    `max_bytes` bounds a payload; it may be changed between two frames. What is kept are the bytes fed and not
+    yet given out: never more than the last chunk and one frame.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
+        self._buffer = bytearray()
+        self._start = 0
+        self._error: FrameError | None = None
+
+    def feed(self, data: bytes) -> None:
+        """Adds bytes. After an error they are ignored."""
+        if self._error is not None:
+            return
+        if self._start:
+            del self._buffer[: self._start]
+            self._start = 0
+        self._buffer += data
+
+    def next(self) -> Frame | None:
+        """Gives the next whole frame, or `None` when more bytes are needed.
+
+        Raises `MalformedFrame` or `FrameTooLarge` as soon as a header shows it, and then on every further
+        call.
+        """
+        if self._error is not None:
+            raise self._error
+        buffer, start = self._buffer, self._start
+        available = len(buffer) - start
+        if available < 2:
+            return None
+        length, tag = buffer[start], buffer[start + 1]
+        header = 2
+        if tag == 0:
+            if length != 0xFF:
+                raise self._refuse(MalformedFrame(f"a frame with tag 0 and length {length}"))
+            if available >= 4 and buffer[start + 2] == 0 == buffer[start + 3]:
+                raise self._refuse(MalformedFrame("an extended frame with tag 0"))
+            header = _EXTENDED.size
+            if available < header:
+                return None
+            _, _, tag, length = _EXTENDED.unpack_from(buffer, start)
+        if length > self.max_bytes:
+            raise self._refuse(
+                FrameTooLarge(f"a frame of {length} bytes with tag {tag}, limit {self.max_bytes}")
+            )
+        end = start + header + length
+        if end > len(buffer):
+            return None
+        self._start = end
+        return Frame(tag, bytes(memoryview(buffer)[start + header : end]), header + length)
+
+    @property
+    def pending_bytes(self) -> int:
+        """How many bytes of an unfinished frame are waiting for the rest."""
+        return len(self._buffer) - self._start
+
+    def _refuse(self, error: FrameError) -> FrameError:
+        self._error = error
+        self._buffer = bytearray()
+        self._start = 0
+        return error

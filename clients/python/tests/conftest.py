@@ -1,0 +1,166 @@
+"""What several tests use: the bytes of the stack's messages, and a server that does what a test says."""
+
+from __future__ import annotations
+
+import asyncio
+import faulthandler
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+from google.protobuf.message import Message
+
+import arena
+import tagwire
+from tagwire.frame import Decoder, Frame, encode
+from tagwire.gen._schema import SCHEMA as STACK
+from tagwire.gen.v1 import Limits, Relayed, Welcome
+from tagwire.gen.v1 import Member as MemberMessage
+
+HANG_SECONDS = 60.0
+
+
+@pytest.fixture(autouse=True)
+def _no_hang() -> Iterator[None]:
+    """A test that hangs ends the run and shows where it stands."""
+    faulthandler.dump_traceback_later(HANG_SECONDS, exit=True)
+    yield
+    faulthandler.cancel_dump_traceback_later()
+
+
+def frame_of(message: Message) -> bytes:
+    """One of the stack's messages as a frame."""
+    return encode(STACK.rules_of(message).tag, message.SerializeToString())
+
+
+def frames_in(data: bytes) -> list[Frame]:
+    """The frames in some bytes, which must end with a frame."""
+    decoder = Decoder(1 << 24)
+    decoder.feed(data)
+    frames = []
+    while (frame := decoder.next()) is not None:
+        frames.append(frame)
+    assert decoder.pending_bytes == 0
+    return frames
+
+
+def welcome(**fields: object) -> Welcome:
+    values: dict[str, Any] = {
+        "session_id": 7,
+        "player_id": 41,
+        "name": "player1",
+        "protocol": 1,
+        "fingerprint": arena.SCHEMA.fingerprint,
+        "limits": Limits(max_frame_bytes=65536),
+        "server_time_us": 1_700_000_000_000_000,
+        "room": "main",
+    }
+    return Welcome(**{**values, **fields})
+
+
+def relayed(player: int, message: Message) -> bytes:
+    """What the server sends when a player has sent a message of the arena."""
+    tag = arena.SCHEMA.rules_of(message).tag
+    return frame_of(Relayed(player=player, tag=tag, body=message.SerializeToString()))
+
+
+def member(player: int, event: int, name: str = "") -> bytes:
+    """What the server tells of a member of the room."""
+    return frame_of(MemberMessage(player=player, event=event, name=name))  # type: ignore[arg-type]
+
+
+async def soon(awaitable: Any, seconds: float = 10.0) -> Any:
+    """Awaits what must come within some seconds."""
+    return await asyncio.wait_for(awaitable, seconds)
+
+
+class Link:
+    """The server's end of one connection, in the hands of a test."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+        self.decoder = Decoder(1 << 24)
+
+    async def frame(self) -> Frame:
+        """The next frame of the client."""
+        while (frame := self.decoder.next()) is None:
+            data = await soon(self.reader.read(1 << 16))
+            assert data, "the client has closed"
+            self.decoder.feed(data)
+        return frame
+
+    async def eof(self) -> bool:
+        """Reads to the end; whether there were no frames before it."""
+        rest = await soon(self.reader.read())
+        return not rest and self.decoder.next() is None
+
+    async def take(self, kind: type[Any]) -> Any:
+        """The next frame of the client, which must be this message of the stack or the arena."""
+        frame = await self.frame()
+        schema = STACK if kind.DESCRIPTOR.full_name.startswith("tagwire.") else arena.SCHEMA
+        assert frame.tag == schema.rules_of(kind).tag, frame
+        return kind.FromString(frame.payload)
+
+    def send(self, *data: bytes | Message) -> None:
+        """Sends bytes, or the stack's messages as frames."""
+        for one in data:
+            self.writer.write(frame_of(one) if isinstance(one, Message) else one)
+
+    def close(self) -> None:
+        self.writer.close()
+
+
+class Peer:
+    """A server on a free port that leaves everything to the test."""
+
+    address: str
+
+    def __init__(self) -> None:
+        self.accepted: asyncio.Queue[Link] = asyncio.Queue()
+        self.links: list[Link] = []
+
+    async def start(self) -> None:
+        # A small buffer, so that a client's writes block soon.
+        self.server = await asyncio.start_server(self._accept, "127.0.0.1", 0, limit=1 << 16)
+        self.port = self.server.sockets[0].getsockname()[1]
+        self.address = f"127.0.0.1:{self.port}"
+
+    async def stop(self) -> None:
+        self.server.close()
+        for link in self.links:
+            link.writer.transport.abort()
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        link = Link(reader, writer)
+        self.links.append(link)
+        self.accepted.put_nowait(link)
+
+    async def accept(self) -> Link:
+        """The next connection."""
+        link: Link = await soon(self.accepted.get())
+        return link
+
+    def connect(self, **options: Any) -> tagwire.Connecting:
+        options = {"schema": arena.SCHEMA, "username": "player1", "password": "welcome", **options}
+        return tagwire.connect(self.address, **options)
+
+    async def connected(self, *data: bytes | Message, **options: Any) -> tuple[tagwire.Client, Link]:
+        """A client that has logged in, and the server's end of it. `data` goes out right behind Welcome."""
+        task = asyncio.ensure_future(_awaited(self.connect(**options)))
+        link = await self.accept()
+        assert (await link.frame()).tag == 1
+        link.send(welcome(), *data)
+        return await soon(task), link
+
+
+async def _awaited(connecting: tagwire.Connecting) -> tagwire.Client:
+    return await connecting
+
+
+@pytest.fixture
+async def peer() -> AsyncIterator[Peer]:
+    peer = Peer()
+    await peer.start()
+    yield peer
+    await peer.stop()

@@ -1,0 +1,123 @@
+"""The bounded queue: what is kept, replaced, dropped and refused."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tagwire.backlog import Backlog
+
+
+def drained(backlog: Backlog[str]) -> list[str]:
+    items = []
+    while (item := backlog.pop()) is not None:
+        items.append(item)
+    return items
+
+
+def test_while_the_taker_keeps_up_everything_comes_out_in_order():
+    backlog: Backlog[str] = Backlog(max_items=10, max_bytes=100)
+    for name, delivery in (("a", "ORDERED"), ("b", "LATEST"), ("c", "LATEST"), ("d", "UNRELIABLE")):
+        assert backlog.push(name, 1, delivery, "key", behind=False)
+    assert (len(backlog), backlog.bytes) == (4, 4)
+    assert drained(backlog) == ["a", "b", "c", "d"]
+    assert (len(backlog), backlog.bytes, backlog.dropped) == (0, 0, 0)
+
+
+def test_behind_a_latest_one_replaces_the_older_of_the_same_key_at_the_end():
+    backlog: Backlog[str] = Backlog(max_items=10, max_bytes=100)
+    backlog.push("old", 1, "LATEST", "k", behind=False)
+    backlog.push("other", 1, "LATEST", "x", behind=True)
+    backlog.push("ordered", 1, "ORDERED", "k", behind=True)
+    backlog.push("new", 5, "LATEST", "k", behind=True)
+    assert (backlog.bytes, backlog.dropped) == (7, 1)
+    assert drained(backlog) == ["other", "ordered", "new"]
+
+
+def test_behind_an_unreliable_one_is_dropped():
+    backlog: Backlog[str] = Backlog(max_items=10, max_bytes=100)
+    assert backlog.push("a", 1, "UNRELIABLE", "k", behind=True)
+    assert (len(backlog), backlog.dropped) == (0, 1)
+
+
+def test_what_has_been_taken_is_not_replaced():
+    backlog: Backlog[str] = Backlog(max_items=10, max_bytes=100)
+    backlog.push("a", 1, "LATEST", "k", behind=True)
+    assert backlog.pop() == "a"
+    backlog.push("b", 1, "LATEST", "k", behind=True)
+    assert drained(backlog) == ["b"]
+    assert backlog.dropped == 0
+
+
+def test_a_full_one_refuses_and_nothing_changes():
+    backlog: Backlog[str] = Backlog(max_items=2, max_bytes=100)
+    backlog.push("a", 1, "ORDERED", "k", behind=True)
+    backlog.push("b", 1, "LATEST", "k", behind=True)
+    assert not backlog.push("c", 1, "ORDERED", "k", behind=True)
+    assert not backlog.push("d", 1, "LATEST", "other", behind=True)
+    assert not backlog.push("too large", 100, "LATEST", "k", behind=True)
+    assert backlog.push("e", 1, "LATEST", "k", behind=True)  # in the place of b
+    assert drained(backlog) == ["a", "e"]
+
+
+def test_bytes_are_limited_but_one_item_always_fits():
+    backlog: Backlog[str] = Backlog(max_items=100, max_bytes=10)
+    assert backlog.push("large", 50, "ORDERED", None, behind=True)
+    assert not backlog.push("a", 1, "ORDERED", None, behind=True)
+    assert drained(backlog) == ["large"]
+
+
+def test_clear_forgets_all():
+    backlog: Backlog[str] = Backlog(max_items=2, max_bytes=10)
+    backlog.push("a", 1, "LATEST", "k", behind=True)
+    backlog.clear()
+    assert (len(backlog), backlog.bytes, backlog.pop()) == (0, 0, None)
+    assert backlog.push("b", 1, "LATEST", "k", behind=True)
+    assert drained(backlog) == ["b"]
+
+
+steps = st.lists(
+    st.one_of(
+        st.tuples(
+            st.integers(0, 12),
+            st.sampled_from(["ORDERED", "LATEST", "UNRELIABLE"]),
+            st.integers(0, 2),
+            st.booleans(),
+        ),
+        st.none(),
+    ),
+    max_size=60,
+)
+
+
+@given(steps)
+def test_it_does_what_a_simple_model_does(steps):
+    backlog: Backlog[int] = Backlog(max_items=6, max_bytes=30)
+    model: OrderedDict[int, tuple[int, str, int]] = OrderedDict()
+    for number, step in enumerate(steps):
+        if step is None:
+            expected = model.popitem(last=False)[0] if model else None
+            assert backlog.pop() == expected
+            continue
+        size, delivery, key, behind = step
+        accepted = backlog.push(number, size, delivery, key, behind=behind)
+        if delivery == "UNRELIABLE" and behind:
+            assert accepted
+            continue
+        kept = model.copy()
+        if delivery == "LATEST" and behind:
+            older = [n for n, (_, how, k) in kept.items() if (how, k) == ("LATEST", key)]
+            if older:
+                del kept[older[-1]]
+        fits = not kept or (len(kept) < 6 and sum(s for s, _, _ in kept.values()) + size <= 30)
+        assert accepted == fits
+        if fits:
+            kept[number] = (size, delivery, key)
+            model = kept
+        assert len(backlog) == len(model) <= 6
+        assert backlog.bytes == sum(s for s, _, _ in model.values())
+    while model:
+        assert backlog.pop() == model.popitem(last=False)[0]
+    assert backlog.pop() is None

@@ -1,0 +1,29 @@
+"""Where things are."""
+
+import os
+import pathlib
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+GOLDEN = ROOT / "codegen/tests/golden/python"
+sys.path[:0] = [str(GOLDEN), str(ROOT / "clients/python")]
+
+
+@pytest.fixture(scope="session")
+def root() -> pathlib.Path:
+    """The repository."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def golden() -> pathlib.Path:
+    """The folder with the package `nasty`, printed from a schema of hard names and shapes."""
+    return GOLDEN
+
+
+@pytest.fixture(scope="session")
+def typed() -> dict[str, str]:
+    """The environment in which mypy finds the runtime and the stubs."""
+    return os.environ | {"MYPYPATH": f"{GOLDEN}:{ROOT / 'clients/python'}"}

@@ -1,0 +1,97 @@
+//! How a server starts and how it stops.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tagwire::Schema;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+use crate::auth::Authenticator;
+use crate::config::Config;
+use crate::core::Core;
+use crate::listener;
+use crate::metrics::Metrics;
+
+/// A stop takes at most so long.
+const STOP_TIMEOUT: Duration = Duration::from_secs(8);
+/// So much of it for those who are at the door already.
+const ACCEPT_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// A server that is not running yet.
+#[derive(Debug)]
+pub struct Server {
+    core: Arc<Core>,
+}
+
+impl Server {
+    /// A server for the messages of `schema`, with development passwords.
+    pub fn new(config: Config, schema: Schema) -> Self {
+        let auth = Box::new(config.dev_auth.clone());
+        Self::with_auth(config, schema, auth)
+    }
+
+    /// A server that asks `auth` who may come in.
+    pub fn with_auth(config: Config, schema: Schema, auth: Box<dyn Authenticator>) -> Self {
+        Server { core: Arc::new(Core::new(config, schema, auth)) }
+    }
+
+    /// What the server counts, now and while it runs.
+    pub fn metrics(&self) -> Arc<Metrics> {
+        Arc::clone(&self.core.metrics)
+    }
+
+    /// Serves until `shutdown` is ready; then tells everyone, lets what was sent arrive, and returns within 10 s.
+    ///
+    /// # Errors
+    /// A listener has no address.
+    pub async fn serve(
+        self,
+        listeners: Vec<TcpListener>,
+        shutdown: impl Future<Output = ()>,
+    ) -> io::Result<()> {
+        let core = self.core;
+        for listener in &listeners {
+            info!("server up on {}", listener.local_addr()?);
+        }
+        let connections = TaskTracker::new();
+        let mut always = JoinSet::new();
+        for flusher in &core.flushers {
+            always.spawn(Arc::clone(flusher).run());
+        }
+        let peer_timeout_us = core.config.peer_timeout_ms * 1000;
+        always.spawn(Arc::clone(&core.directory).turn(Arc::clone(&core.clock), peer_timeout_us));
+        let mut accepting = JoinSet::new();
+        for listener in listeners {
+            accepting.spawn(listener::accept(Arc::clone(&core), listener, connections.clone()));
+        }
+
+        tokio::select! {
+            () = shutdown => {}
+            Some(ended) = always.join_next() => warn!("a task that never ends has ended: {ended:?}"),
+        }
+        info!("server stops");
+        core.stopping.cancel();
+        // Bounded, for who connects all the time must not keep the server up.
+        if timeout(ACCEPT_TIMEOUT, async { while accepting.join_next().await.is_some() {} }).await.is_err() {
+            accepting.shutdown().await;
+        }
+        for session in core.directory.sessions() {
+            session.end(core.shutdown_ending());
+        }
+        connections.close();
+        if timeout(STOP_TIMEOUT, connections.wait()).await.is_err() {
+            warn!("{} connections did not end in time", connections.len());
+        }
+        always.shutdown().await;
+        core.count_outboxes();
+        let counted = core.metrics.snapshot();
+        let counted: Vec<_> = counted.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        info!("server down: {}", counted.join(" "));
+        Ok(())
+    }
+}
