@@ -213,6 +213,17 @@ fn test_client_tells_who_sent_what() {
 }
 
 #[test]
+fn test_client_takes_the_largest_frame_of_another_in_its_wrapper() {
+    let mut client = ClientSide::open();
+    let body = ToRoom::new(&"x".repeat(MAX_FRAME_BYTES - 4)).encode_to_vec();
+    assert_eq!(body.len(), MAX_FRAME_BYTES);
+    let relayed = v1::Relayed { player: u32::MAX, tag: 2, body: body.into() };
+    assert!(matches!(client.take(&relayed), Ok(Event::Message { sender: Some(u32::MAX), .. })));
+    let fault = client.take_bytes(&[0xff, 0, 0, 2, 0, 1, 0, 65]).unwrap_err();
+    assert_eq!(CloseCode::from(&fault), CloseCode::TOO_LARGE);
+}
+
+#[test]
 fn test_client_survives_what_it_cannot_read() {
     let mut client = ClientSide::open();
     assert_eq!(client.take_bytes(&bare(77, &[1])), Ok(Event::Dropped(Tag(77))));

@@ -41,10 +41,35 @@ fn prost_modules(model: &Model, origin: Origin) -> Result<BTreeMap<Vec<String>, 
     }
     let mut requests = vec![];
     for file in model.files.iter().filter(|f| f.origin == origin) {
-        requests.push((Module::from_protobuf_package_name(&file.package), file.documented.clone()));
+        let mut descriptor = file.documented.clone();
+        for place in descriptor.source_code_info.iter_mut().flat_map(|info| &mut info.location) {
+            for comment in [&mut place.leading_comments, &mut place.trailing_comments].into_iter().flatten() {
+                *comment = no_doctest(comment);
+            }
+        }
+        requests.push((Module::from_protobuf_package_name(&file.package), descriptor));
     }
     let modules = config.generate(requests).map_err(Error::Rust)?;
     Ok(modules.into_iter().map(|(m, code)| (m.parts().map(str::to_string).collect(), code)).collect())
+}
+
+/// A comment of a schema is prose to rustdoc: what is indented or fenced in it must not be compiled as Rust.
+fn no_doctest(comment: &str) -> String {
+    let mut fenced = false;
+    let line = |line: &str| {
+        let text = line.trim_start();
+        if let Some(language) = text.strip_prefix("```") {
+            fenced = !fenced;
+            return if fenced && language.trim().is_empty() {
+                " ```text".to_string()
+            } else {
+                line.to_string()
+            };
+        }
+        // One blank belongs to the comment's slashes, four more begin a block of code.
+        if !fenced && line.len() - text.len() > 4 { format!("    {text}") } else { line.to_string() }
+    };
+    comment.lines().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// The code of each module inside the modules of its path.
@@ -203,4 +228,18 @@ fn schema(model: &Model, out: &mut String) {
         bytes(&model.descriptor_set()),
     )
     .expect("writing to a String cannot fail");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn comments_are_never_compiled() {
+        assert_eq!(no_doctest(" a\n\n      let x = y;\n   three\n"), " a\n\n    let x = y;\n   three");
+        assert_eq!(
+            no_doctest(" ```\n      x\n ```\n ```proto\n ```"),
+            " ```text\n      x\n ```\n ```proto\n ```"
+        );
+    }
 }

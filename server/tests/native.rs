@@ -86,6 +86,18 @@ fn chat_goes_to_all_and_mouse_to_the_others() {
 }
 
 #[test]
+fn the_largest_frame_arrives() {
+    let server = TestServer::start();
+    let (mut a, mut b) = (server.player("a"), server.player("b"));
+    // A MouseEvent with a field of a newer schema: number 100, 65536 bytes in all.
+    let payload = [hex("a206fbff03"), vec![7; 65531]].concat();
+    let mut out = vec![];
+    encode(Tag(2), &payload, &mut out);
+    a.send_bytes(&out);
+    assert_eq!(b.message(), (Some(a.id()), Tag(2), payload));
+}
+
+#[test]
 fn unknown_fields_of_a_newer_client_survive_the_relay() {
     let server = TestServer::start();
     let (mut a, mut b) = (server.player("a"), server.player("b"));

@@ -13,6 +13,9 @@ use crate::session::{Fault, PEER_TIMEOUT_US, Received};
 use crate::tag::Tag;
 use crate::time::Now;
 
+/// Bytes that Relayed and Response may add to a body; they need at most 22.
+pub const WRAPPER_BYTES: usize = 64;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     /// The login is not answered.
@@ -136,6 +139,13 @@ impl ClientSession {
     /// When the server is to be given up if nothing comes; microseconds on the monotonic clock.
     pub fn deadline_us(&self) -> u64 {
         self.last_heard.monotonic_us + PEER_TIMEOUT_US
+    }
+
+    /// What the decoder may take now; changes with Welcome. What the server takes from a sender may come to us in a
+    /// wrapper.
+    pub fn decoder_limits(&self) -> frame::Limits {
+        let largest = self.max_frame_bytes.max(frame::DEFAULT_MAX_FRAME_BYTES) + WRAPPER_BYTES;
+        frame::Limits { max_frame_bytes: largest, only: None }
     }
 
     /// True from Welcome to the end.

@@ -165,6 +165,7 @@ impl ClientSide {
 
     pub fn take_bytes(&mut self, bytes: &[u8]) -> Result<Event, Fault> {
         let mut input = bytes;
+        self.decoder.set_limits(self.session.decoder_limits());
         let frame = self.decoder.next(&mut input)?.expect("one whole frame");
         self.session.handle_frame(self.now, frame, &mut self.out)
     }

@@ -280,6 +280,7 @@ impl Player {
             let mut out = vec![];
             let monotonic_us = self.start.elapsed().as_micros() as u64;
             let now = Now { monotonic_us, unix_us: 1 + monotonic_us };
+            self.decoder.set_limits(self.session.decoder_limits());
             while let Some(frame) = self.decoder.next(&mut input).unwrap() {
                 self.events.push(self.session.handle_frame(now, frame, &mut out).unwrap());
             }
