@@ -46,6 +46,8 @@ pub struct Metrics {
     pub(crate) bytes_sent: Counter,
     /// Frames appended for one receiver of a relayed message.
     pub(crate) deliveries: Counter,
+    /// Relayed messages left out because the receiver's dialect cannot carry them.
+    pub(crate) unfit: Counter,
     /// By place in the schema, so that counting a message costs no look-up.
     received: Vec<Counter>,
     denied: Family<Reason, Counter>,
@@ -83,6 +85,11 @@ impl Metrics {
             deliveries: register!(
                 "messages_delivered",
                 "Frames queued for receivers of relayed messages",
+                Counter::default()
+            ),
+            unfit: register!(
+                "messages_unfit",
+                "Relayed messages that a receiver's dialect cannot carry",
                 Counter::default()
             ),
             denied: register!("logins_denied", "Logins refused", Family::default()),

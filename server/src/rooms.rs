@@ -34,6 +34,14 @@ pub(crate) fn check_name(name: &str) -> Result<(), RoomError> {
     Ok(())
 }
 
+/// To how many members a message went.
+#[derive(Debug, Default)]
+pub(crate) struct Relayed {
+    pub(crate) delivered: u64,
+    /// Those whose dialect cannot carry it.
+    pub(crate) unfit: u64,
+}
+
 #[derive(Debug)]
 pub(crate) struct Room {
     pub(crate) name: String,
@@ -41,20 +49,23 @@ pub(crate) struct Room {
 }
 
 impl Room {
-    /// Sends what a member said to the others, or to all; returns to how many. Every form of it is encoded once.
-    pub(crate) fn relay(&self, from: &Arc<Session>, tag: Tag, payload: &[u8], to_all: bool) -> u64 {
+    /// Sends what a member said to the others, or to all. Every form of it is encoded once.
+    pub(crate) fn relay(&self, from: &Arc<Session>, tag: Tag, payload: &[u8], to_all: bool) -> Relayed {
         let mut fan_out = FanOut::relayed(from.player.player_id, tag, payload);
-        let mut deliveries = 0;
+        let mut relayed = Relayed::default();
         for member in self.members.read().unwrap_or_else(PoisonError::into_inner).iter() {
             if !to_all && Arc::ptr_eq(member, from) {
                 continue;
             }
-            if let Some(frame) = fan_out.frame(member.player.dialect) {
-                member.send_frame(frame);
-                deliveries += 1;
+            match fan_out.frame(member.player.dialect) {
+                Some(frame) => {
+                    member.send_frame(frame);
+                    relayed.delivered += 1;
+                }
+                None => relayed.unfit += 1,
             }
         }
-        deliveries
+        relayed
     }
 }
 

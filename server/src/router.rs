@@ -37,7 +37,11 @@ impl Router {
                 self.count(session, message, payload.len());
                 let room = session.room.lock().unwrap_or_else(PoisonError::into_inner).clone();
                 if let Some(room) = room {
-                    self.metrics.deliveries.inc_by(room.relay(session, tag, payload, to_all));
+                    let relayed = room.relay(session, tag, payload, to_all);
+                    self.metrics.deliveries.inc_by(relayed.delivered);
+                    if relayed.unfit > 0 {
+                        self.metrics.unfit.inc_by(relayed.unfit);
+                    }
                 }
             }
             Incoming::Push { message, tag, .. } => {

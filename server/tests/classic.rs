@@ -167,6 +167,7 @@ fn what_does_not_fit_the_classic_wire_is_left_out_and_the_rest_arrives() {
     sender.send(&chat("x".repeat(300)));
     sender.send(&chat("short".to_string()));
     assert_eq!(classic.next_message(), Some((4, chat("short".to_string()).encode_to_vec())));
+    assert_eq!(server.metric("tagwire_messages_unfit_total"), 1.0);
     assert_eq!(new.message().2.len(), 303);
     assert_eq!(new.message().2.len(), 7);
 }
