@@ -162,7 +162,7 @@ async fn admit(
         session.end(Ending::told(CloseCode::OVERLOAD, error.to_string()));
     } else {
         core.metrics.granted.inc();
-        info!(player = player_id, sdk = %login.sdk, "ACCESS GRANTED for {} from {peer}", session.player.name);
+        info!(player = player_id, sdk = ?login.sdk, "ACCESS GRANTED for {} from {peer}", session.player.name);
     }
     if core.stopping.is_cancelled() {
         session.end(core.shutdown_ending());

@@ -65,13 +65,13 @@ impl Router {
     fn count(&self, session: &Session, message: usize, bytes: usize) {
         self.metrics.message(message);
         let name = self.schema.messages().get(message).map_or("", |info| info.full_name);
-        debug!(message = name, bytes, from = %session.player.name, "message");
+        debug!("message {name} of {bytes} bytes from {}", session.player.name);
     }
 
     fn dropped(&self, session: &Arc<Session>, dropped: Dropped) {
         let Dropped { tag, reason, text, notice } = dropped;
         self.metrics.dropped(reason.as_str_name());
-        debug!(%tag, from = %session.player.name, "message dropped: {text}");
+        debug!("message with tag {tag} from {} dropped: {text}", session.player.name);
         if let Some(notice) = notice {
             session.send(&notice);
         }
@@ -89,7 +89,7 @@ impl Router {
         let refused = |status, message: String| session.send(&response(status, Bytes::new(), message));
         if tag != v1::JoinRoom::TAG {
             let name = self.schema.get(tag).map_or("", |(_, info)| info.full_name);
-            debug!(%tag, from = %session.player.name, "request that nothing answers");
+            debug!("request with tag {tag} from {}: nothing answers it", session.player.name);
             return refused(status::Value::Unknown, format!("no service here answers tag {tag} {name}"));
         }
         let v1::JoinRoom { room } = match v1::JoinRoom::decode(body) {
@@ -99,7 +99,7 @@ impl Router {
         let reply = v1::JoinRoomReply { room: room.clone() }.encode_to_vec();
         let granted = || session.send(&response(status::Value::Ok, reply.into(), String::new()));
         match self.rooms.enter(session, &room, granted) {
-            Ok(()) => debug!(room, player = %session.player.name, "room entered"),
+            Ok(()) => debug!("{} entered room {room:?}", session.player.name),
             Err(error @ RoomError::Name) => refused(status::Value::Invalid, error.to_string()),
             Err(error) => refused(status::Value::Unavailable, error.to_string()),
         }
