@@ -46,10 +46,52 @@ enum NotIn {
     Read(#[from] ReadError),
 }
 
+/// Counts an open socket, until it is dropped: however the connection's task ends.
+struct Connected<'a>(&'a Core);
+
+impl<'a> Connected<'a> {
+    fn new(core: &'a Core) -> Self {
+        core.metrics.accepted.inc();
+        core.metrics.connections.inc();
+        Connected(core)
+    }
+}
+
+impl Drop for Connected<'_> {
+    fn drop(&mut self) {
+        self.0.metrics.connections.dec();
+    }
+}
+
+/// Keeps a session where others find it, until it is dropped: however the connection's task ends.
+struct Inside<'a> {
+    core: &'a Core,
+    session: Arc<Session>,
+}
+
+impl<'a> Inside<'a> {
+    /// Adds the session; the one that had its name goes.
+    fn new(core: &'a Core, session: Arc<Session>) -> Self {
+        if let Some(older) = core.directory.enter(&session) {
+            older.end(Ending::told(CloseCode::REPLACED, "you logged in again elsewhere"));
+            core.router.rooms.leave(&older);
+        }
+        core.metrics.sessions.inc();
+        Inside { core, session }
+    }
+}
+
+impl Drop for Inside<'_> {
+    fn drop(&mut self) {
+        self.core.router.rooms.leave(&self.session);
+        self.core.directory.leave(&self.session);
+        self.core.metrics.sessions.dec();
+    }
+}
+
 pub(crate) async fn run(core: Arc<Core>, stream: TcpStream, peer: SocketAddr) {
     info!("client connected from {peer}");
-    core.metrics.accepted.inc();
-    core.metrics.connections.inc();
+    let _connected = Connected::new(&core);
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%peer, "TCP_NODELAY: {error}");
     }
@@ -66,9 +108,9 @@ pub(crate) async fn run(core: Arc<Core>, stream: TcpStream, peer: SocketAddr) {
     };
     match login {
         Ok(login) => {
-            if let Some(session) = admit(&core, &mut reader, &mut protocol, login, writer, peer).await {
-                serve(&core, &mut reader, &mut protocol, &session).await;
-                leave(&core, &mut reader, &session).await;
+            if let Some(inside) = admit(&core, &mut reader, &mut protocol, login, writer, peer).await {
+                serve(&core, &mut reader, &mut protocol, &inside.session).await;
+                leave(inside, &mut reader).await;
             }
         }
         Err(not_in) => {
@@ -84,7 +126,6 @@ pub(crate) async fn run(core: Arc<Core>, stream: TcpStream, peer: SocketAddr) {
             refuse(&mut reader, writer, told).await;
         }
     }
-    core.metrics.connections.dec();
 }
 
 async fn read_login(core: &Core, reader: &mut Reader, protocol: &mut ServerSession) -> Result<Login, NotIn> {
@@ -111,14 +152,14 @@ async fn read_login(core: &Core, reader: &mut Reader, protocol: &mut ServerSessi
 }
 
 /// Asks the authenticator and lets the player in, or tells why not.
-async fn admit(
-    core: &Core,
+async fn admit<'a>(
+    core: &'a Core,
     reader: &mut Reader,
     protocol: &mut ServerSession,
     login: Login,
     writer: OwnedWriteHalf,
     peer: SocketAddr,
-) -> Option<Arc<Session>> {
+) -> Option<Inside<'a>> {
     let identity = match core.auth.authenticate(&login) {
         Ok(identity) => identity,
         Err(denied) => {
@@ -145,14 +186,11 @@ async fn admit(
         Arc::clone(&core.metrics),
         now,
     );
-    if let Some(older) = core.directory.enter(&session) {
-        older.end(Ending::told(CloseCode::REPLACED, "you logged in again elsewhere"));
-        core.router.rooms.leave(&older);
-    }
-    core.metrics.sessions.inc();
+    let inside = Inside::new(core, session);
+    let session = &inside.session;
     let room = core.config.default_room.clone();
     let admission = Admission { session_id, player_id, name, room: room.clone(), access: identity.access };
-    let entered = core.router.rooms.enter(&session, &room, || {
+    let entered = core.router.rooms.enter(session, &room, || {
         if let Some(welcome) = protocol.admit(now, &login, admission) {
             session.send(&welcome);
         }
@@ -167,7 +205,7 @@ async fn admit(
     if core.stopping.is_cancelled() {
         session.end(core.shutdown_ending());
     }
-    Some(session)
+    Some(inside)
 }
 
 /// Classic clients owe no answer to a Ping, so TCP itself looks after them.
@@ -233,10 +271,9 @@ async fn serve(core: &Core, reader: &mut Reader, protocol: &mut ServerSession, s
 }
 
 /// Everything that follows the end of a session.
-async fn leave(core: &Core, reader: &mut Reader, session: &Arc<Session>) {
-    core.router.rooms.leave(session);
-    core.directory.leave(session);
-    core.metrics.sessions.dec();
+async fn leave(inside: Inside<'_>, reader: &mut Reader) {
+    let (core, session) = (inside.core, Arc::clone(&inside.session));
+    drop(inside);
     let ending = session.ending();
     core.metrics.disconnect(ending.as_ref().and_then(Ending::code));
     let Player { name, peer, .. } = &session.player;
