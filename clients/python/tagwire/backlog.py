@@ -3,7 +3,6 @@
 Used on both ways: for received messages that the application has not taken yet, and for messages to send that
 the socket has not taken yet. While the taker keeps up, everything is queued. Once it does not, what a newer
 message replaces (LATEST) or may be lost (UNRELIABLE) makes room; what is ORDERED never does.
-`docs/PROTOCOL.md`, "Delivery".
 """
 
 from __future__ import annotations

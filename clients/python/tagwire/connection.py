@@ -24,7 +24,8 @@ BURST_FRAMES = 256
 BURST_BYTES = 64 * 1024
 """What is sent at most in one turn of the loop, so that a busy sender leaves room for pings."""
 MAX_WAITING_BYTES = 1024 * 1024
-"""What may wait for the socket. Senders wait long before that; only answers to the server can come so far."""
+"""What may wait for the socket, or two of the largest frames if that is more. Senders wait long before;
+only answers to the server come so far."""
 
 
 class Connection:
@@ -155,7 +156,8 @@ class Connection:
         if not frames or self._transport is None:
             return
         self._transport.write(frames)
-        if self._transport.waiting_bytes() > MAX_WAITING_BYTES and self.session.state is State.OPEN:
+        limit = max(MAX_WAITING_BYTES, 2 * self.session.max_frame_bytes)
+        if self._transport.waiting_bytes() > limit and self.session.state is State.OPEN:
             self._loop.call_soon(self.close, CloseCode.SLOW, "the server takes nothing from its socket")
 
     def _set_timer(self) -> None:

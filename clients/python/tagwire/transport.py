@@ -149,6 +149,8 @@ class TcpTransport(asyncio.Protocol):
 async def open_tcp(address: Address, owner: Owner, *, timeout: float) -> None:
     """Connects to the first of the host's addresses that answers, trying them in the resolver's order.
 
+    The socket sends small writes at once: asyncio sets TCP_NODELAY, which `tests/test_transport.py` watches.
+
     `timeout` is in seconds and for all together; each address gets an equal share of what is left. Raises
     `ConnectError` with every address tried and what went wrong. When cancelled, nothing stays open.
     """
@@ -178,7 +180,6 @@ async def open_tcp(address: Address, owner: Owner, *, timeout: float) -> None:
             continue
         try:
             sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             await within(left, loop.sock_connect(sock, where))
             await loop.create_connection(lambda: TcpTransport(owner), sock=sock)
             return

@@ -1,10 +1,16 @@
-"""What several tests use: the bytes of the stack's messages, and a server that does what a test says."""
+"""What several tests use: the bytes of messages, a server that does what a test says, and the real one."""
 
 from __future__ import annotations
 
 import asyncio
 import faulthandler
+import os
+import re
+import signal
+import subprocess
+import threading
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +24,8 @@ from tagwire.gen.v1 import Limits, Relayed, Welcome
 from tagwire.gen.v1 import Member as MemberMessage
 
 HANG_SECONDS = 60.0
+START_SECONDS = 10.0
+STOP_SECONDS = 10.0
 
 
 @pytest.fixture(autouse=True)
@@ -164,3 +172,69 @@ async def peer() -> AsyncIterator[Peer]:
     await peer.start()
     yield peer
     await peer.stop()
+
+
+class Server:
+    """A server of its own for one test, on a free port."""
+
+    def __init__(self, *arguments: str) -> None:
+        binary = os.environ.get("TAGWIRE_SERVER", "")
+        if not binary:
+            pytest.fail(
+                "TAGWIRE_SERVER does not say where tagwire-server is; run scripts/test", pytrace=False
+            )
+        if not Path(binary).is_file():
+            pytest.fail(f"there is no {binary} (TAGWIRE_SERVER); run scripts/test", pytrace=False)
+        self.lines: list[str] = []
+        self.process = subprocess.Popen(
+            [binary, "--listen", "127.0.0.1:0", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self._up = threading.Event()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        assert self._up.wait(START_SECONDS), "the server did not come up:\n" + "".join(self.lines)
+        found = re.search(r"server up on (127\.0\.0\.1:\d+)", "".join(self.lines))
+        assert found, "the server ended:\n" + "".join(self.lines)
+        self.address = found[1]
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.lines.append(line)
+            if "server up on" in line:
+                self._up.set()
+        self._up.set()
+
+    def connect(self, name: str = "player1", **options) -> tagwire.Connecting:
+        options = {"password": "welcome", "schema": arena.SCHEMA, **options}
+        return tagwire.connect(self.address, username=name, **options)
+
+    def terminate(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+
+    def stop(self) -> int:
+        """Ends it as an operator does; gives the exit code."""
+        if self.process.poll() is None:
+            self.terminate()
+        try:
+            return self.process.wait(STOP_SECONDS)
+        finally:
+            self.process.kill()
+            self.process.wait()
+            self._reader.join()
+            self.process.stdout.close()  # type: ignore[union-attr]
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    server = Server()
+    try:
+        yield server
+    finally:
+        code = server.stop()
+    assert code == 0, "".join(server.lines)
+    assert "panicked" not in "".join(server.lines)

@@ -69,6 +69,15 @@ def test_bytes_are_limited_but_one_item_always_fits():
     assert drained(backlog) == ["large"]
 
 
+def test_what_is_replaced_makes_room_for_its_bytes():
+    backlog: Backlog[str] = Backlog(max_items=100, max_bytes=10)
+    backlog.push("a", 1, "ORDERED", None, behind=True)
+    backlog.push("old", 8, "LATEST", "k", behind=True)
+    assert not backlog.push("too large", 10, "LATEST", "k", behind=True)
+    assert backlog.push("new", 9, "LATEST", "k", behind=True)
+    assert drained(backlog) == ["a", "new"]
+
+
 def test_clear_forgets_all():
     backlog: Backlog[str] = Backlog(max_items=2, max_bytes=10)
     backlog.push("a", 1, "LATEST", "k", behind=True)

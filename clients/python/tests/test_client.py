@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import dataclasses
 import gc
 import logging
@@ -281,6 +282,20 @@ async def test_a_cancelled_send_has_sent_nothing(peer: Peer):
     await soon(behind)
 
 
+async def test_who_waits_to_send_is_not_overtaken(peer: Peer):
+    client, link = await peer.connected()
+    blocked = await block(client, link)
+    waiting = asyncio.ensure_future(client.send(arena.Chat(text="first")))
+    await asyncio.sleep(0.01)
+    client._connection.handle_writable(True)
+    await client.send(arena.Chat(text="second"))
+    link.writer.transport.resume_reading()
+    for _ in range(blocked):
+        await link.take(arena.Chat)
+    assert [(await link.take(arena.Chat)).text for _ in range(2)] == ["first", "second"]
+    await waiting
+
+
 async def test_a_busy_sender_leaves_room_for_pings(peer: Peer):
     client, link = await peer.connected()
     stop = False
@@ -324,8 +339,8 @@ async def test_what_may_not_be_sent_is_refused_here(peer: Peer):
         await client.send(Ping())
     with pytest.raises(TypeError, match="not a message"):
         await client.send({"x": 1})  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"arena\.v1\.Chat of 1028 bytes, limit 1024"):
-        await client.send(arena.Chat(text="x" * 1025))
+    with pytest.raises(ValueError, match=r"arena\.v1\.Chat of 1025 bytes, limit 1024"):
+        await client.send(arena.Chat(text="x" * 1022))
     with pytest.raises(TypeError, match=r"is not a request of a service; use client\.send"):
         await client.request(arena.Chat(text="x"), arena.Score)
     with pytest.raises(ValueError, match="by the server only"):
@@ -344,6 +359,24 @@ async def test_the_servers_limit_holds_for_messages_without_one(peer: Peer):
         await client.send(
             ASKING.message("arena.v1.MouseEvent")(x=1 << 30, y=1, left_click=True, right_click=False)
         )
+
+
+async def test_a_large_message_is_no_reason_to_close(peer: Peer):
+    unlimited = tuple(dataclasses.replace(rules, max_bytes=0) for rules in arena.SCHEMA.rules)
+    schema = Schema(name="arena", fingerprint=b"", descriptors=arena.SCHEMA.descriptors, rules=unlimited)
+    task = asyncio.ensure_future(awaited(peer.connect(schema=schema)))
+    link = await peer.accept()
+    await link.frame()
+    link.send(welcome(limits=Limits(max_frame_bytes=8 << 20)))
+    client = await soon(task)
+    link.writer.transport.pause_reading()
+    await client.send(schema.message("arena.v1.Chat")(text="x" * (7 << 20)))
+    link.send(Ping(sentEpoch=1))
+    await asyncio.sleep(0.1)
+    assert client.closed is None
+    link.writer.transport.resume_reading()
+    assert len((await link.take(arena.Chat)).text) == 7 << 20
+    await link.take(Ping)
 
 
 async def test_a_request_cannot_be_sent_with_send(peer: Peer):
@@ -528,6 +561,26 @@ def test_a_send_on_another_loop_does_not_outlive_the_clients_loop():
     forget(client, link)
 
 
+async def test_a_call_that_a_stopped_loop_took_but_never_ran_does_not_hang(peer: Peer, monkeypatch):
+    client, _ = await peer.connected()
+    monkeypatch.setattr(client_module, "FOREIGN_CHECK_SECONDS", 0.01)
+
+    def never_run(work, loop):
+        work.close()
+        return concurrent.futures.Future()
+
+    async def play():
+        monkeypatch.setattr(asyncio, "run_coroutine_threadsafe", never_run)
+        monkeypatch.setattr(client._loop, "is_closed", lambda: True)
+        try:
+            await client.send(arena.MouseEvent())
+        finally:
+            monkeypatch.undo()
+
+    with pytest.raises(tagwire.ConnectionClosed, match="its event loop was stopped"):
+        await asyncio.to_thread(asyncio.run, play())
+
+
 # Requests and rooms
 
 
@@ -558,8 +611,10 @@ async def test_a_request_that_fails_says_status_message_and_code(peer: Peer):
 
 async def test_a_request_times_out_and_its_late_answer_is_dropped(peer: Peer):
     client, link = await peer.connected(schema=ASKING)
+    began = time.monotonic()
     with pytest.raises(tagwire.RequestTimeout, match=r"not answered within 0\.05 s") as caught:
         await client.request(Ask(text="x"), Answer, timeout=0.05)
+    assert time.monotonic() - began < 2
     assert caught.value.may_have_run
     link.send(Response(key=1, tag=4), score(1))
     assert (await soon(anext(aiter(client)))).points == 1
@@ -872,11 +927,26 @@ async def test_cancelling_one_close_does_not_stop_the_closing(peer: Peer):
 
 async def test_close_sends_what_was_sent_before(peer: Peer):
     client, link = await peer.connected()
+
+    async def serve():
+        texts = [(await link.take(arena.Chat)).text for _ in range(2)]
+        await link.take(Disconnect)
+        link.close()
+        return texts
+
+    task = asyncio.ensure_future(serve())
     await client.send(arena.Chat(text="1"))
     client.send_soon(arena.Chat(text="2"))
+    await client.close()  # in the same turn of the loop
+    assert await soon(task) == ["1", "2"]
+
+
+async def test_close_ends_the_sending_side_at_once(peer: Peer, monkeypatch):
+    monkeypatch.setattr(session_module, "CLOSE_SECONDS", 60.0)
+    client, link = await peer.connected()
     task = asyncio.ensure_future(client.close())
-    assert [(await link.take(arena.Chat)).text for _ in range(2)] == ["1", "2"]
     await link.take(Disconnect)
+    assert await link.eof()
     link.close()
     await soon(task)
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 from google.protobuf import descriptor_pb2
 
 import arena
 import tagwire.gen
+import tagwire.schema
 from tagwire.schema import Rules, Schema
 
 
@@ -98,7 +100,14 @@ def test_an_unknown_name_is_a_key_error():
         arena.SCHEMA.message("arena.v1.Nothing")
 
 
-def test_the_pool_is_built_once_by_many_threads():
+def test_the_pool_is_built_once_by_many_threads(monkeypatch):
+    real = tagwire.schema._supplied
+
+    def slow(files):
+        time.sleep(0.02)
+        return real(files)
+
+    monkeypatch.setattr(tagwire.schema, "_supplied", slow)
     schema = copy_of(arena.SCHEMA)
     found = []
     start = threading.Barrier(8)

@@ -3,89 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import re
-import signal
-import subprocess
+import dataclasses
 import threading
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 import arena
 import tagwire
 from conftest import soon
-
-START_SECONDS = 10.0
-STOP_SECONDS = 10.0
-
-
-class Server:
-    """A server of its own for one test, on a free port."""
-
-    def __init__(self, *arguments: str) -> None:
-        binary = os.environ.get("TAGWIRE_SERVER", "")
-        if not binary:
-            pytest.fail(
-                "TAGWIRE_SERVER does not say where tagwire-server is; run scripts/test", pytrace=False
-            )
-        if not Path(binary).is_file():
-            pytest.fail(f"there is no {binary} (TAGWIRE_SERVER); run scripts/test", pytrace=False)
-        self.lines: list[str] = []
-        self.process = subprocess.Popen(
-            [binary, "--listen", "127.0.0.1:0", *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        self._up = threading.Event()
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-        assert self._up.wait(START_SECONDS), "the server did not come up:\n" + "".join(self.lines)
-        found = re.search(r"server up on (127\.0\.0\.1:\d+)", "".join(self.lines))
-        assert found, "the server ended:\n" + "".join(self.lines)
-        self.address = found[1]
-
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.lines.append(line)
-            if "server up on" in line:
-                self._up.set()
-        self._up.set()
-
-    def connect(self, name: str = "player1", **options) -> tagwire.Connecting:
-        options = {"password": "welcome", "schema": arena.SCHEMA, **options}
-        return tagwire.connect(self.address, username=name, **options)
-
-    def terminate(self) -> None:
-        self.process.send_signal(signal.SIGTERM)
-
-    def stop(self) -> int:
-        """Ends it as an operator does; gives the exit code."""
-        if self.process.poll() is None:
-            self.terminate()
-        try:
-            return self.process.wait(STOP_SECONDS)
-        finally:
-            self.process.kill()
-            self.process.wait()
-            self._reader.join()
-            self.process.stdout.close()  # type: ignore[union-attr]
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    server = Server()
-    try:
-        yield server
-    finally:
-        code = server.stop()
-    assert code == 0, "".join(server.lines)
-    assert "panicked" not in "".join(server.lines)
 
 
 async def next_of(client: tagwire.Client):
@@ -274,6 +200,19 @@ async def test_threads_send_through_one_client(server):
 
         await asyncio.to_thread(loop_elsewhere)
         assert (await next_of(ben))[0] == arena.Chat(text="from a thread")
+
+
+async def test_what_the_server_does_not_know_is_dropped_with_a_notice(server):
+    rules = tuple(dataclasses.replace(rules, tag=rules.tag + 1000) for rules in arena.SCHEMA.rules)
+    newer = tagwire.Schema(name="arena", fingerprint=b"", descriptors=arena.SCHEMA.descriptors, rules=rules)
+    async with server.connect(schema=newer) as client:
+        seen = []
+        client.on_notice = seen.append
+        await client.send(newer.message("arena.v1.Chat")(text="what?"))
+        await until(lambda: seen)
+        assert (seen[0].reason, seen[0].tag) == (tagwire.NoticeReason.UNKNOWN, 1004)
+        assert seen[0].name == "arena.v1.Chat"
+        assert client.closed is None
 
 
 async def test_10000_messages_arrive_in_order(server):
