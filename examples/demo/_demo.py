@@ -13,7 +13,7 @@ from typing import Any
 _PYTHON = Path(__file__).resolve().parents[2] / "clients" / "python"
 sys.path[:0] = [str(_PYTHON), str(_PYTHON / "gen")]
 
-import tagwire
+import tagwire  # noqa: E402  (found by the path above)
 
 
 def main(

@@ -39,3 +39,20 @@ def test_a_program_of_the_readme_runs(server: Server, number):
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert re.fullmatch(EXPECTED[number], done.stdout), done.stdout
+
+
+def test_the_program_of_the_project_readme_sees_a_player_move(server: Server):
+    root = Path(__file__).parents[3]
+    (program,) = re.findall(r"```python\n(.*?)```", (root / "README.md").read_text("utf-8"), re.DOTALL)
+    program = program.replace('"localhost"', f'"{server.address}"')
+    assert server.address in program
+    command = [sys.executable, "-u", "-c", f"import sys; sys.path[:0] = {sys.path!r}\n{program}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watcher:
+        try:
+            mover = root / "examples" / "demo" / "mover.py"
+            moving = [sys.executable, str(mover), "--connect", server.address, "--seconds", "2"]
+            assert subprocess.run(moving, capture_output=True, timeout=30).returncode == 0
+            assert watcher.stdout is not None
+            assert re.fullmatch(r"mover \d+ \d+\n", watcher.stdout.readline())
+        finally:
+            watcher.kill()
