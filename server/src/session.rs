@@ -193,7 +193,11 @@ impl Session {
                 self.metrics.bytes_sent.inc_by(count as u64);
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return self.end_locked(out, Ending::Lost(error.to_string())),
+            Err(error) => {
+                // Nothing can be written any more, whatever the session ended with before.
+                out.outbox.clear();
+                self.end_locked(out, Ending::Lost(error.to_string()));
+            }
         }
         let blocked = !out.outbox.is_empty();
         if blocked && !out.blocked {
@@ -206,11 +210,11 @@ impl Session {
     /// session has ended.
     pub(crate) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut out = self.out();
-        while out.blocked && !matches!(out.ending, Some(Ending::Lost(_))) {
+        while out.blocked {
             match self.writer.as_ref().poll_write_ready(cx) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(Ok(())) => self.write(&mut out),
-                Poll::Ready(Err(error)) => self.end_locked(&mut out, Ending::Lost(error.to_string())),
+                // An error of the socket comes out of the write.
+                Poll::Ready(_) => self.write(&mut out),
             }
         }
         Poll::Ready(())

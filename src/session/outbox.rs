@@ -106,6 +106,11 @@ impl Outbox {
         }
     }
 
+    /// Drops all that waits: the socket takes nothing any more.
+    pub fn clear(&mut self) {
+        *self = Outbox::new(self.limits);
+    }
+
     /// True where nothing waits.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
