@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from google.protobuf.message import Message
+from hypothesis import settings
 
 import arena
 import tagwire
@@ -23,7 +24,12 @@ from tagwire.gen._schema import SCHEMA as STACK
 from tagwire.gen.v1 import Limits, Relayed, Welcome
 from tagwire.gen.v1 import Member as MemberMessage
 
-HANG_SECONDS = 60.0
+LONG = bool(os.environ.get("TAGWIRE_LONG"))
+# No deadline: how fast an example runs says nothing of the code on a busy machine.
+settings.register_profile("tagwire", deadline=None, max_examples=10_000 if LONG else 100)
+settings.load_profile("tagwire")
+
+HANG_SECONDS = 600.0 if LONG else 60.0
 START_SECONDS = 10.0
 STOP_SECONDS = 10.0
 
