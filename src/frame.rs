@@ -184,10 +184,17 @@ impl Decoder {
     }
 }
 
-/// Length in bytes of the frame at the start of `encoded`, which this crate wrote.
-pub(crate) fn encoded_len(encoded: &[u8]) -> usize {
+/// What a frame of our own says of itself.
+pub(crate) struct EncodedHead {
+    pub(crate) tag: Tag,
+    /// Of header and payload together, bytes.
+    pub(crate) len: usize,
+}
+
+/// Reads the head of the frame at the start of `encoded`, which this crate wrote.
+pub(crate) fn encoded_head(encoded: &[u8]) -> EncodedHead {
     match header(encoded, Limits { max_frame_bytes: usize::MAX, only: None }) {
-        Ok(Ok(header)) => header.end,
+        Ok(Ok(header)) => EncodedHead { tag: header.tag, len: header.end },
         _ => unreachable!("only whole frames are written"),
     }
 }

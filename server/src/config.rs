@@ -28,6 +28,11 @@ pub struct Config {
     pub outbox_max_frames: usize,
     /// Bytes that may wait for one session before it counts as too slow. Default 1048576.
     pub outbox_max_bytes: usize,
+    /// A session whose full socket takes nothing for so many milliseconds is too slow. Default 10000.
+    pub outbox_max_stuck_ms: u64,
+    /// Bytes that the kernel may hold unsent for one session before it refuses more; 0: as many as it likes.
+    /// Default 16384. What waits in the kernel can no longer be replaced by something newer.
+    pub tcp_notsent_lowat_bytes: u32,
     /// Name of the room that a login leads to. Default "main".
     pub default_room: String,
     /// Members of one room. Default 1000.
@@ -73,6 +78,8 @@ impl Default for Config {
             max_frame_bytes: DEFAULT_MAX_FRAME_BYTES,
             outbox_max_frames: outbox.max_frames,
             outbox_max_bytes: outbox.max_bytes,
+            outbox_max_stuck_ms: outbox.max_stuck_us / 1000,
+            tcp_notsent_lowat_bytes: 16 * 1024,
             default_room: "main".to_string(),
             max_room_members: 1000,
             max_rooms: 10_000,
@@ -152,6 +159,7 @@ impl Config {
         range("max_frame_bytes", self.max_frame_bytes, MAX_LOGIN_BYTES, MAX_FRAME_BYTES)?;
         range("outbox_max_frames", self.outbox_max_frames, 16, 1 << 20)?;
         range("outbox_max_bytes", self.outbox_max_bytes, 2 * self.max_frame_bytes, 1 << 30)?;
+        range("outbox_max_stuck_ms", self.outbox_max_stuck_ms as usize, 1000, 600_000)?;
         range("max_room_members", self.max_room_members, 1, 1 << 20)?;
         range("max_rooms", self.max_rooms, 1, 1 << 20)?;
         crate::rooms::check_name(&self.default_room).map_err(|error| ConfigError::Value {
@@ -167,6 +175,12 @@ impl Config {
 
     /// The bounds of what waits for one session.
     pub(crate) fn outbox_limits(&self) -> OutboxLimits {
-        OutboxLimits { max_frames: self.outbox_max_frames, max_bytes: self.outbox_max_bytes }
+        OutboxLimits {
+            max_frames: self.outbox_max_frames,
+            max_bytes: self.outbox_max_bytes,
+            max_stuck_us: self.outbox_max_stuck_ms * 1000,
+            // Nothing is sent again until sessions can be resumed.
+            max_kept_bytes: 0,
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! One socket's life: what it speaks, the login, the session, the end.
 
 use std::future::poll_fn;
+use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -92,8 +93,8 @@ impl Drop for Inside<'_> {
 pub(crate) async fn run(core: Arc<Core>, stream: TcpStream, peer: SocketAddr) {
     info!("client connected from {peer}");
     let _connected = Connected::new(&core);
-    if let Err(error) = stream.set_nodelay(true) {
-        debug!(%peer, "TCP_NODELAY: {error}");
+    if let Err(error) = set_options(&stream, core.config.tcp_notsent_lowat_bytes) {
+        debug!(%peer, "socket options: {error}");
     }
     let (half, writer) = stream.into_split();
     let mut protocol = ServerSession::new(Arc::clone(&core.router.schema), core.config.max_frame_bytes);
@@ -126,6 +127,14 @@ pub(crate) async fn run(core: Arc<Core>, stream: TcpStream, peer: SocketAddr) {
             refuse(&mut reader, writer, told).await;
         }
     }
+}
+
+fn set_options(stream: &TcpStream, notsent_lowat_bytes: u32) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    if notsent_lowat_bytes > 0 {
+        SockRef::from(stream).set_tcp_notsent_lowat(notsent_lowat_bytes)?;
+    }
+    Ok(())
 }
 
 async fn read_login(core: &Core, reader: &mut Reader, protocol: &mut ServerSession) -> Result<Login, NotIn> {

@@ -48,6 +48,10 @@ pub struct Metrics {
     pub(crate) deliveries: Counter,
     /// Relayed messages left out because the receiver's dialect cannot carry them.
     pub(crate) unfit: Counter,
+    /// LATEST messages replaced by a newer one while they waited for a full socket.
+    pub(crate) conflated: Counter,
+    /// UNRELIABLE messages dropped before a full socket.
+    pub(crate) shed: Counter,
     /// By place in the schema, so that counting a message costs no look-up.
     received: Vec<Counter>,
     denied: Family<Reason, Counter>,
@@ -90,6 +94,16 @@ impl Metrics {
             unfit: register!(
                 "messages_unfit",
                 "Relayed messages that a receiver's dialect cannot carry",
+                Counter::default()
+            ),
+            conflated: register!(
+                "messages_conflated",
+                "LATEST messages replaced while they waited",
+                Counter::default()
+            ),
+            shed: register!(
+                "messages_shed",
+                "UNRELIABLE messages dropped at full sockets",
                 Counter::default()
             ),
             denied: register!("logins_denied", "Logins refused", Family::default()),

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use tagwire::Tag;
 use tagwire::pb::tagwire::v1::{self, member::event};
 use tagwire::session::dialect::FanOut;
+use tagwire::session::outbox::Lane;
 
 use crate::metrics::Metrics;
 use crate::session::Session;
@@ -50,7 +51,14 @@ pub(crate) struct Room {
 
 impl Room {
     /// Sends what a member said to the others, or to all. Every form of it is encoded once.
-    pub(crate) fn relay(&self, from: &Arc<Session>, tag: Tag, payload: &[u8], to_all: bool) -> Relayed {
+    pub(crate) fn relay(
+        &self,
+        from: &Arc<Session>,
+        tag: Tag,
+        payload: &[u8],
+        lane: Lane,
+        to_all: bool,
+    ) -> Relayed {
         let mut fan_out = FanOut::relayed(from.player.player_id, tag, payload);
         let mut relayed = Relayed::default();
         for member in self.members.read().unwrap_or_else(PoisonError::into_inner).iter() {
@@ -59,7 +67,7 @@ impl Room {
             }
             match fan_out.frame(member.player.dialect) {
                 Some(frame) => {
-                    member.send_frame(frame);
+                    member.send_frame(frame, lane);
                     relayed.delivered += 1;
                 }
                 None => relayed.unfit += 1,
@@ -154,7 +162,11 @@ impl Rooms {
         let mut members = room.members.write().unwrap_or_else(PoisonError::into_inner);
         members.retain(|member| !Arc::ptr_eq(member, session));
         let left = member(session, event::Value::Left);
-        members.iter().for_each(|other| other.send(&left));
+        for other in members.iter() {
+            other.forget_sender(session.player.player_id);
+            other.send(&left);
+        }
+        session.forget_room();
         if members.is_empty() {
             by_name.remove(&room.name);
         }

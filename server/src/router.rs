@@ -7,9 +7,10 @@ use tagwire::bytes::Bytes;
 use tagwire::pb::tagwire::v1::{self, status};
 use tagwire::prost::Message as _;
 use tagwire::session::Fault;
+use tagwire::session::outbox::Lane;
 use tagwire::session::server::{Dropped, Incoming, ServerSession};
 use tagwire::time::Now;
-use tagwire::{Frame, Message, Schema, Tag};
+use tagwire::{Delivery, Frame, Message, Schema, Tag};
 use tracing::debug;
 
 use crate::metrics::Metrics;
@@ -35,9 +36,16 @@ impl Router {
         match protocol.handle_frame(now, frame)? {
             Incoming::Relay { message, tag, to_all, payload } => {
                 self.count(session, message, payload.len());
+                let delivery =
+                    self.schema.messages().get(message).map_or(Delivery::Ordered, |m| m.rules.delivery);
+                let lane = match delivery {
+                    Delivery::Ordered => Lane::Ordered,
+                    Delivery::Latest => Lane::Latest { sender: session.player.player_id, tag },
+                    Delivery::Unreliable => Lane::Unreliable,
+                };
                 let room = session.room.lock().unwrap_or_else(PoisonError::into_inner).clone();
                 if let Some(room) = room {
-                    let relayed = room.relay(session, tag, payload, to_all);
+                    let relayed = room.relay(session, tag, payload, lane, to_all);
                     self.metrics.deliveries.inc_by(relayed.delivered);
                     if relayed.unfit > 0 {
                         self.metrics.unfit.inc_by(relayed.unfit);
@@ -52,7 +60,7 @@ impl Router {
             }
             Incoming::Request { key, tag, body } => self.request(session, key, tag, body),
             Incoming::Answered(response) => session.send(&response),
-            Incoming::Ping(ping) => session.pong(now, &ping),
+            Incoming::Ping(ping) => session.pong(now, &ping)?,
             Incoming::Leave { code, reason } => {
                 return Ok(ControlFlow::Break(Ending::Left { code, reason }));
             }

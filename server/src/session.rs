@@ -11,7 +11,7 @@ use atomic_waker::AtomicWaker;
 use tagwire::frame::encode_message;
 use tagwire::pb::tagwire::v1;
 use tagwire::session::Dialect;
-use tagwire::session::outbox::{Outbox, OutboxLimits};
+use tagwire::session::outbox::{AckError, Lane, Outbox, OutboxLimits, Pushed};
 use tagwire::session::ping::Pinger;
 use tagwire::time::Now;
 use tagwire::{CloseCode, Message};
@@ -90,8 +90,6 @@ struct Out {
     pinger: Pinger,
     /// On the flusher's list.
     dirty: bool,
-    /// The socket took less than there was: the connection's task waits for it.
-    blocked: bool,
     ending: Option<Ending>,
 }
 
@@ -108,13 +106,7 @@ impl Session {
         Arc::new(Session {
             player,
             room: Mutex::new(None),
-            out: Mutex::new(Out {
-                outbox,
-                pinger: Pinger::default(),
-                dirty: false,
-                blocked: false,
-                ending: None,
-            }),
+            out: Mutex::new(Out { outbox, pinger: Pinger::default(), dirty: false, ending: None }),
             writer,
             flusher,
             metrics,
@@ -129,24 +121,31 @@ impl Session {
         self.out.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Appends one encoded frame. It is written with all that comes in the same turn.
-    pub(crate) fn send_frame(self: &Arc<Self>, frame: &[u8]) {
-        self.append(|out| out.outbox.push(frame));
+    /// Takes one encoded frame. It is written with all that comes in the same turn.
+    pub(crate) fn send_frame(self: &Arc<Self>, frame: &[u8], lane: Lane) {
+        self.append(|out| match out.outbox.push(frame, lane) {
+            Pushed::Appended | Pushed::Aside => {}
+            Pushed::Replaced => drop(self.metrics.conflated.inc()),
+            Pushed::Dropped => drop(self.metrics.shed.inc()),
+        });
     }
 
     /// Appends a message of the stack, where the session's dialect has it.
     pub(crate) fn send<M: Message>(self: &Arc<Self>, message: &M) {
         let mut frame = Vec::with_capacity(64);
         if self.player.dialect.encode_stack(message, &mut frame) {
-            self.send_frame(&frame);
+            self.send_frame(&frame, Lane::Ordered);
         }
     }
 
-    /// Appends a Ping, before everything that waits.
+    /// The second's work: ends a session whose socket is stuck, else appends a Ping, before everything that waits.
     pub(crate) fn ping(self: &Arc<Self>, now: Now) {
         let frames_received = self.frames_received.load(Ordering::Relaxed);
         self.append(|out| {
-            out.outbox.shrink();
+            if out.outbox.handle_timer(now) {
+                return self
+                    .end_locked(out, Ending::told(CloseCode::SLOW, "your socket took nothing for too long"));
+            }
             let ping = out.pinger.next_ping(now, self.player.dialect, frames_received);
             let mut frame = Vec::with_capacity(48);
             encode_message(&ping, &mut frame);
@@ -160,6 +159,9 @@ impl Session {
             return;
         }
         push(&mut out);
+        if out.ending.is_some() {
+            return;
+        }
         if out.outbox.is_over() {
             // Nothing was refused by the socket yet if all of it came in one turn.
             self.write(&mut out);
@@ -169,7 +171,7 @@ impl Session {
                 return;
             }
         }
-        if !out.dirty && !out.blocked {
+        if !out.dirty && !out.outbox.is_blocked() {
             out.dirty = true;
             drop(out);
             self.flusher.push(Arc::clone(self));
@@ -184,33 +186,35 @@ impl Session {
     }
 
     fn write(&self, out: &mut Out) {
-        if out.outbox.is_empty() {
-            return;
-        }
-        match self.writer.try_write(out.outbox.unwritten()) {
-            Ok(count) => {
-                out.outbox.wrote(count);
-                self.metrics.bytes_sent.inc_by(count as u64);
+        let was_blocked = out.outbox.is_blocked();
+        // More than once only where the socket has taken all, and what waited aside has come behind it.
+        while !out.outbox.is_empty() {
+            match self.writer.try_write(out.outbox.unwritten()) {
+                Ok(count) => {
+                    out.outbox.wrote(count);
+                    self.metrics.bytes_sent.inc_by(count as u64);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => out.outbox.wrote(0),
+                Err(error) => {
+                    // Nothing can be written any more, whatever the session ended with before.
+                    out.outbox.clear();
+                    self.end_locked(out, Ending::Lost(error.to_string()));
+                }
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => {
-                // Nothing can be written any more, whatever the session ended with before.
-                out.outbox.clear();
-                self.end_locked(out, Ending::Lost(error.to_string()));
+            if out.outbox.is_blocked() {
+                break;
             }
         }
-        let blocked = !out.outbox.is_empty();
-        if blocked && !out.blocked {
+        if out.outbox.is_blocked() && !was_blocked {
             self.task.wake();
         }
-        out.blocked = blocked;
     }
 
     /// For the connection's task: goes on writing when a full socket has room. Ready where nothing is left or the
     /// session has ended.
     pub(crate) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut out = self.out();
-        while out.blocked {
+        while out.outbox.is_blocked() {
             match self.writer.as_ref().poll_write_ready(cx) {
                 Poll::Pending => return Poll::Pending,
                 // An error of the socket comes out of the write.
@@ -284,9 +288,24 @@ impl Session {
         self.player.dialect == Dialect::Native && silent_us > timeout_us
     }
 
-    /// Takes the answer to a Ping.
-    pub(crate) fn pong(&self, now: Now, pong: &v1::Ping) {
-        self.out().pinger.handle_pong(now, pong);
+    /// Takes the answer to a Ping, or an acknowledgement.
+    pub(crate) fn pong(&self, now: Now, pong: &v1::Ping) -> Result<(), AckError> {
+        let mut out = self.out();
+        out.pinger.handle_pong(now, pong);
+        match self.player.dialect {
+            Dialect::Native => out.outbox.acknowledge(pong.frames_received),
+            Dialect::Classic => Ok(()),
+        }
+    }
+
+    /// A player has left the room: what waits aside of it is not worth sending.
+    pub(crate) fn forget_sender(&self, player: u32) {
+        self.out().outbox.forget_sender(player);
+    }
+
+    /// This player has left the room: what waits aside belongs to it.
+    pub(crate) fn forget_room(&self) {
+        self.out().outbox.clear_aside();
     }
 
     pub(crate) fn outbox_bytes(&self) -> usize {

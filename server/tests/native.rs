@@ -263,47 +263,6 @@ fn a_client_that_goes_is_gone_at_once() {
     assert_eq!(b.ended().reason, "EOF");
 }
 
-/// A member that reads nothing is cut when its bounds are reached; the others get everything, in order.
-#[test]
-fn who_does_not_read_is_cut_and_nobody_else_notices() {
-    for threads in [1, 2] {
-        let server = TestServer::with(|config| {
-            config.threads = threads;
-            config.outbox_max_bytes = 256 * 1024;
-        });
-        let stalled = server.player("stalled");
-        let (mut sender, mut reader) = (server.player("sender"), server.player("reader"));
-        let text = "x".repeat(1000);
-        let reading = std::thread::spawn(move || {
-            for i in 0.. {
-                let (_, _, payload) = reader.message();
-                let chat = arena::Chat::decode(payload.as_slice()).unwrap().text;
-                if chat == "last" {
-                    return i;
-                }
-                assert!(chat.starts_with(&format!("{i} ")), "{} is not the {i}th", &chat[..10]);
-            }
-            unreachable!()
-        });
-        let mut sent = 0;
-        while server.metric("tagwire_disconnects_total{code=\"3001\"}") == 0.0 {
-            assert!(sent < 100_000, "never cut");
-            for _ in 0..20 {
-                sender.send(&arena::Chat { text: format!("{sent} {}", &text[..1000 - 24]) });
-                // What comes back must be read, or the sender is itself the one who does not read.
-                sender.message();
-                sent += 1;
-            }
-        }
-        sender.send(&arena::Chat { text: "last".to_string() });
-        assert_eq!(reading.join().unwrap(), sent);
-        // It is reset: what it did not read is still in its socket.
-        drop(stalled);
-        server.wait_for("tagwire_sessions", 1.0);
-        server.wait_for("tagwire_connections", 1.0);
-    }
-}
-
 #[test]
 fn order_holds_over_ten_thousand_messages_and_several_senders() {
     for threads in [1, 2] {

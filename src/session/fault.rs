@@ -2,6 +2,7 @@
 
 use crate::close::CloseCode;
 use crate::frame::DecodeError;
+use crate::session::outbox::AckError;
 use crate::tag::Tag;
 
 /// What a peer did that ends its connection.
@@ -44,6 +45,9 @@ pub enum Fault {
     /// A second login.
     #[error("a second login on one connection")]
     SecondLogin,
+    /// It says it has handled frames that it was not sent.
+    #[error(transparent)]
+    Acknowledged(#[from] AckError),
     /// A frame between the login and its answer.
     #[error("tag {0} before the login was answered")]
     TooEarly(Tag),
@@ -55,9 +59,11 @@ impl From<&Fault> for CloseCode {
             Fault::Frame(DecodeError::TooLarge { .. }) => CloseCode::TOO_LARGE,
             Fault::Frame(_) | Fault::Login(_) | Fault::Malformed { .. } => CloseCode::MALFORMED,
             Fault::Version(_) => CloseCode::VERSION,
-            Fault::Direction { .. } | Fault::Access { .. } | Fault::SecondLogin | Fault::TooEarly(_) => {
-                CloseCode::VIOLATION
-            }
+            Fault::Direction { .. }
+            | Fault::Access { .. }
+            | Fault::SecondLogin
+            | Fault::Acknowledged(_)
+            | Fault::TooEarly(_) => CloseCode::VIOLATION,
         }
     }
 }

@@ -1,39 +1,114 @@
 //! The outbox: encoded frames between a session and its socket.
 //!
 //! ```text
-//! bytes:   [ ....... frame | frame | fra|me | frame ]
-//!                                    ^written      ^appended
-//!                            ^boundary: start of the first frame that is not wholly written
+//! bytes:   [ frame | frame | frame | fra|me | frame ]   aside: { sender, tag -> newest frame }
+//!          ^kept           ^boundary    ^written     ^appended
 //! ```
+//!
+//! - `kept <= boundary <= written <= appended`. What is written but not acknowledged is kept, up to a limit, so that
+//!   it can be sent again; `boundary` is the start of the first frame that is not wholly written.
+//! - While the socket keeps up, every frame is appended. Only when it has refused bytes does a LATEST frame wait
+//!   aside, where a newer one of the same sender and tag replaces it, and is an UNRELIABLE one dropped. What waits
+//!   aside is appended when all else has been written.
+//! - A frame gets its place in the count when it is appended, never before, and keeps it; see [`super::is_counted`].
+
+use std::collections::BTreeMap;
 
 use crate::frame;
+use crate::session::is_counted;
+use crate::tag::Tag;
+use crate::time::Now;
 
 /// Bounds of what waits in an outbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OutboxLimits {
-    /// Frames.
+    /// Frames appended and not written.
     pub max_frames: usize,
-    /// Bytes.
+    /// Bytes appended and not written; as many again may wait aside.
     pub max_bytes: usize,
+    /// Bytes written and not acknowledged that are kept to be sent again. 0: none.
+    pub max_kept_bytes: usize,
+    /// So long may a socket that refused bytes take none, microseconds.
+    pub max_stuck_us: u64,
 }
 
 impl Default for OutboxLimits {
     fn default() -> Self {
-        OutboxLimits { max_frames: 1024, max_bytes: 1024 * 1024 }
+        OutboxLimits {
+            max_frames: 1024,
+            max_bytes: 1024 * 1024,
+            max_kept_bytes: 256 * 1024,
+            max_stuck_us: 10_000_000,
+        }
     }
+}
+
+/// What may happen to a frame while the socket takes nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lane {
+    /// Nothing: it is appended.
+    Ordered,
+    /// It waits aside, and the next one of the same sender and tag replaces it.
+    Latest {
+        /// The player who sent it; 0: the server.
+        sender: u32,
+        /// Its tag.
+        tag: Tag,
+    },
+    /// It is dropped.
+    Unreliable,
+}
+
+/// What happened to a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pushed {
+    /// It has its place in the stream.
+    Appended,
+    /// It waits aside.
+    Aside,
+    /// It waits aside in the place of an older one, which is gone.
+    Replaced,
+    /// It is gone.
+    Dropped,
+}
+
+/// The other side acknowledged frames that it was never sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{acknowledged} frames acknowledged, {committed} sent")]
+pub struct AckError {
+    /// What it says.
+    pub acknowledged: u64,
+    /// What is true.
+    pub committed: u64,
 }
 
 /// What is left of the buffer of an idle session, bytes.
 const IDLE_BYTES: usize = 256;
+/// What a frame that waits aside costs besides its bytes.
+const ASIDE_BYTES: usize = 64;
 
-/// Frames that wait to be written, as one run of bytes.
+/// Frames that wait to be written or acknowledged, as one run of bytes.
 #[derive(Debug, Default)]
 pub struct Outbox {
     limits: OutboxLimits,
     bytes: Vec<u8>,
-    written: usize,
+    kept: usize,
     boundary: usize,
+    written: usize,
+    /// From `boundary` on.
     frames: usize,
+    /// The socket refused bytes, and has not taken all since.
+    blocked: bool,
+    aside: BTreeMap<(u32, Tag), Vec<u8>>,
+    aside_bytes: usize,
+    /// Counted frames before `kept`.
+    forgotten: u64,
+    /// Counted frames in all.
+    committed: u64,
+    acknowledged: u64,
+    written_ever: u64,
+    /// `written_ever` when it last changed, and when that was.
+    progress: Option<(u64, Now)>,
 }
 
 impl Outbox {
@@ -42,16 +117,42 @@ impl Outbox {
         Outbox { limits, ..Self::default() }
     }
 
-    /// Appends one encoded frame.
-    pub fn push(&mut self, frame: &[u8]) {
-        debug_assert_eq!(frame::encoded_len(frame), frame.len(), "one whole frame");
+    /// Takes one encoded frame.
+    pub fn push(&mut self, frame: &[u8], lane: Lane) -> Pushed {
+        match lane {
+            Lane::Latest { sender, tag } if self.blocked => {
+                self.aside_bytes += frame.len() + ASIDE_BYTES;
+                match self.aside.insert((sender, tag), frame.to_vec()) {
+                    Some(older) => {
+                        self.aside_bytes -= older.len() + ASIDE_BYTES;
+                        Pushed::Replaced
+                    }
+                    None => Pushed::Aside,
+                }
+            }
+            Lane::Unreliable if self.blocked => Pushed::Dropped,
+            _ => {
+                self.append(frame);
+                Pushed::Appended
+            }
+        }
+    }
+
+    fn append(&mut self, frame: &[u8]) {
+        let head = frame::encoded_head(frame);
+        debug_assert_eq!(head.len, frame.len(), "one whole frame");
+        self.committed += u64::from(is_counted(head.tag));
         self.bytes.extend_from_slice(frame);
         self.frames += 1;
     }
 
     /// Puts one encoded frame before everything that has not begun to be written: what must not wait behind a
-    /// backlog.
+    /// backlog. Only for frames that are not counted.
     pub fn push_urgent(&mut self, frame: &[u8]) {
+        debug_assert!(
+            !is_counted(frame::encoded_head(frame).tag),
+            "it would take another's place in the count"
+        );
         let at = self.next_boundary();
         self.bytes.splice(at..at, frame.iter().copied());
         self.frames += 1;
@@ -60,15 +161,17 @@ impl Outbox {
     /// Makes `frame` the last one: what has not begun to be written is dropped.
     pub fn finish(&mut self, frame: &[u8]) {
         let at = self.next_boundary();
+        self.committed -= counted(&self.bytes[at..]);
         self.bytes.truncate(at);
         self.frames = usize::from(at > self.boundary);
-        self.push(frame);
+        self.clear_aside();
+        self.append(frame);
     }
 
     /// Where a frame may be put in without cutting one that is on its way.
     fn next_boundary(&self) -> usize {
         match self.bytes.get(self.boundary..) {
-            Some(rest) if self.boundary < self.written => self.boundary + frame::encoded_len(rest),
+            Some(rest) if self.boundary < self.written => self.boundary + frame::encoded_head(rest).len,
             _ => self.boundary,
         }
     }
@@ -78,66 +181,154 @@ impl Outbox {
         &self.bytes[self.written..]
     }
 
-    /// The socket took `count` bytes of [`Outbox::unwritten`].
+    /// The socket took the first `count` bytes of [`Outbox::unwritten`] and refused the rest.
     ///
     /// # Panics
     /// If there were not so many.
     pub fn wrote(&mut self, count: usize) {
         self.written += count;
+        self.written_ever += count as u64;
         assert!(self.written <= self.bytes.len(), "more written than there is");
-        if self.written == self.bytes.len() {
-            self.bytes.clear();
-            (self.written, self.boundary, self.frames) = (0, 0, 0);
-            return;
-        }
-        loop {
-            let end = self.boundary + frame::encoded_len(&self.bytes[self.boundary..]);
+        while self.boundary < self.bytes.len() {
+            let end = self.boundary + frame::encoded_head(&self.bytes[self.boundary..]).len;
             if end > self.written {
                 break;
             }
             self.boundary = end;
             self.frames -= 1;
         }
-        // Moved only when that halves the buffer, so that every byte is moved once on average.
-        if self.boundary > self.bytes.len() / 2 {
-            self.bytes.drain(..self.boundary);
-            self.written -= self.boundary;
-            self.boundary = 0;
+        while self.boundary - self.kept > self.limits.max_kept_bytes {
+            self.forget_one();
+        }
+        self.compact();
+        self.blocked = self.written < self.bytes.len();
+        if !self.blocked {
+            for frame in std::mem::take(&mut self.aside).into_values() {
+                self.append(&frame);
+            }
+            self.aside_bytes = 0;
         }
     }
 
-    /// Drops all that waits: the socket takes nothing any more.
+    /// The other side handled so many counted frames in all: they need not be kept.
+    ///
+    /// # Errors
+    /// It was not sent so many.
+    pub fn acknowledge(&mut self, frames_received: u64) -> Result<(), AckError> {
+        let written = self.committed - counted(&self.bytes[self.boundary..]);
+        if frames_received > written {
+            return Err(AckError { acknowledged: frames_received, committed: written });
+        }
+        // An older acknowledgement may come behind a newer one; it says nothing.
+        self.acknowledged = self.acknowledged.max(frames_received);
+        while self.forgotten < self.acknowledged {
+            self.forget_one();
+        }
+        self.compact();
+        Ok(())
+    }
+
+    fn forget_one(&mut self) {
+        let head = frame::encoded_head(&self.bytes[self.kept..]);
+        self.forgotten += u64::from(is_counted(head.tag));
+        self.kept += head.len;
+    }
+
+    /// Moves bytes only when that halves the buffer, so that every byte is moved once on average.
+    fn compact(&mut self) {
+        if self.kept == self.bytes.len() {
+            self.bytes.clear();
+        } else if self.kept > self.bytes.len() / 2 {
+            self.bytes.drain(..self.kept);
+        } else {
+            return;
+        }
+        self.boundary -= self.kept;
+        self.written -= self.kept;
+        self.kept = 0;
+    }
+
+    /// The player sends nothing any more: what waits aside of it is not worth sending.
+    pub fn forget_sender(&mut self, sender: u32) {
+        let bytes = &mut self.aside_bytes;
+        self.aside.retain(|key, frame| {
+            let keep = key.0 != sender;
+            *bytes -= if keep { 0 } else { frame.len() + ASIDE_BYTES };
+            keep
+        });
+    }
+
+    /// Drops what waits aside: it belongs to a room that the session has left.
+    pub fn clear_aside(&mut self) {
+        self.aside.clear();
+        self.aside_bytes = 0;
+    }
+
+    /// Drops everything: the socket takes nothing any more.
     pub fn clear(&mut self) {
         *self = Outbox::new(self.limits);
     }
 
-    /// True where nothing waits.
+    /// True where nothing waits to be written.
     pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
+        self.written == self.bytes.len() && self.aside.is_empty()
     }
 
-    /// Bytes that wait.
+    /// Bytes that wait to be written, those aside among them.
     pub fn len(&self) -> usize {
-        self.bytes.len() - self.written
+        self.bytes.len() - self.written + self.aside_bytes
+    }
+
+    /// True where the socket has refused bytes and not taken all since.
+    pub fn is_blocked(&self) -> bool {
+        self.blocked
     }
 
     /// True where more waits than the limits allow.
     pub fn is_over(&self) -> bool {
-        self.frames > self.limits.max_frames || self.len() > self.limits.max_bytes
+        self.frames > self.limits.max_frames
+            || self.bytes.len() - self.written > self.limits.max_bytes
+            || self.aside_bytes > self.limits.max_bytes
     }
 
-    /// Gives memory back where nothing waits; to be called now and then, not per message.
-    pub fn shrink(&mut self) {
+    /// To be called about once a second: true where a blocked socket has taken nothing for too long. Gives memory
+    /// back where nothing waits.
+    pub fn handle_timer(&mut self, now: Now) -> bool {
         if self.bytes.is_empty() && self.bytes.capacity() > IDLE_BYTES {
             self.bytes = Vec::new();
         }
+        match self.progress {
+            Some((written, since)) if self.blocked && written == self.written_ever => {
+                now.monotonic_us.saturating_sub(since.monotonic_us) >= self.limits.max_stuck_us
+            }
+            _ => {
+                self.progress = self.blocked.then_some((self.written_ever, now));
+                false
+            }
+        }
     }
+}
+
+/// Counted frames in a run of whole frames.
+fn counted(mut bytes: &[u8]) -> u64 {
+    let mut count = 0;
+    while !bytes.is_empty() {
+        let head = frame::encoded_head(bytes);
+        count += u64::from(is_counted(head.tag));
+        bytes = &bytes[head.len..];
+    }
+    count
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::tag::Tag;
+    use proptest::prelude::*;
+
+    const START: Now = Now { monotonic_us: 1, unix_us: 1 };
+    const LIMITS: OutboxLimits =
+        OutboxLimits { max_frames: 1024, max_bytes: 1 << 20, max_kept_bytes: 0, max_stuck_us: 10_000_000 };
 
     fn frame(tag: u16, length: usize) -> Vec<u8> {
         let mut out = vec![];
@@ -145,14 +336,38 @@ mod tests {
         out
     }
 
-    fn tags(mut bytes: &[u8]) -> Vec<u16> {
+    fn payload(tag: u16, payload: u8) -> Vec<u8> {
+        let mut out = vec![];
+        frame::encode(Tag(tag), &[payload], &mut out);
+        out
+    }
+
+    fn frames(mut bytes: &[u8]) -> Vec<(u16, Vec<u8>)> {
         let mut decoder = frame::Decoder::default();
-        let mut tags = vec![];
+        let mut frames = vec![];
         while let Some(frame) = decoder.next(&mut bytes).expect("whole frames") {
-            tags.push(frame.tag.0);
+            frames.push((frame.tag.0, frame.payload.to_vec()));
         }
         assert!(decoder.is_empty(), "a frame was cut");
-        tags
+        frames
+    }
+
+    fn tags(bytes: &[u8]) -> Vec<u16> {
+        frames(bytes).into_iter().map(|(tag, _)| tag).collect()
+    }
+
+    fn latest(sender: u32, tag: u16) -> Lane {
+        Lane::Latest { sender, tag: Tag(tag) }
+    }
+
+    /// Everything that the socket takes from now on.
+    fn drain(outbox: &mut Outbox) -> Vec<u8> {
+        let mut out = vec![];
+        while !outbox.is_empty() {
+            out.extend_from_slice(outbox.unwritten());
+            outbox.wrote(outbox.unwritten().len());
+        }
+        out
     }
 
     #[test]
@@ -160,9 +375,9 @@ mod tests {
         // A short and an extended frame wait; whatever was written of them, the ping comes in whole.
         let waiting: Vec<u8> = [frame(5, 10), frame(300, 1000), frame(7, 3)].concat();
         for written in 0..waiting.len() {
-            let mut outbox = Outbox::default();
+            let mut outbox = Outbox::new(LIMITS);
             for one in [frame(5, 10), frame(300, 1000), frame(7, 3)] {
-                outbox.push(&one);
+                outbox.push(&one, Lane::Ordered);
             }
             outbox.wrote(written);
             outbox.push_urgent(&frame(3, 9));
@@ -179,29 +394,209 @@ mod tests {
 
     #[test]
     fn the_last_frame_drops_what_has_not_begun() {
-        let mut outbox = Outbox::default();
+        let mut outbox = Outbox::new(LIMITS);
         let waiting = [frame(5, 10), frame(6, 10), frame(7, 10)];
-        waiting.iter().for_each(|one| outbox.push(one));
+        waiting.iter().for_each(|one| drop(outbox.push(one, Lane::Ordered)));
         outbox.wrote(14);
+        outbox.push(&frame(8, 1), latest(1, 8));
         outbox.finish(&frame(241, 2));
-        let stream = [&waiting.concat()[..14], outbox.unwritten()].concat();
+        let stream = [&waiting.concat()[..14], &drain(&mut outbox)].concat();
         assert_eq!(tags(&stream), [5, 6, 241]);
+        assert_eq!(outbox.committed, 2, "what was dropped has no place in the count");
     }
 
     #[test]
     fn limits_count_what_waits() {
-        let mut outbox = Outbox::new(OutboxLimits { max_frames: 2, max_bytes: 30 });
-        outbox.push(&frame(5, 10));
-        outbox.push(&frame(5, 10));
+        let mut outbox = Outbox::new(OutboxLimits { max_frames: 2, max_bytes: 100, ..LIMITS });
+        outbox.push(&frame(5, 10), Lane::Ordered);
+        outbox.push(&frame(5, 10), Lane::Ordered);
         assert!(!outbox.is_over());
-        outbox.push(&frame(5, 0));
+        outbox.push(&frame(5, 0), Lane::Ordered);
         assert!(outbox.is_over(), "three frames");
         outbox.wrote(12);
         assert!(!outbox.is_over());
-        outbox.push_urgent(&frame(3, 20));
-        assert!(outbox.is_over(), "36 bytes");
-        let rest = outbox.len();
-        outbox.wrote(rest);
-        assert!(outbox.is_empty() && !outbox.is_over());
+        outbox.push(&frame(5, 83), latest(1, 5));
+        assert!(outbox.is_over(), "149 bytes aside");
+        outbox.forget_sender(1);
+        outbox.push_urgent(&frame(3, 90));
+        assert!(outbox.is_over(), "106 bytes");
+        drain(&mut outbox);
+        assert!(outbox.is_empty() && !outbox.is_over() && outbox.len() == 0);
+    }
+
+    #[test]
+    fn while_the_socket_keeps_up_every_frame_is_sent() {
+        let mut outbox = Outbox::new(LIMITS);
+        for lane in [latest(1, 5), Lane::Unreliable, latest(1, 5), Lane::Ordered] {
+            assert_eq!(outbox.push(&frame(5, 1), lane), Pushed::Appended);
+        }
+        assert_eq!(tags(&drain(&mut outbox)), [5; 4]);
+    }
+
+    #[test]
+    fn behind_a_full_socket_the_newest_of_each_sender_and_tag_waits() {
+        let mut outbox = Outbox::new(LIMITS);
+        outbox.push(&payload(5, 0), latest(1, 5));
+        outbox.push(&payload(5, 1), latest(1, 5));
+        outbox.wrote(1);
+        assert!(outbox.is_blocked());
+        assert_eq!(outbox.push(&payload(5, 2), latest(1, 5)), Pushed::Aside);
+        assert_eq!(outbox.push(&payload(5, 3), latest(1, 5)), Pushed::Replaced);
+        assert_eq!(outbox.push(&payload(5, 20), latest(2, 5)), Pushed::Aside);
+        assert_eq!(outbox.push(&payload(6, 30), latest(1, 6)), Pushed::Aside);
+        assert_eq!(outbox.push(&payload(7, 9), Lane::Unreliable), Pushed::Dropped);
+        assert_eq!(outbox.push(&payload(8, 9), Lane::Ordered), Pushed::Appended);
+        let stream = [&payload(5, 0)[..1], &drain(&mut outbox)].concat();
+        let expected = [(5, 0), (5, 1), (8, 9), (5, 3), (6, 30), (5, 20)];
+        assert_eq!(frames(&stream), expected.map(|(tag, payload)| (tag, vec![payload])));
+        assert_eq!(outbox.push(&payload(5, 4), latest(1, 5)), Pushed::Appended, "it keeps up again");
+    }
+
+    #[test]
+    fn who_leaves_takes_its_waiting_frames_along() {
+        let mut outbox = Outbox::new(LIMITS);
+        outbox.push(&frame(5, 1), Lane::Ordered);
+        outbox.wrote(0);
+        for sender in 1..=3 {
+            outbox.push(&payload(5, sender as u8), latest(sender, 5));
+        }
+        outbox.forget_sender(2);
+        assert_eq!(frames(&drain(&mut outbox))[1..], [(5, vec![1]), (5, vec![3])]);
+    }
+
+    #[test]
+    fn written_frames_are_kept_until_they_are_acknowledged() {
+        let mut outbox = Outbox::new(OutboxLimits { max_kept_bytes: 100, ..LIMITS });
+        for _ in 0..3 {
+            outbox.push(&frame(5, 8), Lane::Ordered);
+        }
+        outbox.push_urgent(&frame(3, 9));
+        let all = drain(&mut outbox);
+        assert_eq!(outbox.bytes, all);
+        outbox.acknowledge(1).expect("one was sent");
+        assert_eq!(tags(&outbox.bytes[outbox.kept..]), [5, 5]);
+        outbox.acknowledge(0).expect("an old one says nothing");
+        assert_eq!(outbox.acknowledge(4), Err(AckError { acknowledged: 4, committed: 3 }));
+        outbox.acknowledge(3).expect("three were sent");
+        assert!(outbox.bytes.is_empty());
+    }
+
+    #[test]
+    fn what_was_not_written_cannot_be_acknowledged() {
+        let mut outbox = Outbox::new(OutboxLimits { max_kept_bytes: 100, ..LIMITS });
+        outbox.push(&frame(5, 8), Lane::Ordered);
+        outbox.push(&frame(5, 8), Lane::Ordered);
+        outbox.wrote(15);
+        assert_eq!(outbox.acknowledge(2), Err(AckError { acknowledged: 2, committed: 1 }));
+    }
+
+    #[test]
+    fn beyond_the_limit_the_oldest_is_forgotten() {
+        let mut outbox = Outbox::new(OutboxLimits { max_kept_bytes: 35, ..LIMITS });
+        for _ in 0..10 {
+            outbox.push(&frame(5, 8), Lane::Ordered);
+            drain(&mut outbox);
+        }
+        assert_eq!((outbox.boundary - outbox.kept, outbox.forgotten), (30, 7));
+        outbox.acknowledge(3).expect("they were sent");
+        assert_eq!(outbox.forgotten, 7);
+    }
+
+    #[test]
+    fn a_blocked_socket_that_takes_nothing_for_ten_seconds_is_stuck() {
+        let mut outbox = Outbox::new(LIMITS);
+        let second = |n: u64| START.after_us(n * 1_000_000);
+        outbox.push(&frame(5, 100), Lane::Ordered);
+        assert!(!outbox.handle_timer(second(0)), "nothing was refused yet");
+        outbox.wrote(1);
+        assert!(!outbox.handle_timer(second(100)));
+        assert!(!outbox.handle_timer(second(109)));
+        outbox.wrote(1);
+        assert!(!outbox.handle_timer(second(111)), "it took a byte");
+        assert!(!outbox.handle_timer(second(120)));
+        assert!(outbox.handle_timer(second(121)));
+        drain(&mut outbox);
+        assert!(!outbox.handle_timer(second(200)));
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Ordered(u8),
+        Latest(u32, u8),
+        Unreliable(u8),
+        Ping,
+        Write(usize),
+        Acknowledge,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            any::<u8>().prop_map(Step::Ordered),
+            (1..4u32, any::<u8>()).prop_map(|(sender, value)| Step::Latest(sender, value)),
+            any::<u8>().prop_map(Step::Unreliable),
+            Just(Step::Ping),
+            (0..40usize).prop_map(Step::Write),
+            Just(Step::Acknowledge),
+        ]
+    }
+
+    proptest! {
+        /// Whatever happens in whatever order: whole frames, ORDERED all and in order, LATEST newest last.
+        #[test]
+        fn the_stream_is_whole_and_in_order(steps in prop::collection::vec(step(), 1..200), kept in 0..100usize) {
+            let mut outbox = Outbox::new(OutboxLimits { max_kept_bytes: kept, ..LIMITS });
+            let (mut stream, mut ordered, mut newest) = (vec![], vec![], BTreeMap::new());
+            let mut order = 0u32;
+            for step in steps {
+                match step {
+                    Step::Ordered(value) => {
+                        ordered.push(vec![value]);
+                        outbox.push(&payload(5, value), Lane::Ordered);
+                    }
+                    Step::Latest(sender, value) => {
+                        order += 1;
+                        newest.insert(sender, order);
+                        let mut out = vec![];
+                        let body = [&sender.to_be_bytes()[..], &order.to_be_bytes(), &[value]].concat();
+                        frame::encode(Tag(6), &body, &mut out);
+                        outbox.push(&out, latest(sender, 6));
+                    }
+                    Step::Unreliable(value) => drop(outbox.push(&payload(7, value), Lane::Unreliable)),
+                    Step::Ping => outbox.push_urgent(&frame(3, 9)),
+                    Step::Write(count) => {
+                        let count = count.min(outbox.unwritten().len());
+                        stream.extend_from_slice(&outbox.unwritten()[..count]);
+                        outbox.wrote(count);
+                    }
+                    Step::Acknowledge => {
+                        let received = counted_whole(&stream);
+                        prop_assert!(outbox.acknowledge(received).is_ok());
+                        prop_assert!(outbox.acknowledge(received + 1).is_err());
+                    }
+                }
+                prop_assert!(outbox.boundary - outbox.kept <= kept);
+            }
+            stream.extend(drain(&mut outbox));
+            let frames = frames(&stream);
+            let of = |tag| frames.iter().filter(move |f| f.0 == tag).map(|f| f.1.clone());
+            prop_assert_eq!(of(5).collect::<Vec<_>>(), ordered);
+            let mut last = BTreeMap::new();
+            for body in of(6) {
+                let number = |at: usize| u32::from_be_bytes(body[at..at + 4].try_into().expect("four bytes"));
+                let (sender, order) = (number(0), number(4));
+                prop_assert!(last.insert(sender, order).is_none_or(|before| before < order), "older after newer");
+            }
+            prop_assert_eq!(last, newest);
+        }
+    }
+
+    /// Counted frames that a reader of this stream has whole.
+    fn counted_whole(mut bytes: &[u8]) -> u64 {
+        let mut decoder = frame::Decoder::default();
+        let mut count = 0;
+        while let Some(frame) = decoder.next(&mut bytes).expect("frames") {
+            count += u64::from(is_counted(frame.tag));
+        }
+        count
     }
 }

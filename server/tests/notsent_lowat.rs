@@ -1,0 +1,98 @@
+//! What TCP_NOTSENT_LOWAT buys and costs: how old the values of a slow reader are, and the server's CPU time for a fast
+//! one. `docs/DECISIONS.md` quotes it; `scripts/test --long rust` measures all candidates.
+
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod common;
+
+use std::io::Write;
+use std::time::Duration;
+
+use common::program::Program;
+use common::*;
+use tagwire::Tag;
+use tagwire::frame::encode;
+use tagwire::pb::arena::v1 as arena;
+use tagwire::prost::Message as _;
+
+/// A MouseEvent (LATEST) of about 1 KB.
+fn kilobyte(x: i32) -> Vec<u8> {
+    let payload = [mouse(x, 0).encode_to_vec(), hex("a206e807"), vec![7; 1000]].concat();
+    let mut out = vec![];
+    encode(Tag(2), &payload, &mut out);
+    out
+}
+
+/// The server's CPU time so far, clock ticks.
+fn cpu_ticks(server: &Program) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", server.child.id())).unwrap();
+    let (_, fields) = stat.rsplit_once(") ").unwrap();
+    let fields: Vec<_> = fields.split(' ').collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
+
+struct Measured {
+    /// Newer values that had been sent when a slow reader got one, the median.
+    behind: usize,
+    /// Clock ticks for the whole stream to a fast reader.
+    ticks: u64,
+}
+
+fn measure(lowat: u32, values: i32, megabytes: usize) -> Measured {
+    let mut settings = tempfile::NamedTempFile::new().unwrap();
+    writeln!(settings, "tcp_notsent_lowat_bytes = {lowat}").unwrap();
+    let server = Program::start(&["--threads", "1", "--config", settings.path().to_str().unwrap()]);
+
+    // Slow: it reads only after everything was sent, a value at a time.
+    let mut slow = Player::login(server.address, "slow", "welcome").unwrap();
+    let mut pacer = Player::login(server.address, "pacer", "welcome").unwrap();
+    let mut sender = Player::login(server.address, "sender", "welcome").unwrap();
+    for x in 0..values {
+        sender.send_bytes(&kilobyte(x));
+        // The pacer has it, so the slow one's socket was offered it.
+        while pacer.mouse().1.x < x {}
+    }
+    let mut received = 0;
+    while slow.mouse().1.x < values - 1 {
+        received += 1;
+    }
+    drop((slow, pacer));
+
+    // Fast: a stream of chat, 128 KB at a time, to its sender and to another.
+    const WINDOW: usize = 128;
+    let chat = frame(&arena::Chat { text: "x".repeat(1000) }).repeat(WINDOW);
+    let mut fast = Player::login(server.address, "fast", "welcome").unwrap();
+    let windows = megabytes * 1000 / WINDOW;
+    let before = cpu_ticks(&server);
+    let reader = std::thread::spawn(move || (0..windows * WINDOW).for_each(|_| drop(fast.message())));
+    for _ in 0..windows {
+        sender.send_bytes(&chat);
+        (0..WINDOW).for_each(|_| drop(sender.message()));
+    }
+    reader.join().unwrap();
+    let ticks = cpu_ticks(&server) - before;
+    server.stop();
+    Measured { behind: received, ticks }
+}
+
+#[test]
+fn a_low_mark_keeps_values_fresh_and_costs_a_fast_reader_little() {
+    let long = std::env::var_os("TAGWIRE_LONG").is_some();
+    let default = tagwire_server::Config::default().tcp_notsent_lowat_bytes;
+    let (candidates, megabytes) = match long {
+        true => (vec![0, 4096, 16_384, default, 131_072, 262_144], 200),
+        false => (vec![0, default], 10),
+    };
+    println!("  lowat   stale values in sockets   CPU ticks for {megabytes} MB");
+    let results: Vec<_> = candidates
+        .iter()
+        .map(|lowat| {
+            let measured = measure(*lowat, 20_000, megabytes);
+            println!("{lowat:>7} {:>25} {:>25}", measured.behind, measured.ticks);
+            std::thread::sleep(Duration::from_millis(100));
+            (*lowat, measured)
+        })
+        .collect();
+    let of = |lowat| &results.iter().find(|(l, _)| *l == lowat).unwrap().1;
+    assert!(of(default).behind < of(0).behind, "the mark changes nothing");
+}
