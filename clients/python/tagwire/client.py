@@ -21,7 +21,7 @@ import asyncio
 import concurrent.futures
 import logging
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Generator
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Hashable
 from types import MappingProxyType, TracebackType
 from typing import Any, TypeVar
 
@@ -160,6 +160,8 @@ class Client:
     """Called when the server dropped something that this client sent. Default: a warning in the log
     `tagwire`."""
 
+    _how_to_take = "iterate the client, or connect with receive=False if it only sends"
+
     def __init__(self, session: Session, *, receive: bool = True) -> None:
         """For `connect` only."""
         self.on_ping = None
@@ -173,6 +175,7 @@ class Client:
         self._closed_by_user = False
         self._inbox: Backlog[tuple[Message, Member | None]]
         self._inbox = Backlog(max_items=INBOX_MESSAGES, max_bytes=INBOX_BYTES)
+        self._overflowed = False
         self._arrived = asyncio.Event()
         self._requests: dict[int, asyncio.Future[Response]] = {}
         self._ping_waiters: list[asyncio.Future[Pinged]] = []
@@ -360,9 +363,7 @@ class Client:
         ended or is about to. Any number of tasks may call it, on any event loop; a cancelled one does not
         stop the closing.
         """
-        code = int(code)
-        if code != CloseCode.NORMAL and not 4000 <= code <= 4999:
-            raise ValueError(f"close code {code}; it must be 0, or 4000 to 4999 for an application's own")
+        code = close_code(code)
         if asyncio.get_running_loop() is not self._loop:
             await self._from_elsewhere(lambda: self._close(code, reason), unless_ended=True)
             return
@@ -488,6 +489,12 @@ class Client:
         return await self._ask(tag, body, name, reply, timeout)
 
     async def _ask(self, tag: int, body: bytes, name: str, reply: type[_M], timeout: float) -> _M:
+        return self._reply_in(await self._exchange(tag, body, name, timeout), name, reply)
+
+    async def _exchange(
+        self, tag: int, body: bytes, name: str, timeout: float, sent: Callable[[int], object] | None = None
+    ) -> Response:
+        """Sends a request and waits for its answer. `sent` is told the key that the answer will carry."""
         deadline = self._loop.time() + timeout
         late = Response(tag=tag, status=StatusTable.TIMEOUT, message=f"no answer within {timeout:g} s")
         try:
@@ -499,15 +506,19 @@ class Client:
         key = self._connection.request(tag, body)
         future: asyncio.Future[Response] = self._loop.create_future()
         self._requests[key] = future
+        if sent is not None:
+            sent(key)
         timer = self._loop.call_later(deadline - self._loop.time(), _fail, future, asyncio.TimeoutError())
         try:
-            response = await future
+            return await future
         except asyncio.TimeoutError:
             late.may_have_run = True
             raise RequestTimeout(name, late, f"{name} was not answered within {timeout:g} s") from None
         finally:
             timer.cancel()
             self._requests.pop(key, None)
+
+    def _reply_in(self, response: Response, name: str, reply: type[_M]) -> _M:
         if response.status == StatusTable.TIMEOUT:
             raise RequestTimeout(name, response)
         if response.status != StatusTable.OK:
@@ -595,8 +606,7 @@ class Client:
             if self.on_notice is not None:
                 self._call(self.on_notice, event)
             else:
-                what = event.name or f"a message with tag {event.tag}"
-                log.warning("the server dropped %s: %s, %s", what, event.reason.name, event.text)
+                warn_of(event)
         elif isinstance(event, Opened):
             if event.welcome.verdict == Verdict.BREAKING:
                 log.warning("the server's schema contradicts the stubs of this client; generate them again")
@@ -609,24 +619,21 @@ class Client:
         if not self._receive:
             self.dropped.behind += 1
             return
-        before = self._inbox.dropped
-        sender = event.sender
-        pushed = self._inbox.push(
-            (event.message, sender),
-            event.size,
-            event.delivery,
-            (event.tag, sender.id if sender is not None else 0),
-            behind=len(self._inbox) >= INBOX_BEHIND,
-        )
-        self.dropped.behind += self._inbox.dropped - before
+        self._queue(self._inbox, (event.message, event.sender), event.size, event.delivery, key_of(event))
+
+    def _queue(self, inbox: Backlog[_T], item: _T, size: int, delivery: str, key: Hashable) -> None:
+        """Queues what was received. What finds no room ends the session, and nothing is queued behind it."""
+        if self._overflowed:
+            return
+        before = inbox.dropped
+        pushed = inbox.push(item, size, delivery, key, behind=len(inbox) >= INBOX_BEHIND)
+        self.dropped.behind += inbox.dropped - before
         if pushed:
             self._arrived.set()
         else:
-            reason = (
-                f"the application does not take what it receives, {len(self._inbox)} messages wait; "
-                "iterate the client, or connect with receive=False if it only sends"
-            )
-            self._connection.close(CloseCode.SLOW, reason)
+            self._overflowed = True
+            reason = f"the application does not take what it receives, {len(inbox)} messages wait; "
+            self._connection.close(CloseCode.SLOW, reason + self._how_to_take)
 
     def _handle_closed(self, closed: Closed) -> None:
         with self._lock:
@@ -646,6 +653,25 @@ class Client:
                 hook(*arguments)
             except Exception:
                 log.exception("a hook of the client failed: %r", hook)
+
+
+def key_of(event: Received) -> Hashable:
+    """What a LATEST message shares with those that it replaces."""
+    return event.tag, event.sender.id if event.sender is not None else 0
+
+
+def warn_of(event: Noticed) -> None:
+    """What is done with a notice that the application does not handle."""
+    what = event.name or f"a message with tag {event.tag}"
+    log.warning("the server dropped %s: %s, %s", what, event.reason.name, event.text)
+
+
+def close_code(code: int) -> int:
+    """The code, if an application may close with it; raises `ValueError` if not."""
+    code = int(code)
+    if code != CloseCode.NORMAL and not 4000 <= code <= 4999:
+        raise ValueError(f"close code {code}; it must be 0, or 4000 to 4999 for an application's own")
+    return code
 
 
 def _fail(future: asyncio.Future[Any], error: Exception) -> None:
