@@ -168,9 +168,14 @@ fn no_secret_is_printed() {
         ..Default::default()
     };
     let decoded = Login::decode(&tagwire::prost::Message::encode_to_vec(&login)).unwrap();
-    for text in
-        [format!("{login:?}"), format!("{login:#?}"), format!("{:?}", login.resume), format!("{decoded:?}")]
-    {
+    let welcome = v1::Welcome { resume_token: b"s3cret-w"[..].into(), ..Default::default() };
+    for text in [
+        format!("{login:?}"),
+        format!("{login:#?}"),
+        format!("{:?}", login.resume),
+        format!("{decoded:?}"),
+        format!("{welcome:?}"),
+    ] {
         assert!(!text.contains("s3cret") && !text.contains("115, 51"), "{text}");
     }
 }

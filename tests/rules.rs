@@ -246,6 +246,33 @@ fn test_client_gives_requests_rising_keys() {
 }
 
 #[test]
+fn test_client_asks_nothing_that_is_too_large() {
+    let mut client = ClientSide::open();
+    for length in [MAX_FRAME_BYTES, MAX_FRAME_BYTES - 4, 17 << 20] {
+        let refused = client.session.request(&Asks::new(&"x".repeat(length)), &mut client.out);
+        assert!(matches!(refused, Err(SendError::TooLarge { .. })), "{length}: {refused:?}");
+    }
+    assert!(client.out.is_empty());
+    assert_eq!(client.session.request(&Asks::new("?"), &mut client.out), Ok(1), "no key was used");
+}
+
+#[test]
+fn test_client_trusts_no_limit_beyond_what_a_frame_can_be() {
+    let mut client = ClientSide::new("player1", "welcome");
+    let limits = Some(v1::Limits { max_frame_bytes: u32::MAX });
+    client.take(&v1::Welcome { limits, ..Default::default() }).unwrap();
+    let refused = client.session.send(&ToRoom::new(&"x".repeat(17 << 20)), &mut client.out);
+    assert!(matches!(refused, Err(SendError::TooLarge { .. })));
+}
+
+#[test]
+fn test_client_is_closed_by_a_disconnect_it_cannot_read() {
+    let mut client = ClientSide::open();
+    assert!(matches!(client.take_bytes(&[1, 241, 0xff]), Err(Fault::Malformed { .. })));
+    assert!(!client.session.is_open());
+}
+
+#[test]
 fn test_client_says_goodbye_once() {
     let mut client = ClientSide::open();
     client.session.close(CloseCode::NORMAL, "bye", &mut client.out);

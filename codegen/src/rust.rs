@@ -35,7 +35,7 @@ fn prost_modules(model: &Model, origin: Origin) -> Result<BTreeMap<Vec<String>, 
     config.bytes(["."]).prost_path("::tagwire::prost").prost_types_path("::tagwire::prost_types");
     config.enable_type_names();
     // They hold secrets; the crate writes their Debug itself.
-    config.skip_debug([".tagwire.v1.PlayerLogin", ".tagwire.v1.Resume"]);
+    config.skip_debug([".tagwire.v1.PlayerLogin", ".tagwire.v1.Resume", ".tagwire.v1.Welcome"]);
     if origin == Origin::Game {
         config.extern_path(".tagwire.v1", "::tagwire::pb::tagwire::v1");
     }

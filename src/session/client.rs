@@ -164,9 +164,9 @@ impl ClientSession {
         self.received.count(tag, payload.len());
         let malformed = |error| Fault::Malformed { tag, error };
         if tag == v1::Disconnect::TAG {
+            self.state = State::Closed;
             let v1::Disconnect { code, reason, retry_after_ms, .. } =
                 v1::Disconnect::decode(payload).map_err(malformed)?;
-            self.state = State::Closed;
             let code = CloseCode(u16::try_from(code).unwrap_or(u16::MAX));
             return Ok(Event::Disconnect { code, reason, retry_after_ms });
         }
@@ -174,7 +174,7 @@ impl ClientSession {
             State::Waiting if tag == v1::Welcome::TAG => {
                 let welcome = v1::Welcome::decode(payload).map_err(malformed)?;
                 if let Some(limits) = &welcome.limits {
-                    self.max_frame_bytes = limits.max_frame_bytes as usize;
+                    self.max_frame_bytes = (limits.max_frame_bytes as usize).min(frame::MAX_FRAME_BYTES);
                 }
                 self.state = State::Open;
                 Ok(Event::Welcome(welcome))
@@ -245,28 +245,34 @@ impl ClientSession {
         if info.request && info.rules.to == Target::Handler {
             return Err(SendError::Request(info.full_name));
         }
-        let length = message.encoded_len();
-        let limit =
-            info.rules.max_bytes.map_or(self.max_frame_bytes, |b| self.max_frame_bytes.min(b as usize));
-        if length > limit {
-            return Err(SendError::TooLarge { name: info.full_name, length, limit });
-        }
+        self.check_size::<M>(message.encoded_len(), info.rules.max_bytes)?;
         encode_message(message, out);
         Ok(())
     }
 
-    /// Appends a request; the Response has the returned key.
+    fn check_size<M: Message>(&self, length: usize, max_bytes: Option<u32>) -> Result<(), SendError> {
+        let limit = max_bytes.map_or(self.max_frame_bytes, |bytes| self.max_frame_bytes.min(bytes as usize));
+        if length > limit {
+            return Err(SendError::TooLarge { name: M::FULL_NAME, length, limit });
+        }
+        Ok(())
+    }
+
+    /// Appends a request, of the game or of the stack; the Response has the returned key.
     ///
     /// # Errors
-    /// The session is not open.
+    /// It may not be sent; nothing was appended, and no key is used.
     pub fn request<M: Message>(&mut self, message: &M, out: &mut Vec<u8>) -> Result<u64, SendError> {
         if self.state != State::Open {
             return Err(SendError::NotOpen);
         }
+        self.check_size::<M>(message.encoded_len(), M::RULES.max_bytes)?;
         let key = self.next_key;
-        self.next_key += 1;
         let body = message.encode_to_vec().into();
-        encode_message(&v1::Request { key, tag: u32::from(M::TAG.0), body }, out);
+        let request = v1::Request { key, tag: u32::from(M::TAG.0), body };
+        self.check_size::<v1::Request>(request.encoded_len(), None)?;
+        self.next_key += 1;
+        encode_message(&request, out);
         Ok(key)
     }
 

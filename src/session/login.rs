@@ -6,7 +6,7 @@ use bytes::Bytes;
 use prost::Message as _;
 
 use crate::PROTOCOL_VERSION;
-use crate::pb::tagwire::v1::{PlayerLogin, Resume};
+use crate::pb::tagwire::v1::{PlayerLogin, Resume, Welcome};
 use crate::session::{Dialect, Fault};
 
 /// Largest payload of a login, bytes.
@@ -74,5 +74,18 @@ impl fmt::Debug for PlayerLogin {
 impl fmt::Debug for Resume {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Resume").field("frames_received", &self.frames_received).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Welcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Welcome")
+            .field("session_id", &self.session_id)
+            .field("player_id", &self.player_id)
+            .field("name", &self.name)
+            .field("room", &self.room)
+            .field("resumed", &self.resumed)
+            .field("verdict", &self.verdict())
+            .finish_non_exhaustive()
     }
 }

@@ -16,6 +16,7 @@ One concept a file:
     transport    addresses and TCP
     connection   one socket's life
     client       what an application uses
+    pump         what a game loop uses: the client in a thread of its own
     close, errors    why a connection ended; what can go wrong
     backlog      the bounded queue on both ways
     gen          generated: the stack's own messages
@@ -34,6 +35,7 @@ from .errors import (
     Status,
     TagwireError,
 )
+from .pump import SyncClient, connect_sync
 from .schema import Rules, Schema
 from .session import Dropped, Member, MemberChange, Noticed, NoticeReason, Pinged
 from .version import VERSION as __version__
@@ -59,7 +61,9 @@ __all__ = [
     "Rules",
     "Schema",
     "Status",
+    "SyncClient",
     "TagwireError",
     "__version__",
     "connect",
+    "connect_sync",
 ]

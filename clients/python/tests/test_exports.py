@@ -31,9 +31,11 @@ PUBLIC = {
     "Rules",
     "Schema",
     "Status",
+    "SyncClient",
     "TagwireError",
     "__version__",
     "connect",
+    "connect_sync",
 }
 
 MODULES = [
@@ -45,6 +47,7 @@ MODULES = [
     "errors",
     "frame",
     "named",
+    "pump",
     "schema",
     "session",
     "transport",

@@ -1,0 +1,618 @@
+"""The client for game loops: plain calls, no asyncio, no waiting.
+
+    client = tagwire.connect_sync("localhost", username="p1", password="welcome", schema=arena.SCHEMA)
+    client.on(arena.MouseEvent, lambda message, sender: ...)
+    while playing:
+        client.send(arena.MouseEvent(x=1, y=1))
+        client.sync(0.005)
+    client.close()
+
+    the network's thread                          the game's thread
+    `_Wire`, a `Client` on its own event loop     `SyncClient`
+        everything that happens  -->  arrivals  -->  sync(): view and handlers change
+        sends                    <--  send_soon <--  send()
+
+What happens is queued in order, and `sync` alone takes it out: it brings the view that the game has of the
+session (room, members, clock, the end) up to date, one step at a time, and calls the handlers. So between two
+calls nothing that the game can see changes. Neither thread holds a lock while it does anything that may take
+long.
+
+The queue has the limits and the rule of `Client`: from 1024 waiting on, LATEST messages replace older ones of
+the same sender and UNRELIABLE ones are dropped; at 16384 or 16 MiB the session ends with SLOW.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Coroutine, Hashable
+from dataclasses import replace
+from types import MappingProxyType, TracebackType
+from typing import Any, NamedTuple, TypeVar
+
+from google.protobuf.message import DecodeError, Message
+
+from .backlog import Backlog
+from .client import INBOX_BYTES, INBOX_MESSAGES, Client, close_code, connect, key_of, warn_of
+from .close import CloseCode, Closed
+from .errors import ConnectionClosed, RequestTimeout, TagwireError
+from .gen.v1 import JoinRoom, JoinRoomReply, Response, Status, Welcome
+from .schema import Schema
+from .session import (
+    JOIN_ROOM,
+    Dropped,
+    Event,
+    Member,
+    MemberChange,
+    MemberChanged,
+    Noticed,
+    Opened,
+    Pinged,
+    Received,
+    Responded,
+    Session,
+)
+from .transport import Address, parse_address
+
+__all__ = ["SyncClient", "connect_sync"]
+
+EVENT_BYTES = 64
+"""What counts as the size of something that is queued and is no message of the game."""
+STOP_SECONDS = 3.0
+"""How long `close` waits for the network's thread at most. A session's own closing takes 1 at most."""
+POLL_SECONDS = 0.1
+
+_M = TypeVar("_M", bound=Message)
+
+
+def connect_sync(
+    address: str,
+    *,
+    schema: Schema,
+    username: str = "",
+    password: str = "",
+    token: str = "",
+    timeout: float = 5.0,
+) -> SyncClient:
+    """Connects, logs in, and gives a client for a game loop. Waits for it, `timeout` seconds at most.
+
+    Arguments and exceptions are those of `connect`. Use the client with `with`, or call its `close`.
+    """
+    connecting = connect(
+        address, schema=schema, username=username, password=password, token=token, timeout=timeout
+    )
+    network = _Network(parse_address(address), connecting._session, timeout)
+    return SyncClient(network, network.open())
+
+
+class SyncClient:
+    """One player's session with a server, for a game loop. Made by `connect_sync`.
+
+    Everything is for one thread, the game's; only `send` may be called in any. Nothing waits for the network,
+    except `close`. What the properties give changes in `sync` and `close` only.
+
+    Handlers are called by `sync` and nowhere else. What they raise comes out of it.
+    """
+
+    on_ping: Callable[[Pinged], object] | None
+    """Called for each time the server measured the connection, about once a second."""
+
+    on_member: Callable[[Member, MemberChange], object] | None
+    """Called when somebody is found in the room, comes, goes, loses the connection or is back. `members`
+    shows just this change."""
+
+    on_notice: Callable[[Noticed], object] | None
+    """Called when the server dropped something that this client sent. Default: a warning in the log
+    `tagwire`."""
+
+    def __init__(self, network: _Network, wire: _Wire) -> None:
+        """For `connect_sync` only."""
+        self.on_ping = None
+        self.on_member = None
+        self.on_notice = None
+        self._network = network
+        self._wire = wire
+        self._handlers: dict[type[Message], Callable[[Any, Member | None], object]] = {}
+        self._calls: dict[int, _Call] = {}
+        self._last_call = 0
+        self._syncing = False
+        # What the game sees:
+        self._room = self.welcome.room
+        self._members: dict[int, Member] = {}
+        self._rtt: float | None = None
+        self._jitter: float | None = None
+        self._clock_offset = wire.opened_offset
+        self._dropped = Dropped()
+        self._closed: Closed | None = None
+        self._closed_by_user = False
+
+    def __repr__(self) -> str:
+        state = str(self._closed) if self._closed is not None else "open"
+        return f"<SyncClient {self.name!r} player {self.player_id} in {self.room!r}, {state}>"
+
+    def __enter__(self) -> SyncClient:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # Who and where
+
+    @property
+    def player_id(self) -> int:
+        """Number of this player, the one that others see."""
+        return self.welcome.player_id
+
+    @property
+    def session_id(self) -> int:
+        """Number of this session in the server process."""
+        return self.welcome.session_id
+
+    @property
+    def name(self) -> str:
+        """The name that this player has on the server."""
+        return self.welcome.name
+
+    @property
+    def room(self) -> str:
+        """Name of the room this player is in."""
+        return self._room
+
+    @property
+    def members(self) -> MappingProxyType[int, Member]:
+        """The others in the room, by number of the player. Empty before the first `sync`."""
+        return MappingProxyType(self._members)
+
+    @property
+    def welcome(self) -> Welcome:
+        """The server's answer to the login: limits, verdict on the schema, and more. Holds a secret, the
+        resume token: do not log it."""
+        return self._wire.welcome
+
+    @property
+    def schema(self) -> Schema:
+        """The schema it was connected with."""
+        return self._wire.schema
+
+    @property
+    def closed(self) -> Closed | None:
+        """How the session ended: code, reason, and by whom. None until `sync` has told, or `close`."""
+        return self._closed
+
+    @property
+    def dropped(self) -> Dropped:
+        """What was received and thrown away, by reason, as of the last `sync`."""
+        return self._dropped
+
+    # Time
+
+    @property
+    def rtt(self) -> float | None:
+        """Seconds of the last round trip, as the server measured it. None: not measured yet."""
+        return self._rtt
+
+    @property
+    def jitter(self) -> float | None:
+        """Seconds that round trips vary, smoothed as in RFC 3550 section 6.4.1. None: not measured yet."""
+        return self._jitter
+
+    def server_time(self) -> float:
+        """The server's clock now, seconds since the Unix epoch. Estimated, to about half a round trip."""
+        return time.monotonic() + self._clock_offset
+
+    # Sending
+
+    def send(self, message: Message) -> None:
+        """Sends a message of the game. Never waits, and may be called in any thread.
+
+        What the socket does not take at once is queued, up to 1024 messages and 1 MiB. While the socket is
+        behind, a LATEST message replaces the one of the same kind that waits, and an UNRELIABLE one is
+        dropped.
+
+        Raises `TypeError` and `ValueError` like `Client.send`, `BufferFull` when there is no room, and
+        `ConnectionClosed` after the end. Until `sync` has told of an end, what is sent is lost in silence.
+        """
+        self._require_open()
+        try:
+            self._wire.send_soon(message)
+        except ConnectionClosed:
+            pass
+
+    def request(
+        self,
+        message: Message,
+        reply: type[_M],
+        on_reply: Callable[[_M], object],
+        *,
+        on_error: Callable[[TagwireError], object] | None = None,
+        timeout: float = 2.0,
+    ) -> None:
+        """Sends a message that a service answers. Does not wait: `sync` calls one of the two, once.
+
+        - `on_reply`: with the reply, an instance of the class `reply`.
+        - `on_error`: with what `Client.request` would raise: `RequestFailed`, `RequestTimeout`,
+          `ConnectionClosed`. Without it, `sync` raises that.
+        - `timeout`: seconds, from when the network's thread takes it.
+
+        Neither is called after `close`. Raises `TypeError` and `ValueError` for what cannot be sent.
+        """
+        rules, body = self._wire._encode(message, request=True)
+        if not (isinstance(reply, type) and issubclass(reply, Message)):
+            raise TypeError(f"reply must be the class of the reply, not {reply!r}")
+        self._call(_Call(on_reply, on_error), rules.tag, body, rules.name, reply, timeout)
+
+    def join(
+        self,
+        room: str,
+        on_joined: Callable[[str], object] | None = None,
+        *,
+        on_error: Callable[[TagwireError], object] | None = None,
+        timeout: float = 2.0,
+    ) -> None:
+        """Moves this player to another room, which is made if it is not there. Does not wait.
+
+        `sync` calls `on_joined` with the name of the room, after the last message of the old one and before
+        the first of the new; `room` and `members` change just there. Errors are as with `request`.
+        """
+        on_reply = None if on_joined is None else lambda reply: on_joined(reply.room)
+        body = JoinRoom(room=room).SerializeToString()
+        self._call(_Call(on_reply, on_error), JOIN_ROOM, body, f"join({room!r})", JoinRoomReply, timeout)
+
+    # Receiving
+
+    def on(self, kind: type[_M], handler: Callable[[_M, Member | None], object] | None) -> None:
+        """Sets what `sync` calls for each message of this class, with the message and its sender.
+
+        A sender of `None` is the server. There is one handler a class; a new one replaces it, `None` removes
+        it. Messages without one are thrown away when their turn comes. Raises `TypeError` for a class that is
+        not in the schema or has no rules.
+        """
+        self.schema.rules_of(kind)
+        if handler is None:
+            self._handlers.pop(kind, None)
+        elif callable(handler):
+            self._handlers[kind] = handler
+        else:
+            raise TypeError(f"the handler of {kind.__name__} must be callable, not {handler!r}")
+
+    def sync(self, budget: float = 0.005) -> int:
+        """Runs what had arrived when it was called, in order, in this thread; gives how many callbacks ran.
+
+        `budget` is in seconds: once they are over, the rest waits for the next call. One thing is run all the
+        same, and a handler that takes longer is let finish. With nothing to run it returns at once.
+
+        What a handler raises comes out of here; its message counts as handled, and the rest waits for the
+        next call. Raises `ConnectionClosed` once the session has ended and all that was received before has
+        been run; never after our own `close`, when nothing runs any more and this gives 0.
+        """
+        if self._syncing:
+            raise RuntimeError("sync() was called by a handler that sync() runs")
+        if self._closed_by_user:
+            return 0
+        self._syncing = True
+        try:
+            return self._sync(time.perf_counter() + budget)
+        finally:
+            self._syncing = False
+
+    # The end
+
+    def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
+        """Ends the session: tells the server, sends what waits, closes the socket, stops the thread.
+
+        Takes a second at most, three when the network's thread hangs. `code` is 0 or one of the
+        application's, 4000 to 4999. What was received and not yet run is thrown away. Does nothing when it
+        was called before. A handler may call it.
+        """
+        code = close_code(code)
+        if self._closed_by_user:
+            return
+        self._closed_by_user = True
+        ended = self._network.leave(code, reason)
+        if self._closed is None:
+            self._closed = ended
+        self._wire.arrivals.clear()
+        self._calls.clear()
+
+    # Inside
+
+    def _require_open(self) -> None:
+        if self._closed is not None:
+            raise self._end(self._closed)
+
+    def _end(self, closed: Closed) -> ConnectionClosed:
+        error = ConnectionClosed(closed)
+        error.__cause__ = self._wire._connection.failure
+        return error
+
+    def _call(
+        self, call: _Call, tag: int, body: bytes, name: str, reply: type[Message], timeout: float
+    ) -> None:
+        self._require_open()
+        self._last_call += 1
+        self._calls[self._last_call] = call
+        self._network.call_soon(self._wire.ask, self._last_call, tag, body, name, reply, timeout)
+
+    def _sync(self, stop_at: float) -> int:
+        wire = self._wire
+        ended = wire.closed  # read first: nothing is queued after the end
+        self._dropped = replace(wire.dropped)
+        ran = 0
+        for _ in range(len(wire.arrivals)):
+            arrival = wire.arrivals.pop()
+            if arrival is None:  # a newer one took the place of two, or a handler has closed
+                break
+            ran += self._run(arrival)
+            if time.perf_counter() >= stop_at:
+                return ran
+        if ran or ended is None or wire.arrivals or self._closed_by_user:
+            return ran
+        self._closed = ended
+        while self._calls:  # nobody will answer these
+            ran += self._settle(_Answered(next(iter(self._calls)), self._end(ended)))
+            if ran and time.perf_counter() >= stop_at:
+                return ran
+        if ran or self._closed_by_user:
+            return ran
+        raise self._end(ended)
+
+    def _run(self, arrival: _Arrival) -> int:
+        """Does one thing that has arrived; gives how many callbacks ran."""
+        if isinstance(arrival, Received):
+            handler = self._handlers.get(type(arrival.message))
+            return _called(handler, arrival.message, arrival.sender)
+        if isinstance(arrival, MemberChanged):
+            if arrival.change == MemberChange.LEFT:
+                self._members.pop(arrival.member.id, None)
+            else:
+                self._members[arrival.member.id] = arrival.member
+            return _called(self.on_member, arrival.member, arrival.change)
+        if isinstance(arrival, _Measured):
+            ping, self._clock_offset = arrival
+            self._rtt, self._jitter = ping.rtt, ping.jitter
+            return _called(self.on_ping, ping)
+        if isinstance(arrival, Noticed):
+            if self.on_notice is None:
+                warn_of(arrival)
+            return _called(self.on_notice, arrival)
+        if isinstance(arrival, _Moved):
+            self._room = arrival.room
+            self._members.clear()
+            return 0
+        return self._settle(arrival)
+
+    def _settle(self, answered: _Answered) -> int:
+        call = self._calls.pop(answered.number, None)
+        if call is None:
+            return 0
+        if isinstance(answered.outcome, TagwireError):
+            if call.on_error is not None:
+                return _called(call.on_error, answered.outcome)
+            if isinstance(answered.outcome, ConnectionClosed):
+                return 0  # sync() raises it itself
+            raise answered.outcome
+        return _called(call.on_reply, answered.outcome)
+
+
+class _Call(NamedTuple):
+    """What the game wants done with the answer to a request."""
+
+    on_reply: Callable[[Any], object] | None
+    on_error: Callable[[TagwireError], object] | None
+
+
+class _Measured(NamedTuple):
+    """A ping, and what the server's clock is ahead of the monotonic one by then, in seconds."""
+
+    ping: Pinged
+    clock_offset: float
+
+
+class _Moved(NamedTuple):
+    """The player is in another room from here on."""
+
+    room: str
+
+
+class _Answered(NamedTuple):
+    """How one of the game's requests went."""
+
+    number: int
+    outcome: Message | TagwireError
+
+
+_Arrival = Received | MemberChanged | Noticed | _Measured | _Moved | _Answered
+
+
+def _called(handler: Callable[..., object] | None, *arguments: object) -> int:
+    if handler is None:
+        return 0
+    handler(*arguments)
+    return 1
+
+
+class _Arrivals(Backlog[_Arrival]):
+    """A backlog that one thread fills and another one empties."""
+
+    def __init__(self) -> None:
+        super().__init__(max_items=INBOX_MESSAGES, max_bytes=INBOX_BYTES)
+        self._lock = threading.Lock()
+
+    def push(self, item: _Arrival, size: int, delivery: str, key: Hashable, *, behind: bool) -> bool:
+        with self._lock:
+            return super().push(item, size, delivery, key, behind=behind)
+
+    def pop(self) -> _Arrival | None:
+        with self._lock:
+            return super().pop()
+
+    def clear(self) -> None:
+        with self._lock:
+            super().clear()
+
+
+class _Wire(Client):
+    """The client on the network's thread. Queues for the game what happens, instead of telling it at once."""
+
+    _how_to_take = "call sync() in each frame"
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
+        self.arrivals = _Arrivals()
+        self.opened_offset = 0.0
+        """What the server's clock was ahead of the monotonic one at the login, in seconds."""
+        self._asked: dict[int, tuple[int, str, type[Message]]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def ask(
+        self, number: int, tag: int, body: bytes, name: str, reply: type[Message], timeout: float
+    ) -> None:
+        """Begins a request, which the game knows by this number."""
+        self._keep(self._ask_for(number, tag, body, name, reply, timeout))
+
+    def leave(self, code: int, reason: str) -> None:
+        """Begins to close."""
+        self._keep(self._close(code, reason))
+
+    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
+        if self._connection.ended.done():
+            work.close()  # the loop is being stopped, and would not run it
+            return
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _ask_for(
+        self, number: int, tag: int, body: bytes, name: str, reply: type[Message], timeout: float
+    ) -> None:
+        key = 0
+
+        def sent(its_key: int) -> None:
+            nonlocal key
+            key = its_key
+            self._asked[key] = number, name, reply
+
+        try:
+            await self._exchange(tag, body, name, timeout, sent)
+        except RequestTimeout as error:
+            self._arrive(_Answered(number, error))
+        except ConnectionClosed:
+            pass  # the game learns it from the end
+        finally:
+            self._asked.pop(key, None)
+
+    def _handle_event(self, event: Event) -> None:
+        if isinstance(event, Received):
+            self._queue(self.arrivals, event, event.size, event.delivery, key_of(event))
+        elif isinstance(event, Pinged):
+            self._arrive(_Measured(event, self._clock_offset()), "LATEST", "ping")
+        elif isinstance(event, MemberChanged):
+            self._arrive(event)
+        elif isinstance(event, Noticed):
+            self._arrive(event, "UNRELIABLE")
+        else:
+            if isinstance(event, Responded):
+                self._handle_response(event.response)
+            elif isinstance(event, Opened):
+                self.opened_offset = self._clock_offset()
+            super()._handle_event(event)
+
+    def _handle_response(self, response: Response) -> None:
+        """Queues the answer here, so that it keeps its place among the messages around it."""
+        if response.tag == JOIN_ROOM and response.status == Status.OK:
+            try:
+                room = JoinRoomReply.FromString(response.body).room
+            except (DecodeError, ValueError):
+                room = self._session.room
+            self._arrive(_Moved(room))
+        asked = self._asked.pop(response.key, None)
+        if asked is None:
+            return
+        number, name, reply = asked
+        outcome: Message | TagwireError
+        try:
+            outcome = self._reply_in(response, name, reply)
+        except TagwireError as error:
+            outcome = error
+        self._arrive(_Answered(number, outcome), size=len(response.body))
+
+    def _arrive(
+        self, arrival: _Arrival, delivery: str = "ORDERED", key: Hashable = None, *, size: int = 0
+    ) -> None:
+        self._queue(self.arrivals, arrival, EVENT_BYTES + size, delivery, key)
+
+    def _clock_offset(self) -> float:
+        return self.server_time() - self._connection.now().monotonic
+
+
+class _Network:
+    """The thread that a client lives in, from its login to its end. It never keeps the program running."""
+
+    def __init__(self, address: Address, session: Session, timeout: float) -> None:
+        self._address = address
+        self._session = session
+        self._timeout = timeout
+        self._thread = threading.Thread(target=self._run, name="tagwire", daemon=True)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._living: asyncio.Task[None] | None = None
+        self._wire: _Wire | None = None
+        self._failure: BaseException | None = None
+        self._known = threading.Event()
+        """Set when the login has succeeded or failed."""
+
+    def open(self) -> _Wire:
+        """Starts the thread and waits for the login. Raises what `connect` raises."""
+        self._thread.start()
+        try:
+            while not self._known.wait(POLL_SECONDS):  # in pieces: else Windows does not take a Ctrl-C
+                pass
+        except BaseException:
+            if self._living is not None:
+                self.call_soon(self._living.cancel)
+            raise
+        if self._failure is not None:
+            self._thread.join(POLL_SECONDS)  # it ends by itself; a hanging resolver may hold it
+            raise self._failure
+        assert self._wire is not None
+        return self._wire
+
+    def call_soon(self, call: Callable[..., object], *arguments: object) -> None:
+        """Has something done on the thread. Does nothing when that has ended."""
+        assert self._loop is not None
+        try:
+            self._loop.call_soon_threadsafe(call, *arguments)
+        except RuntimeError:
+            pass
+
+    def leave(self, code: int, reason: str) -> Closed:
+        """Closes the session and ends the thread. Gives how the session ended."""
+        assert self._wire is not None
+        self.call_soon(self._wire.leave, code, reason)
+        self._thread.join(STOP_SECONDS)
+        return self._wire.closed or Closed(CloseCode(code), reason)
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._live())
+        except asyncio.CancelledError:
+            pass
+
+    async def _live(self) -> None:
+        self._loop, self._living = asyncio.get_running_loop(), asyncio.current_task()
+        wire = _Wire(self._session)
+        try:
+            await wire._open(self._address, self._timeout)
+        except BaseException as error:
+            self._failure = error
+            return
+        else:
+            self._wire = wire
+        finally:
+            self._known.set()
+        try:
+            await asyncio.wait([wire._connection.ended])
+        finally:
+            wire._connection.abort()

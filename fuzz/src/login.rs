@@ -1,0 +1,130 @@
+//! Any first bytes of a connection: nothing but a login comes in, and no secret is printed.
+//!
+//! Input: what happens after the login, number of sizes, sizes of the pieces, the stream.
+
+use tagwire::Access;
+use tagwire::frame::{Decoder, Limits};
+use tagwire::opening::{Opening, sniff};
+use tagwire::pb::tagwire::v1;
+use tagwire::prost::Message;
+use tagwire::session::client::{ClientSession, Credentials, Event};
+use tagwire::session::login::{Login, MAX_LOGIN_BYTES};
+use tagwire::session::server::{Incoming, ServerSession};
+use tagwire::session::{Dialect, Fault};
+use tagwire::{Message as _, Tag};
+
+use super::common::{MAX_FRAME_BYTES, START, admission, frame, schema};
+use super::input::{Input, cut};
+
+pub fn run(data: &[u8]) {
+    let mut input = Input(data);
+    let then = input.byte();
+    let sizes = input.bytes();
+    let stream = input.0;
+    let opening = sniffed(stream);
+
+    let max_frame_bytes = if then & 1 == 0 { MAX_FRAME_BYTES } else { 100 };
+    let mut session = ServerSession::new(schema(), max_frame_bytes);
+    let limits = session.decoder_limits();
+    assert_eq!(limits.only, Some(Tag(1)));
+    assert_eq!(limits.max_frame_bytes, MAX_LOGIN_BYTES.min(max_frame_bytes));
+    let Some(login) = first_frame(&mut session, limits, &cut(stream, sizes)) else { return };
+    assert_eq!(opening, Some(Opening::Tagwire), "what logs in is sniffed as such");
+    assert_eq!(session.dialect(), login.dialect);
+    assert_eq!(session.decoder_limits(), limits, "nothing else is taken while the server decides");
+
+    if then & 2 != 0 {
+        let early = tagwire::Frame { tag: Tag(u16::from(then) + 1), payload: &[] };
+        assert_eq!(session.handle_frame(START, early), Err(Fault::TooEarly(early.tag)));
+        return;
+    }
+    let welcome = session.admit(START, &login, admission(&login.username, Access::Player));
+    assert_eq!(session.decoder_limits(), Limits { max_frame_bytes, only: None });
+    assert_eq!(welcome.is_some(), login.dialect == Dialect::Native, "classic clients get no Welcome");
+    let Some(welcome) = welcome else { return };
+    let mut client = ClientSession::connect(START, schema(), &Credentials::default(), &mut vec![]);
+    let mut decoder = Decoder::new(client.decoder_limits());
+    let frame = frame(&welcome);
+    let mut bytes = frame.as_slice();
+    let taken = decoder.next(&mut bytes).expect("a Welcome is a frame").expect("a whole one");
+    let event = client.handle_frame(START, taken, &mut vec![]);
+    assert_eq!(event, Ok(Event::Welcome(welcome)));
+}
+
+/// What the first bytes are taken for: decided once, whatever comes after.
+fn sniffed(stream: &[u8]) -> Option<Opening> {
+    let mut decided = None;
+    for length in 0..=stream.len().min(8) {
+        let now = sniff(&stream[..length]);
+        assert!(decided.is_none() || now == decided, "more bytes changed what was decided");
+        decided = now;
+    }
+    assert_eq!(sniff(stream), decided);
+    assert!(stream.len() < 4 || decided.is_some(), "four bytes decide");
+    decided
+}
+
+fn first_frame(session: &mut ServerSession, limits: Limits, pieces: &[&[u8]]) -> Option<Login> {
+    let mut decoder = Decoder::new(limits);
+    for mut piece in pieces.iter().copied() {
+        let Some(frame) = decoder.next(&mut piece).ok()? else { continue };
+        assert_eq!(frame.tag, v1::PlayerLogin::TAG, "nothing but a login");
+        assert!(frame.payload.len() <= limits.max_frame_bytes);
+        return match session.handle_frame(START, frame) {
+            Ok(Incoming::Login(login)) => {
+                keeps_secrets(&login, frame.payload);
+                Some(login)
+            }
+            Err(fault @ (Fault::Login(_) | Fault::Version(_))) => {
+                tells_nothing(&fault, frame.payload);
+                None
+            }
+            other => panic!("not a login: {other:?}"),
+        };
+    }
+    None
+}
+
+fn texts(value: &impl std::fmt::Debug) -> [String; 2] {
+    [format!("{value:?}"), format!("{value:#?}")]
+}
+
+/// What is printed is the same whatever the secrets are.
+fn keeps_secrets(login: &Login, payload: &[u8]) {
+    let bare = Login { password: String::new(), token: String::new(), ..login.clone() };
+    assert_eq!(texts(login), texts(&bare));
+    assert_eq!(texts(&Incoming::Login(login.clone())), texts(&Incoming::Login(bare)));
+
+    let message = v1::PlayerLogin::decode(payload).expect("it was decoded before");
+    assert_eq!(message.client.is_some(), login.dialect == Dialect::Native);
+    let mut bare = message.clone();
+    (bare.password, bare.token) = (String::new(), String::new());
+    if let Some(resume) = &mut bare.resume {
+        resume.token = tagwire::bytes::Bytes::new();
+    }
+    assert_eq!(texts(&message), texts(&bare));
+    assert_eq!(texts(&message.resume), texts(&bare.resume));
+    if login.password.chars().count() >= 8 && !texts(&bare)[0].contains(&login.password) {
+        assert!(!texts(login)[0].contains(&login.password));
+    }
+}
+
+/// A fault speaks of a password only by chance: it says the same of the payload with another one in its place.
+fn tells_nothing(fault: &Fault, payload: &[u8]) {
+    let mut read = v1::PlayerLogin::default();
+    // Keeps what was read before the error.
+    let _ = read.merge(payload);
+    let secret = read.password.as_bytes();
+    let said = format!("{fault} {fault:?}");
+    if read.password.chars().count() < 8 || !said.contains(&read.password) {
+        return;
+    }
+    let mut other = payload.to_vec();
+    let mut at = 0;
+    while let Some(found) = other[at..].windows(secret.len()).position(|part| part == secret) {
+        other[at + found..at + found + secret.len()].fill(b'~');
+        at += found + secret.len();
+    }
+    let other = Login::decode(&other).map_err(|fault| format!("{fault} {fault:?}"));
+    assert_eq!(other.err(), Some(said), "a fault that shows the password");
+}
