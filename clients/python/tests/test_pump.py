@@ -18,7 +18,7 @@ import pytest
 
 import arena
 import tagwire
-from conftest import Link, Peer, Server, member, relayed, welcome
+from conftest import LONG, Link, Peer, Server, member, relayed, welcome
 from tagwire import client as client_module
 from tagwire import pump as pump_module
 from tagwire.frame import encode
@@ -36,6 +36,8 @@ from tagwire.gen.v1 import (
 from test_client import ASKING, Answer, Ask, score
 
 PRESENT, JOINED, LEFT = 1, 2, 3
+BUSY_SECONDS = 0.05
+"""What a busy machine may add to a call in a quick run."""
 SLACK = 0.002
 """What `sync` may take beyond its budget."""
 
@@ -149,10 +151,15 @@ class Stopwatch:
             self.wall.append(time.perf_counter() - wall)
 
     def check(self, limit: float) -> None:
-        """All calls kept to it. On the wall's clock some are excused: a busy machine runs others between."""
+        """All calls kept to it: on the thread's clock always, on the wall's strictly in a long run alone.
+
+        A busy machine runs others in between, some milliseconds at a time, and that is not the pump's. So a quick
+        run gives the wall's clock some turns of the scheduler; both excuse one call in twenty.
+        """
         assert max(self.cpu) <= limit, max(self.cpu)
-        slow = [taken for taken in self.wall if taken > limit]
-        assert len(slow) <= max(1, len(self.wall) // 20), (limit, slow)
+        allowed = limit if LONG else limit + BUSY_SECONDS
+        slow = [taken for taken in self.wall if taken > allowed]
+        assert len(slow) <= max(1, len(self.wall) // 20), (allowed, slow)
 
 
 # Connecting
