@@ -153,8 +153,8 @@ class Stopwatch:
     def check(self, limit: float) -> None:
         """All calls kept to it: on the thread's clock always, on the wall's strictly in a long run alone.
 
-        A busy machine runs others in between, some milliseconds at a time, and that is not the pump's. So a quick
-        run gives the wall's clock some turns of the scheduler; both excuse one call in twenty.
+        A busy machine runs others in between, some milliseconds at a time, and that is not the pump's. So a
+        quick run gives the wall's clock some turns of the scheduler; both excuse one call in twenty.
         """
         assert max(self.cpu) <= limit, max(self.cpu)
         allowed = limit if LONG else limit + BUSY_SECONDS
