@@ -5,8 +5,11 @@ use std::collections::HashMap;
 use crate::error::{Finding, Findings};
 use crate::model::{Message, Model, Origin, Rules};
 
-/// Tags that belong to the stack.
-fn is_reserved(tag: u32) -> bool {
+/// Largest payload of a frame, bytes, whatever the limits; a test holds it to the protocol's own.
+pub const MAX_FRAME_BYTES: u32 = 16 * 1024 * 1024;
+
+/// Tags that belong to the stack; a test holds it to the protocol's own list.
+pub fn is_reserved(tag: u32) -> bool {
     matches!(tag, 0 | 1 | 3 | 240..=255 | 65280..=65535)
 }
 
@@ -111,15 +114,14 @@ impl Check<'_> {
                 "write messages per second as \"N/s\", N from 1 to 1000000: `max_rate: \"20/s\"`".to_string(),
             );
         }
-        const MOST: u32 = 16 * 1024 * 1024;
-        if rules.max_bytes > MOST {
+        if rules.max_bytes > MAX_FRAME_BYTES {
             self.find(
                 &rules.location,
                 format!(
-                    "{} has max_bytes {}; no frame is larger than {MOST}",
+                    "{} has max_bytes {}; no frame is larger than {MAX_FRAME_BYTES}",
                     message.full_name, rules.max_bytes
                 ),
-                format!("write at most `max_bytes: {MOST}`, or send it in pieces"),
+                format!("write at most `max_bytes: {MAX_FRAME_BYTES}`, or send it in pieces"),
             );
         }
     }

@@ -469,3 +469,11 @@ fn an_inner_package_tagwire_writes_the_option_with_a_dot() {
     assert!(hidden.starts_with("foo.proto:4:"), "{hidden}");
     assert!(hidden.contains("\n  fix: "), "{hidden}");
 }
+
+#[test]
+fn the_generator_and_the_protocol_agree_on_what_is_reserved() {
+    for tag in 0..=u16::MAX {
+        assert_eq!(tagwire_codegen::check::is_reserved(tag.into()), tagwire::Tag(tag).is_reserved(), "{tag}");
+    }
+    assert_eq!(tagwire_codegen::check::MAX_FRAME_BYTES as usize, tagwire::frame::MAX_FRAME_BYTES);
+}

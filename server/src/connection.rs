@@ -9,13 +9,11 @@ use std::task::Poll;
 use std::time::Duration;
 
 use socket2::SockRef;
-use tagwire::frame::encode_message;
+use tagwire::CloseCode;
 use tagwire::opening::Opening;
-use tagwire::pb::tagwire::v1;
 use tagwire::session::login::Login;
 use tagwire::session::server::{Admission, Incoming, ServerSession};
 use tagwire::session::{Dialect, Fault};
-use tagwire::{CloseCode, Message};
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::task::yield_now;
@@ -118,13 +116,13 @@ pub(crate) async fn run(core: Arc<Core>, stream: TcpStream, peer: SocketAddr) {
             debug!(%peer, "connection ended before a login: {not_in}");
             core.metrics.denied("no login");
             // A version of the protocol that is not ours is the one thing that such a client is told.
-            let told = match &not_in {
+            let last = match &not_in {
                 NotIn::Read(ReadError::Fault(fault @ Fault::Version(_))) => {
-                    Some((CloseCode::from(fault), fault.to_string()))
+                    Ending::told(CloseCode::from(fault), fault.to_string()).frame(Dialect::Native)
                 }
                 _ => None,
             };
-            refuse(&mut reader, writer, told).await;
+            refuse(&mut reader, writer, last).await;
         }
     }
 }
@@ -174,9 +172,8 @@ async fn admit<'a>(
         Err(denied) => {
             info!("ACCESS DENIED for {} from {peer}: {denied}", login.username.escape_debug());
             core.metrics.denied("credentials");
-            let told =
-                (login.dialect == Dialect::Native).then(|| (CloseCode::LOGIN_REFUSED, denied.to_string()));
-            refuse(reader, writer, told).await;
+            let ending = Ending::told(CloseCode::LOGIN_REFUSED, denied.to_string());
+            refuse(reader, writer, ending.frame(login.dialect)).await;
             return None;
         }
     };
@@ -297,24 +294,16 @@ async fn leave(inside: Inside<'_>, reader: &mut Reader) {
     }
 }
 
-/// Ends a connection that has no session; says why where the client can understand it.
-async fn refuse(reader: &mut Reader, writer: OwnedWriteHalf, told: Option<(CloseCode, String)>) {
-    if let Some((code, reason)) = told {
-        let disconnect = v1::Disconnect { code: u32::from(code.0), reason, ..v1::Disconnect::default() };
-        let mut frame = Vec::with_capacity(disconnect_bytes(&disconnect));
-        encode_message(&disconnect, &mut frame);
-        // Nothing was written before: the socket's buffer takes it whole, or the peer is gone.
-        if writer.writable().await.is_ok()
-            && let Err(error) = writer.try_write(&frame)
-        {
-            debug!("a refusal could not be sent: {error}");
-        }
+/// Ends a connection that has no session, with this last frame where the client can understand one.
+async fn refuse(reader: &mut Reader, writer: OwnedWriteHalf, last: Option<Vec<u8>>) {
+    // Nothing was written before: the socket's buffer takes it whole, or the peer is gone.
+    if let Some(frame) = last
+        && let Ok(Ok(())) = timeout(LINGER, writer.writable()).await
+        && let Err(error) = writer.try_write(&frame)
+    {
+        debug!("a refusal could not be sent: {error}");
     }
     linger(reader, &writer).await;
-}
-
-fn disconnect_bytes<M: Message>(message: &M) -> usize {
-    message.encoded_len() + tagwire::frame::EXTENDED_HEADER_BYTES
 }
 
 /// Says that nothing more comes, and takes in what the peer still sends.

@@ -54,9 +54,7 @@ impl Router {
             }
             Incoming::Push { message, tag, .. } => {
                 let name = self.schema.messages().get(message).map_or("", |info| info.full_name);
-                if let Incoming::Dropped(dropped) = protocol.unhandled(now, tag, name) {
-                    self.dropped(session, dropped);
-                }
+                self.dropped(session, protocol.unhandled(now, tag, name));
             }
             Incoming::Request { key, tag, body } => self.request(session, key, tag, body),
             Incoming::Answered(response) => session.send(&response),

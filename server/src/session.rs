@@ -37,6 +37,19 @@ impl Ending {
         Ending::Told { code, reason: reason.into(), retry_after_ms: 0 }
     }
 
+    /// The last frame of a session that ends so; `None` where nothing is to be said, or not in that dialect.
+    pub(crate) fn frame(&self, dialect: Dialect) -> Option<Vec<u8>> {
+        let Ending::Told { code, reason, retry_after_ms } = self else { return None };
+        let disconnect = v1::Disconnect {
+            code: u32::from(code.0),
+            reason: reason.clone(),
+            retry_after_ms: *retry_after_ms,
+            ..v1::Disconnect::default()
+        };
+        let mut frame = vec![];
+        dialect.encode_stack(&disconnect, &mut frame).then_some(frame)
+    }
+
     pub(crate) fn code(&self) -> Option<CloseCode> {
         match self {
             Ending::Told { code, .. } | Ending::Left { code, .. } => Some(*code),
@@ -245,19 +258,7 @@ impl Session {
         if out.ending.is_some() {
             return;
         }
-        let last = match &ending {
-            Ending::Told { code, reason, retry_after_ms } => {
-                let mut frame = vec![];
-                let disconnect = v1::Disconnect {
-                    code: u32::from(code.0),
-                    reason: reason.clone(),
-                    retry_after_ms: *retry_after_ms,
-                    ..v1::Disconnect::default()
-                };
-                self.player.dialect.encode_stack(&disconnect, &mut frame).then_some(frame)
-            }
-            Ending::Left { .. } | Ending::Lost(_) => None,
-        };
+        let last = ending.frame(self.player.dialect);
         let lost = matches!(ending, Ending::Lost(_));
         out.ending = Some(ending);
         if !lost {

@@ -76,7 +76,7 @@ fn measure(lowat: u32, values: i32, megabytes: usize) -> Measured {
 }
 
 #[test]
-fn a_low_mark_keeps_values_fresh_and_costs_a_fast_reader_little() {
+fn a_low_mark_keeps_the_values_of_a_slow_reader_fresh() {
     let long = std::env::var_os("TAGWIRE_LONG").is_some();
     let default = tagwire_server::Config::default().tcp_notsent_lowat_bytes;
     let (candidates, megabytes) = match long {

@@ -105,7 +105,6 @@ pub struct Outbox {
     forgotten: u64,
     /// Counted frames in all.
     committed: u64,
-    acknowledged: u64,
     written_ever: u64,
     /// `written_ever` when it last changed, and when that was.
     progress: Option<(u64, Now)>,
@@ -220,8 +219,7 @@ impl Outbox {
             return Err(AckError { acknowledged: frames_received, committed: written });
         }
         // An older acknowledgement may come behind a newer one; it says nothing.
-        self.acknowledged = self.acknowledged.max(frames_received);
-        while self.forgotten < self.acknowledged {
+        while self.forgotten < frames_received {
             self.forget_one();
         }
         self.compact();

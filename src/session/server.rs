@@ -210,7 +210,7 @@ impl ServerSession {
                     Dialect::Native => Err(fault),
                     Dialect::Classic => {
                         let text = fault.to_string();
-                        Ok(self.dropped(now, frame.tag, reason::Value::Invalid, text))
+                        Ok(Incoming::Dropped(self.dropped(now, frame.tag, reason::Value::Invalid, text)))
                     }
                 })
             }
@@ -289,10 +289,11 @@ impl ServerSession {
             && payload.len() > limit as usize
         {
             let text = format!("{name} of {} bytes, max_bytes {limit}", payload.len());
-            return Ok(self.dropped(now, tag, reason::Value::TooLarge, text));
+            return Ok(Incoming::Dropped(self.dropped(now, tag, reason::Value::TooLarge, text)));
         }
         if let Err(error) = info.check(payload) {
-            return Ok(self.dropped(now, tag, reason::Value::Invalid, format!("{name}: {error}")));
+            let text = format!("{name}: {error}");
+            return Ok(Incoming::Dropped(self.dropped(now, tag, reason::Value::Invalid, text)));
         }
         Ok(match info.rules.to {
             Target::Handler => Incoming::Push { message, tag, payload },
@@ -302,43 +303,35 @@ impl ServerSession {
     }
 
     fn unknown<'a>(&mut self, now: Now, tag: Tag) -> Incoming<'a> {
-        self.dropped(
-            now,
-            tag,
-            reason::Value::Unknown,
-            format!("the server's schema has no message with tag {tag}"),
-        )
+        let text = format!("the server's schema has no message with tag {tag}");
+        Incoming::Dropped(self.dropped(now, tag, reason::Value::Unknown, text))
     }
 
     fn only_as_request<'a>(&mut self, now: Now, tag: Tag, name: &str) -> Incoming<'a> {
-        self.dropped(
-            now,
-            tag,
-            reason::Value::Unhandled,
-            format!("{name} asks for an answer: send it in a Request"),
-        )
+        let text = format!("{name} asks for an answer: send it in a Request");
+        Incoming::Dropped(self.dropped(now, tag, reason::Value::Unhandled, text))
     }
 
     /// For a message `to: HANDLER` that no code takes.
-    pub fn unhandled<'a>(&mut self, now: Now, tag: Tag, name: &str) -> Incoming<'a> {
+    pub fn unhandled(&mut self, now: Now, tag: Tag, name: &str) -> Dropped {
         self.dropped(now, tag, reason::Value::Unhandled, format!("the server has no code that takes {name}"))
     }
 
-    fn dropped<'a>(&mut self, now: Now, tag: Tag, reason: reason::Value, text: String) -> Incoming<'a> {
+    fn dropped(&mut self, now: Now, tag: Tag, reason: reason::Value, text: String) -> Dropped {
         // What will not change is said once for a tag.
         let once = matches!(reason, reason::Value::Unknown | reason::Value::Unhandled);
         let quiet = self
             .last_notice
             .is_some_and(|last| now.monotonic_us.saturating_sub(last.monotonic_us) < NOTICE_INTERVAL_US);
-        let notice = (self.dialect == Dialect::Native && !quiet && !(once && self.noticed.contains(&tag)))
-            .then(|| {
-                self.last_notice = Some(now);
-                if once {
-                    self.noticed.insert(tag);
-                }
-                v1::Notice { reason: reason.into(), tag: u32::from(tag.0), text: text.clone() }
-            });
-        Incoming::Dropped(Dropped { tag, reason, text, notice })
+        let told = quiet || once && self.noticed.contains(&tag);
+        let notice = (self.dialect == Dialect::Native && !told).then(|| {
+            self.last_notice = Some(now);
+            if once {
+                self.noticed.insert(tag);
+            }
+            v1::Notice { reason: reason.into(), tag: u32::from(tag.0), text: text.clone() }
+        });
+        Dropped { tag, reason, text, notice }
     }
 }
 
