@@ -10,7 +10,7 @@
 //! ```
 //!
 //! - [`frame`]: bytes to frames and back. [`opening`]: what a new connection speaks.
-//! - [`tag`], [`close`]: the numbers of messages and of endings.
+//! - [`tag`], [`close`]: the numbers of messages and of endings. [`name`]: who and where. [`rate`]: how often.
 //! - [`schema`]: what a game's messages may do, as a value; several live in one process.
 //! - [`session`]: both sides of the conversation as state machines.
 //! - [`pb`]: the types generated from `proto/`.
@@ -22,8 +22,10 @@ extern crate self as tagwire;
 
 pub mod close;
 pub mod frame;
+pub mod name;
 pub mod opening;
 pub mod pb;
+pub mod rate;
 pub mod schema;
 pub mod session;
 pub mod tag;

@@ -1,6 +1,8 @@
 //! A schema as a value: which messages there are and what each may do.
 
+use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -96,18 +98,22 @@ impl Rules {
     }
 }
 
+/// Judges a payload: well-formed for its type, strings UTF-8.
+pub type Check = Arc<dyn Fn(&[u8]) -> Result<(), prost::DecodeError> + Send + Sync>;
+
 /// What the server knows of one message of the schema.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct MessageInfo {
     /// Its number on the wire.
     pub tag: Tag,
     /// `arena.v1.MouseEvent`.
-    pub full_name: &'static str,
+    pub full_name: Cow<'static, str>,
     /// What it may do.
     pub rules: Rules,
     /// True where it is what a service takes: it then comes in a Request, never alone.
     pub request: bool,
-    check: fn(&[u8]) -> Result<(), prost::DecodeError>,
+    /// What its payload is judged by.
+    pub check: Check,
 }
 
 impl MessageInfo {
@@ -115,10 +121,10 @@ impl MessageInfo {
     pub fn push<M: Message>() -> Self {
         MessageInfo {
             tag: M::TAG,
-            full_name: M::FULL_NAME,
+            full_name: Cow::Borrowed(M::FULL_NAME),
             rules: M::RULES,
             request: false,
-            check: |payload| M::decode(payload).map(drop),
+            check: Arc::new(|payload| M::decode(payload).map(drop)),
         }
     }
 
@@ -126,13 +132,17 @@ impl MessageInfo {
     pub fn request<M: Message>() -> Self {
         MessageInfo { request: true, ..Self::push::<M>() }
     }
+}
 
-    /// Judges a payload: well-formed for its type, strings UTF-8.
-    ///
-    /// # Errors
-    /// What is wrong, with the path of the field.
-    pub fn check(&self, payload: &[u8]) -> Result<(), prost::DecodeError> {
-        (self.check)(payload)
+impl fmt::Debug for MessageInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let MessageInfo { tag, full_name, rules, request, .. } = self;
+        f.debug_struct("MessageInfo")
+            .field("tag", tag)
+            .field("full_name", full_name)
+            .field("rules", rules)
+            .field("request", request)
+            .finish_non_exhaustive()
     }
 }
 
@@ -162,7 +172,7 @@ pub struct Schema {
 }
 
 impl Schema {
-    /// Called by generated code. `descriptors` is an encoded `google.protobuf.FileDescriptorSet` of the game's files
+    /// Called by generated code, and where a schema is read at run time. `descriptors` is an encoded `google.protobuf.FileDescriptorSet` of the game's files
     /// and their imports, without the stack's own and `descriptor.proto`.
     ///
     /// # Panics

@@ -98,7 +98,7 @@ fn test_server_welcomes_new_clients_and_never_classic_ones() {
             fingerprint: vec![7; 16].into(),
             verdict: verdict::Value::Same.into(),
             ping_interval_ms: 1000,
-            limits: Some(v1::Limits { max_frame_bytes: MAX_FRAME_BYTES as u32 }),
+            limits: Some(v1::Limits { max_frame_bytes: MAX_FRAME_BYTES as u32, ..Default::default() }),
             server_time_us: START.unix_us,
             room: "main".to_string(),
             ..Default::default()

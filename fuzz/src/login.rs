@@ -8,12 +8,13 @@ use tagwire::opening::{Opening, sniff};
 use tagwire::pb::tagwire::v1;
 use tagwire::prost::Message;
 use tagwire::session::client::{ClientSession, Credentials, Event};
+use tagwire::session::limits::SessionLimits;
 use tagwire::session::login::{Login, MAX_LOGIN_BYTES};
 use tagwire::session::server::{Incoming, ServerSession};
 use tagwire::session::{Dialect, Fault};
 use tagwire::{Message as _, Tag};
 
-use super::common::{MAX_FRAME_BYTES, START, admission, frame, schema};
+use super::common::{MAX_FRAME_BYTES, NO_RATES, START, admission, frame, schema};
 use super::input::{Input, cut};
 
 pub fn run(data: &[u8]) {
@@ -24,7 +25,7 @@ pub fn run(data: &[u8]) {
     let opening = sniffed(stream);
 
     let max_frame_bytes = if then & 1 == 0 { MAX_FRAME_BYTES } else { 100 };
-    let mut session = ServerSession::new(schema(), max_frame_bytes);
+    let mut session = ServerSession::new(schema(), SessionLimits { max_frame_bytes, ..NO_RATES });
     let limits = session.decoder_limits();
     assert_eq!(limits.only, Some(Tag(1)));
     assert_eq!(limits.max_frame_bytes, MAX_LOGIN_BYTES.min(max_frame_bytes));

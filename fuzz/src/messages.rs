@@ -11,9 +11,10 @@ use tagwire::prost::Message as _;
 use tagwire::prost::encoding;
 use tagwire::session::client::{ClientSession, Credentials, Event};
 use tagwire::session::dialect::FanOut;
+use tagwire::session::limits::{Limit, SessionLimits};
 use tagwire::session::outbox::{Lane, Outbox, OutboxLimits, Pushed};
 use tagwire::session::ping::Pinger;
-use tagwire::session::server::{Incoming, ServerSession};
+use tagwire::session::server::{Incoming, Reply, ServerSession};
 use tagwire::session::{Dialect, is_counted};
 use tagwire::time::Now;
 use tagwire::{Access, Frame, Message, Schema, Tag};
@@ -26,6 +27,13 @@ const TAGS: [u16; 32] = [
     1, 2, 3, 4, 5, 6, 7, 8, 300, 240, 241, 242, 243, 244, 245, 246, 247, 248, 249, 252, 253, 254, 255, 256,
     9, 100, 299, 301, 65279, 65280, 65534, 65535,
 ];
+
+/// Low enough to be reached.
+const LIMITS: SessionLimits = SessionLimits {
+    max_frame_bytes: MAX_FRAME_BYTES,
+    max_frames_per_second: 150,
+    max_bytes_per_second: 1 << 20,
+};
 
 pub fn run(data: &[u8]) {
     let mut input = Input(data);
@@ -157,12 +165,14 @@ struct Server {
     counted: u64,
     highest_key: u64,
     last_notice: Option<Now>,
+    /// When frames were not refused by a rate of the connection.
+    taken_us: Vec<u64>,
     ended: bool,
 }
 
 impl Server {
     fn open(dialect: Dialect, access: Access) -> Self {
-        let mut session = ServerSession::new(schema(), MAX_FRAME_BYTES);
+        let mut session = ServerSession::new(schema(), LIMITS);
         let client =
             (dialect == Dialect::Native).then(|| v1::ClientInfo { protocol: 1, ..Default::default() });
         let login = v1::PlayerLogin { client, ..Default::default() }.encode_to_vec();
@@ -179,6 +189,7 @@ impl Server {
             counted: 0,
             highest_key: 0,
             last_notice: None,
+            taken_us: vec![],
             ended: false,
         }
     }
@@ -210,6 +221,7 @@ impl Server {
                 }
             };
             let schema = schema();
+            let mut connection_is_over = false;
             match incoming {
                 Incoming::Login(_) => panic!("it is inside already"),
                 Incoming::Relay { message, tag: of, to_all, payload: checked } => {
@@ -242,16 +254,32 @@ impl Server {
                     self.ended = true;
                 }
                 Incoming::Dropped(dropped) => {
-                    assert_eq!(dropped.tag, tag);
                     assert!(!dropped.text.is_empty());
-                    if let Some(notice) = dropped.notice {
-                        assert_eq!(dialect, Dialect::Native, "a classic client gets no Notice");
-                        assert_eq!(notice.tag, u32::from(tag.0));
-                        let since = self.last_notice.map(|last| now.monotonic_us - last.monotonic_us);
-                        assert!(since.is_none_or(|us| us >= 1_000_000), "one Notice a second");
-                        self.last_notice = Some(now);
+                    connection_is_over = matches!(dropped.limit, Some(Limit::Frames(_) | Limit::Bytes(_)));
+                    if let Some(reply) = &dropped.reply {
+                        assert_eq!(dialect, Dialect::Native, "a classic client is never answered: {reply:?}");
+                    }
+                    match dropped.reply {
+                        Some(Reply::Notice(notice)) => {
+                            assert_eq!((dropped.tag, notice.tag), (tag, u32::from(tag.0)));
+                            let since = self.last_notice.map(|last| now.monotonic_us - last.monotonic_us);
+                            assert!(since.is_none_or(|us| us >= 1_000_000), "one Notice a second");
+                            self.last_notice = Some(now);
+                        }
+                        Some(Reply::Response(response)) => {
+                            assert_eq!(tag, v1::Request::TAG);
+                            assert!(response.key > self.highest_key && response.retry_after_ms > 0);
+                            self.highest_key = response.key;
+                        }
+                        None => {}
                     }
                 }
+            }
+            if !connection_is_over {
+                self.taken_us.push(now.monotonic_us);
+                let a_second_ago = (now.monotonic_us + 1).saturating_sub(1_000_000);
+                let recent = self.taken_us.iter().rev().take_while(|at| **at >= a_second_ago).count();
+                assert!(recent <= 2 * LIMITS.max_frames_per_second as usize, "{recent} in a second");
             }
         }
         assert_eq!(taken, 1, "one whole frame went in");
@@ -269,7 +297,7 @@ fn is_allowed(schema: &Schema, message: usize, frame: Frame<'_>, access: Access)
     assert_eq!(info.tag, frame.tag);
     assert!(info.rules.from_client() && info.rules.access <= access && !info.request);
     assert!(info.rules.max_bytes.is_none_or(|limit| frame.payload.len() <= limit as usize));
-    assert!(info.check(frame.payload).is_ok(), "it was checked");
+    assert!((info.check)(frame.payload).is_ok(), "it was checked");
 }
 
 /// What others get; checked to say the same in both dialects.

@@ -11,6 +11,7 @@ use std::time::Duration;
 use socket2::SockRef;
 use tagwire::CloseCode;
 use tagwire::opening::Opening;
+use tagwire::session::limits::SessionLimits;
 use tagwire::session::login::Login;
 use tagwire::session::server::{Admission, Incoming, ServerSession};
 use tagwire::session::{Dialect, Fault};
@@ -95,7 +96,12 @@ pub(crate) async fn run(core: Arc<Core>, stream: TcpStream, peer: SocketAddr) {
         debug!(%peer, "socket options: {error}");
     }
     let (half, writer) = stream.into_split();
-    let mut protocol = ServerSession::new(Arc::clone(&core.router.schema), core.config.max_frame_bytes);
+    let limits = SessionLimits {
+        max_frame_bytes: core.config.max_frame_bytes,
+        max_frames_per_second: 1000,
+        max_bytes_per_second: 1 << 20,
+    };
+    let mut protocol = ServerSession::new(Arc::clone(&core.router.schema), limits);
     let mut reader = Reader::new(half, protocol.decoder_limits(), core.metrics.bytes_received.clone());
 
     let deadline = Duration::from_millis(core.config.login_timeout_ms);

@@ -20,6 +20,11 @@ struct Reason {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Limit {
+    limit: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Code {
     code: String,
 }
@@ -57,6 +62,7 @@ pub struct Metrics {
     denied: Family<Reason, Counter>,
     dropped: Family<Reason, Counter>,
     disconnects: Family<Code, Counter>,
+    limited: Family<Limit, Counter>,
 }
 
 impl Metrics {
@@ -109,6 +115,7 @@ impl Metrics {
             denied: register!("logins_denied", "Logins refused", Family::default()),
             dropped: register!("messages_dropped", "Messages of clients not taken", Family::default()),
             disconnects: register!("disconnects", "Ended sessions by close code", Family::default()),
+            limited: register!("limits_reached", "What was refused for a limit, by its name", Family::default()),
             received,
             registry,
         }
@@ -126,6 +133,11 @@ impl Metrics {
 
     pub(crate) fn dropped(&self, reason: &str) {
         self.dropped.get_or_create(&Reason { reason: reason.to_string() }).inc();
+    }
+
+    /// Something was refused for the limit of that name.
+    pub(crate) fn limited(&self, limit: &str) {
+        self.limited.get_or_create(&Limit { limit: limit.to_string() }).inc();
     }
 
     pub(crate) fn disconnect(&self, code: Option<CloseCode>) {

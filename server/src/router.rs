@@ -8,7 +8,7 @@ use tagwire::pb::tagwire::v1::{self, status};
 use tagwire::prost::Message as _;
 use tagwire::session::Fault;
 use tagwire::session::outbox::Lane;
-use tagwire::session::server::{Dropped, Incoming, ServerSession};
+use tagwire::session::server::{Dropped, Incoming, Reply, ServerSession};
 use tagwire::time::Now;
 use tagwire::{Delivery, Frame, Message, Schema, Tag};
 use tracing::debug;
@@ -53,7 +53,7 @@ impl Router {
                 }
             }
             Incoming::Push { message, tag, .. } => {
-                let name = self.schema.messages().get(message).map_or("", |info| info.full_name);
+                let name = self.schema.messages().get(message).map_or("", |info| &info.full_name);
                 self.dropped(session, protocol.unhandled(now, tag, name));
             }
             Incoming::Request { key, tag, body } => self.request(session, key, tag, body),
@@ -70,16 +70,21 @@ impl Router {
 
     fn count(&self, session: &Session, message: usize, bytes: usize) {
         self.metrics.message(message);
-        let name = self.schema.messages().get(message).map_or("", |info| info.full_name);
+        let name = self.schema.messages().get(message).map_or("", |info| &info.full_name);
         debug!("message {name} of {bytes} bytes from {}", session.player.name);
     }
 
     fn dropped(&self, session: &Arc<Session>, dropped: Dropped) {
-        let Dropped { tag, reason, text, notice } = dropped;
+        let Dropped { tag, reason, text, limit, reply } = dropped;
         self.metrics.dropped(reason.as_str_name());
+        if let Some(limit) = limit {
+            self.metrics.limited(limit.name());
+        }
         debug!("message with tag {tag} from {} dropped: {text}", session.player.name);
-        if let Some(notice) = notice {
-            session.send(&notice);
+        match reply {
+            Some(Reply::Notice(notice)) => session.send(&notice),
+            Some(Reply::Response(response)) => session.send(&response),
+            None => {}
         }
     }
 
@@ -94,7 +99,7 @@ impl Router {
         };
         let refused = |status, message: String| session.send(&response(status, Bytes::new(), message));
         if tag != v1::JoinRoom::TAG {
-            let name = self.schema.get(tag).map_or("", |(_, info)| info.full_name);
+            let name = self.schema.get(tag).map_or("", |(_, info)| &info.full_name);
             debug!("request with tag {tag} from {}: nothing answers it", session.player.name);
             return refused(status::Value::Unknown, format!("no service here answers tag {tag} {name}"));
         }

@@ -1,5 +1,6 @@
 //! The client's side of one session.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -83,10 +84,10 @@ pub enum SendError {
     Unknown(Tag),
     /// The schema lets only the server send it.
     #[error("{0} is sent by the server only")]
-    Direction(&'static str),
+    Direction(Cow<'static, str>),
     /// It asks for an answer.
     #[error("{0} is a request")]
-    Request(&'static str),
+    Request(Cow<'static, str>),
     /// Over its `max_bytes`, or over what the server takes.
     #[error("{name} of {length} bytes, limit {limit}")]
     TooLarge {
@@ -240,10 +241,10 @@ impl ClientSession {
         }
         let (_, info) = self.schema.get(M::TAG).ok_or(SendError::Unknown(M::TAG))?;
         if info.rules.from == Sender::Server {
-            return Err(SendError::Direction(info.full_name));
+            return Err(SendError::Direction(info.full_name.clone()));
         }
         if info.request && info.rules.to == Target::Handler {
-            return Err(SendError::Request(info.full_name));
+            return Err(SendError::Request(info.full_name.clone()));
         }
         self.check_size::<M>(message.encoded_len(), info.rules.max_bytes)?;
         encode_message(message, out);

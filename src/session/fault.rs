@@ -1,7 +1,10 @@
 //! What ends a session for a fault of the peer, and the one place that picks its close code.
 
+use std::borrow::Cow;
+
 use crate::close::CloseCode;
 use crate::frame::DecodeError;
+use crate::session::limits::{FORGIVEN_INVALID, FORGIVEN_RATE, INVALID_WINDOW_US, Limit, RATE_WINDOW_US};
 use crate::session::outbox::AckError;
 use crate::tag::Tag;
 
@@ -32,7 +35,7 @@ pub enum Fault {
         /// Its tag.
         tag: Tag,
         /// Its full name.
-        name: &'static str,
+        name: Cow<'static, str>,
     },
     /// A message that the session has no right to send.
     #[error("{name} (tag {tag}) is not for this session to send")]
@@ -40,8 +43,14 @@ pub enum Fault {
         /// Its tag.
         tag: Tag,
         /// Its full name.
-        name: &'static str,
+        name: Cow<'static, str>,
     },
+    /// Too much over a limit, for too long.
+    #[error("more than {FORGIVEN_RATE} messages over a limit within {seconds} s; {0}", seconds = RATE_WINDOW_US / 1_000_000)]
+    TooFast(Limit),
+    /// Too many invalid messages.
+    #[error("more than {FORGIVEN_INVALID} invalid messages within {} s", INVALID_WINDOW_US / 1_000_000)]
+    TooManyInvalid,
     /// A second login.
     #[error("a second login on one connection")]
     SecondLogin,
@@ -59,8 +68,10 @@ impl From<&Fault> for CloseCode {
             Fault::Frame(DecodeError::TooLarge { .. }) => CloseCode::TOO_LARGE,
             Fault::Frame(_) | Fault::Login(_) | Fault::Malformed { .. } => CloseCode::MALFORMED,
             Fault::Version(_) => CloseCode::VERSION,
+            Fault::TooFast(_) => CloseCode::RATE_LIMITED,
             Fault::Direction { .. }
             | Fault::Access { .. }
+            | Fault::TooManyInvalid
             | Fault::SecondLogin
             | Fault::Acknowledged(_)
             | Fault::TooEarly(_) => CloseCode::VIOLATION,

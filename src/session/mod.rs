@@ -2,11 +2,13 @@
 //!
 //! - [`server`]: the server's side of one session. [`client`]: the client's.
 //! - [`login`]: what opens a session. [`ping`]: round trips. [`dialect`]: what is sent to whom in which form.
-//! - [`outbox`]: what waits for a socket. [`fault`]: what ends a session, and with which code.
+//! - [`limits`]: how much a client may send. [`outbox`]: what waits for a socket. [`fault`]: what ends a session, and
+//!   with which code.
 
 pub mod client;
 pub mod dialect;
 pub mod fault;
+pub mod limits;
 pub mod login;
 pub mod outbox;
 pub mod ping;

@@ -19,6 +19,7 @@ pub struct Pinger {
     last_rtt_us: Option<u32>,
     /// Sixteen times the jitter, so that the smoothing of RFC 3550 section 6.4.1 loses nothing to integers.
     jitter_x16: u64,
+    silent_intervals: u32,
 }
 
 impl Pinger {
@@ -51,6 +52,14 @@ impl Pinger {
         }
         self.last_rtt_us = Some(rtt);
         Some(rtt)
+    }
+
+    /// To be called before every Ping: whether anything `heard` came since the last, or whether nothing was read.
+    /// Returns for how many intervals on end nothing has come. Counting intervals instead of asking a clock makes
+    /// time stand still where we do: a server that was stopped for a minute does not blame its clients.
+    pub fn handle_interval(&mut self, heard: bool) -> u32 {
+        self.silent_intervals = if heard { 0 } else { self.silent_intervals.saturating_add(1) };
+        self.silent_intervals
     }
 
     /// The last round trip in microseconds.
@@ -107,6 +116,14 @@ mod tests {
         }
         // J1 = 160/16 = 10; J2 = 10 + (160 - 10)/16 = 19.375
         assert_eq!(pinger.next_ping(START, Dialect::Native, 0).jitter_us, 19);
+    }
+
+    #[test]
+    fn silence_is_counted_from_the_last_that_was_heard() {
+        let mut pinger = Pinger::default();
+        let silent: Vec<_> =
+            [false, false, true, false, false].map(|heard| pinger.handle_interval(heard)).into();
+        assert_eq!(silent, [1, 2, 0, 1, 2]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The server's side of one session: what a frame of the client means, and whether it may be.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -9,7 +10,8 @@ use prost::Message as _;
 use crate::close::CloseCode;
 use crate::frame::{self, Frame};
 use crate::pb::tagwire::v1::{self, reason, verdict};
-use crate::schema::{Access, Fingerprint, Message, Schema, Target};
+use crate::schema::{Access, Delivery, Fingerprint, Message, Schema, Target};
+use crate::session::limits::{Limit, Rates, SessionLimits, TooFast};
 use crate::session::login::{Login, MAX_LOGIN_BYTES};
 use crate::session::{Dialect, Fault, Received};
 use crate::tag::Tag;
@@ -86,15 +88,27 @@ pub struct Dropped {
     pub reason: reason::Value,
     /// Why, for people.
     pub text: String,
+    /// The limit it is over, with RATE_LIMITED.
+    pub limit: Option<Limit>,
     /// What to send its sender; not every time, and never to a classic one.
-    pub notice: Option<v1::Notice>,
+    pub reply: Option<Reply>,
+}
+
+/// What the sender of a message that is not taken is sent.
+#[derive(Debug, PartialEq)]
+pub enum Reply {
+    /// To a push.
+    Notice(v1::Notice),
+    /// To a request.
+    Response(v1::Response),
 }
 
 /// The server's side of one session.
 #[derive(Debug)]
 pub struct ServerSession {
     schema: Arc<Schema>,
-    max_frame_bytes: usize,
+    limits: SessionLimits,
+    rates: Rates,
     state: State,
     dialect: Dialect,
     access: Access,
@@ -121,10 +135,11 @@ pub struct Admission {
 
 impl ServerSession {
     /// A session whose connection has just begun.
-    pub fn new(schema: Arc<Schema>, max_frame_bytes: usize) -> Self {
+    pub fn new(schema: Arc<Schema>, limits: SessionLimits) -> Self {
         ServerSession {
             schema,
-            max_frame_bytes,
+            limits,
+            rates: Rates::default(),
             state: State::Login,
             dialect: Dialect::Classic,
             access: Access::Guest,
@@ -139,10 +154,10 @@ impl ServerSession {
     pub fn decoder_limits(&self) -> frame::Limits {
         match self.state {
             State::Login | State::Deciding => frame::Limits {
-                max_frame_bytes: MAX_LOGIN_BYTES.min(self.max_frame_bytes),
+                max_frame_bytes: MAX_LOGIN_BYTES.min(self.limits.max_frame_bytes),
                 only: Some(v1::PlayerLogin::TAG),
             },
-            State::Open => frame::Limits { max_frame_bytes: self.max_frame_bytes, only: None },
+            State::Open => frame::Limits { max_frame_bytes: self.limits.max_frame_bytes, only: None },
         }
     }
 
@@ -177,7 +192,9 @@ impl ServerSession {
             verdict: verdict(&login.fingerprint, fingerprint).into(),
             ping_interval_ms: u32::try_from(super::ping::PING_INTERVAL_US / 1000).unwrap_or(u32::MAX),
             limits: Some(v1::Limits {
-                max_frame_bytes: u32::try_from(self.max_frame_bytes).unwrap_or(u32::MAX),
+                max_frame_bytes: u32::try_from(self.limits.max_frame_bytes).unwrap_or(u32::MAX),
+                max_frames_per_second: self.limits.max_frames_per_second,
+                max_bytes_per_second: self.limits.max_bytes_per_second,
             }),
             server_time_us: now.unix_us,
             room: admission.room,
@@ -200,18 +217,23 @@ impl ServerSession {
             State::Deciding => Err(Fault::TooEarly(frame.tag)),
             State::Open => {
                 self.received.count(frame.tag, frame.payload.len());
-                let result = if frame.tag.is_reserved() {
-                    self.handle_stack(now, frame)
-                } else {
-                    self.handle_game(now, frame)
+                let result = match self.rates.take_frame(now, &self.limits, frame.payload.len()) {
+                    // Who leaves is let go, however much it sent before.
+                    Err(too_fast) if frame.tag != v1::Disconnect::TAG => {
+                        self.too_fast(now, frame, Delivery::Ordered, too_fast)
+                    }
+                    _ if frame.tag.is_reserved() => self.handle_stack(now, frame),
+                    _ => self.handle_game(now, frame),
                 };
                 // From a classic client nothing is an offence: what cannot be taken is dropped.
                 result.or_else(|fault| match self.dialect {
                     Dialect::Native => Err(fault),
-                    Dialect::Classic => {
-                        let text = fault.to_string();
-                        Ok(Incoming::Dropped(self.dropped(now, frame.tag, reason::Value::Invalid, text)))
-                    }
+                    Dialect::Classic => Ok(Incoming::Dropped(self.dropped(
+                        now,
+                        frame.tag,
+                        reason::Value::Invalid,
+                        fault.to_string(),
+                    ))),
                 })
             }
         }
@@ -236,7 +258,7 @@ impl ServerSession {
             }
             v1::Request::TAG => {
                 let request = v1::Request::decode(Bytes::copy_from_slice(frame.payload));
-                Ok(self.handle_request(request.map_err(malformed)?))
+                self.handle_request(now, request.map_err(malformed)?, None)
             }
             v1::Welcome::TAG => Err(wrong_direction::<v1::Welcome>()),
             v1::Response::TAG => Err(wrong_direction::<v1::Response>()),
@@ -249,57 +271,132 @@ impl ServerSession {
         }
     }
 
-    /// Keys rise strictly; another is not run again.
-    fn handle_request<'a>(&mut self, request: v1::Request) -> Incoming<'a> {
-        let refused = |status: v1::status::Value, message: &str, may_have_run| {
-            Incoming::Answered(v1::Response {
-                key: request.key,
-                tag: request.tag,
-                status: status.into(),
-                message: message.to_string(),
-                may_have_run,
-                ..v1::Response::default()
-            })
+    /// Keys rise strictly; another is not run again. `too_fast`: the connection is over a limit already.
+    fn handle_request<'a>(
+        &mut self,
+        now: Now,
+        request: v1::Request,
+        too_fast: Option<TooFast>,
+    ) -> Result<Incoming<'a>, Fault> {
+        let refused = |status: v1::status::Value, message: &str| v1::Response {
+            key: request.key,
+            tag: request.tag,
+            status: status.into(),
+            message: message.to_string(),
+            ..v1::Response::default()
         };
         if request.key <= self.highest_key {
-            return refused(v1::status::Value::Unavailable, "keys rise; this one was passed", true);
+            let answer = refused(v1::status::Value::Unavailable, "keys rise; this one was passed");
+            return Ok(Incoming::Answered(v1::Response { may_have_run: true, ..answer }));
         }
         self.highest_key = request.key;
-        match u16::try_from(request.tag) {
-            Ok(tag) if tag != 0 => Incoming::Request { key: request.key, tag: Tag(tag), body: request.body },
-            _ => refused(v1::status::Value::Unknown, "tags are 1 to 65535", false),
+        let tag = match u16::try_from(request.tag) {
+            Ok(tag) if tag != 0 => Tag(tag),
+            _ => return Ok(Incoming::Answered(refused(v1::status::Value::Unknown, "tags are 1 to 65535"))),
+        };
+        let mut over = too_fast;
+        if over.is_none() {
+            let max_rate = match tag {
+                v1::JoinRoom::TAG => v1::JoinRoom::RULES.max_rate,
+                _ => self.schema.get(tag).and_then(|(_, info)| info.rules.max_rate),
+            };
+            if let Err(too_fast) = self.rates.take_message(now, tag, max_rate) {
+                self.rates.strike(now, too_fast, Delivery::Ordered)?;
+                over = Some(too_fast);
+            }
         }
+        let Some(TooFast { limit, wait_us }) = over else {
+            return Ok(Incoming::Request { key: request.key, tag, body: request.body });
+        };
+        let text = format!("too fast: {limit}");
+        let answer = refused(v1::status::Value::Unavailable, &text);
+        let retry_after_ms = u32::try_from(wait_us.div_ceil(1000)).unwrap_or(u32::MAX);
+        let reply = Some(Reply::Response(v1::Response { retry_after_ms, ..answer }));
+        Ok(Incoming::Dropped(Dropped {
+            tag,
+            reason: reason::Value::RateLimited,
+            text,
+            limit: Some(limit),
+            reply,
+        }))
     }
 
     fn handle_game<'a>(&mut self, now: Now, frame: Frame<'a>) -> Result<Incoming<'a>, Fault> {
         let Frame { tag, payload } = frame;
         let schema = Arc::clone(&self.schema);
         let Some((message, info)) = schema.get(tag) else { return Ok(self.unknown(now, tag)) };
-        let name = info.full_name;
+        let name = || info.full_name.clone();
         if !info.rules.from_client() {
-            return Err(Fault::Direction { tag, name });
+            return Err(Fault::Direction { tag, name: name() });
         }
         if info.rules.access > self.access {
-            return Err(Fault::Access { tag, name });
+            return Err(Fault::Access { tag, name: name() });
         }
         if info.request {
-            return Ok(self.only_as_request(now, tag, name));
+            return Ok(self.only_as_request(now, tag, &info.full_name));
+        }
+        if let Err(too_fast) = self.rates.take_message(now, tag, info.rules.max_rate) {
+            return self.too_fast(now, frame, info.rules.delivery, too_fast);
         }
         if let Some(limit) = info.rules.max_bytes
             && payload.len() > limit as usize
         {
-            let text = format!("{name} of {} bytes, max_bytes {limit}", payload.len());
-            return Ok(Incoming::Dropped(self.dropped(now, tag, reason::Value::TooLarge, text)));
+            let text = format!("{} of {} bytes, max_bytes {limit}", info.full_name, payload.len());
+            return self.invalid(now, tag, reason::Value::TooLarge, text);
         }
-        if let Err(error) = info.check(payload) {
-            let text = format!("{name}: {error}");
-            return Ok(Incoming::Dropped(self.dropped(now, tag, reason::Value::Invalid, text)));
+        if let Err(error) = (info.check)(payload) {
+            let text = format!("{}: {error}", info.full_name);
+            return self.invalid(now, tag, reason::Value::Invalid, text);
         }
         Ok(match info.rules.to {
             Target::Handler => Incoming::Push { message, tag, payload },
             Target::Room => Incoming::Relay { message, tag, to_all: false, payload },
             Target::RoomAll => Incoming::Relay { message, tag, to_all: true, payload },
         })
+    }
+
+    fn too_fast<'a>(
+        &mut self,
+        now: Now,
+        frame: Frame<'_>,
+        delivery: Delivery,
+        too_fast: TooFast,
+    ) -> Result<Incoming<'a>, Fault> {
+        if self.dialect == Dialect::Native {
+            self.rates.strike(now, too_fast, delivery)?;
+            // A request is answered whatever becomes of it.
+            if frame.tag == v1::Request::TAG
+                && let Ok(request) = v1::Request::decode(Bytes::copy_from_slice(frame.payload))
+            {
+                return self.handle_request(now, request, Some(too_fast));
+            }
+        }
+        let name =
+            self.schema.get(frame.tag).map_or(Cow::Borrowed("frame"), |(_, info)| info.full_name.clone());
+        let text = format!("{name} dropped: {}", too_fast.limit);
+        let once = delivery != Delivery::Ordered;
+        let reply = self.notice(now, frame.tag, reason::Value::RateLimited, &text, once);
+        let limit = Some(too_fast.limit);
+        Ok(Incoming::Dropped(Dropped {
+            tag: frame.tag,
+            reason: reason::Value::RateLimited,
+            text,
+            limit,
+            reply,
+        }))
+    }
+
+    fn invalid<'a>(
+        &mut self,
+        now: Now,
+        tag: Tag,
+        reason: reason::Value,
+        text: String,
+    ) -> Result<Incoming<'a>, Fault> {
+        if self.dialect == Dialect::Native {
+            self.rates.strike_invalid(now)?;
+        }
+        Ok(Incoming::Dropped(self.dropped(now, tag, reason, text)))
     }
 
     fn unknown<'a>(&mut self, now: Now, tag: Tag) -> Incoming<'a> {
@@ -320,23 +417,28 @@ impl ServerSession {
     fn dropped(&mut self, now: Now, tag: Tag, reason: reason::Value, text: String) -> Dropped {
         // What will not change is said once for a tag.
         let once = matches!(reason, reason::Value::Unknown | reason::Value::Unhandled);
+        let reply = self.notice(now, tag, reason, &text, once);
+        Dropped { tag, reason, text, limit: None, reply }
+    }
+
+    /// What tells the client that something was dropped; at most one a second, and where `once` at most one for a tag.
+    fn notice(&mut self, now: Now, tag: Tag, reason: reason::Value, text: &str, once: bool) -> Option<Reply> {
         let quiet = self
             .last_notice
             .is_some_and(|last| now.monotonic_us.saturating_sub(last.monotonic_us) < NOTICE_INTERVAL_US);
         let told = quiet || once && self.noticed.contains(&tag);
-        let notice = (self.dialect == Dialect::Native && !told).then(|| {
+        (self.dialect == Dialect::Native && !told).then(|| {
             self.last_notice = Some(now);
             if once {
                 self.noticed.insert(tag);
             }
-            v1::Notice { reason: reason.into(), tag: u32::from(tag.0), text: text.clone() }
-        });
-        Dropped { tag, reason, text, notice }
+            Reply::Notice(v1::Notice { reason: reason.into(), tag: u32::from(tag.0), text: text.to_string() })
+        })
     }
 }
 
 fn wrong_direction<M: Message>() -> Fault {
-    Fault::Direction { tag: M::TAG, name: M::FULL_NAME }
+    Fault::Direction { tag: M::TAG, name: Cow::Borrowed(M::FULL_NAME) }
 }
 
 /// How the client's schema compares, from the fingerprints alone.

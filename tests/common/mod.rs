@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tagwire::frame::{Decoder, encode_message};
 use tagwire::pb::tagwire::v1;
 use tagwire::session::client::{ClientSession, Credentials, Event};
+use tagwire::session::limits::SessionLimits;
 use tagwire::session::login::Login;
 use tagwire::session::server::{Admission, Incoming, ServerSession};
 use tagwire::session::{Dialect, Fault};
@@ -53,6 +54,9 @@ message!(FromServer, 6, Rules { from: Sender::Server, ..PLAIN });
 message!(ForOperators, 7, Rules { access: Access::Operator, ..PLAIN });
 message!(ForGuests, 8, Rules { access: Access::Guest, ..PLAIN });
 message!(Asks, 300, PLAIN);
+message!(Slow, 9, Rules { to: Target::Room, max_rate: Some(2), ..PLAIN });
+message!(SlowLatest, 10, Rules { to: Target::Room, delivery: Delivery::Latest, max_rate: Some(2), ..PLAIN });
+message!(AsksSlowly, 301, Rules { max_rate: Some(2), ..PLAIN });
 
 pub fn schema() -> Arc<Schema> {
     schema_with(Fingerprint([7; 16]))
@@ -70,11 +74,16 @@ pub fn schema_with(fingerprint: Fingerprint) -> Arc<Schema> {
             MessageInfo::push::<ForOperators>(),
             MessageInfo::push::<ForGuests>(),
             MessageInfo::request::<Asks>(),
+            MessageInfo::push::<Slow>(),
+            MessageInfo::push::<SlowLatest>(),
+            MessageInfo::request::<AsksSlowly>(),
         ],
     ))
 }
 
 pub const MAX_FRAME_BYTES: usize = 64 * 1024;
+pub const NO_RATES: SessionLimits =
+    SessionLimits { max_frame_bytes: MAX_FRAME_BYTES, max_frames_per_second: 0, max_bytes_per_second: 0 };
 
 /// A server's side of a session, with its decoder.
 pub struct ServerSide {
@@ -85,14 +94,22 @@ pub struct ServerSide {
 
 impl ServerSide {
     pub fn new() -> Self {
-        let session = ServerSession::new(schema(), MAX_FRAME_BYTES);
+        Self::with(NO_RATES)
+    }
+
+    pub fn with(limits: SessionLimits) -> Self {
+        let session = ServerSession::new(schema(), limits);
         let decoder = Decoder::new(session.decoder_limits());
         ServerSide { session, decoder, now: START }
     }
 
     /// A side whose player has been let in.
     pub fn open(dialect: Dialect, access: Access) -> Self {
-        let mut side = Self::new();
+        Self::open_with(NO_RATES, dialect, access)
+    }
+
+    pub fn open_with(limits: SessionLimits, dialect: Dialect, access: Access) -> Self {
+        let mut side = Self::with(limits);
         let client =
             (dialect == Dialect::Native).then(|| v1::ClientInfo { protocol: 1, ..Default::default() });
         let login = v1::PlayerLogin { username: "player1".to_string(), client, ..Default::default() };
@@ -152,7 +169,7 @@ impl ClientSide {
         let mut side = Self::new("player1", "welcome");
         side.out.clear();
         let welcome = v1::Welcome {
-            limits: Some(v1::Limits { max_frame_bytes: MAX_FRAME_BYTES as u32 }),
+            limits: Some(v1::Limits { max_frame_bytes: MAX_FRAME_BYTES as u32, ..Default::default() }),
             ..Default::default()
         };
         side.take(&welcome).unwrap();

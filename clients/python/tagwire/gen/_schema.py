@@ -24,7 +24,7 @@ SCHEMA = Schema(
         b"\n\x05Place\"\x1d\n\x05Value\x12\n\n\x06SERVER\x10\x00\x12\x08"
         b"\n\x04ROOM\x10\x01:J\n\x05rules\x12\x1f.google.protobuf.MessageOptions\x18\x8c\x8c\x03 \x01(\x0b2\x11"
         b".tagwire.v1.RulesR\x05rules:U\n\x07service\x12\x1f.google.protobuf.ServiceOptions\x18\x8c\x8c\x03 \x01"
-        b"(\x0b2\x18.tagwire.v1.ServiceRulesR\x07serviceb\x06proto3\n\xe8\x14"
+        b"(\x0b2\x18.tagwire.v1.ServiceRulesR\x07serviceb\x06proto3\n\xcd\x15"
         b"\n\x18tagwire/v1/session.proto\x12\ntagwire.v1\x1a\x18tagwire/v1/options.proto\"\xc6\x01"
         b"\n\x0bPlayerLogin\x12\x1a\n\x08username\x18\x01 \x01(\x09R\x08username\x12\x1a"
         b"\n\x08password\x18\x02 \x01(\x09R\x08password\x12.\n\x06client\x18\x10 \x01(\x0b2\x16.tagwire.v1.Cli"
@@ -45,8 +45,10 @@ SCHEMA = Schema(
         b"\n\x06limits\x18\x0c \x01(\x0b2\x12.tagwire.v1.LimitsR\x06limits\x12$"
         b"\n\x0eserver_time_us\x18\x0d \x01(\x04R\x0cserverTimeUs\x12\x12"
         b"\n\x04room\x18\x0e \x01(\x09R\x04room\x12\x1c\n\x09endpoints\x18\x0f \x03(\x09R\x09endpoints:\x09\xe2"
-        b"\xe0\x18\x05\x08\xf0\x01\x10\x02\"0\n\x06Limits\x12&\n\x0fmax_frame_bytes\x18\x01 \x01(\x0dR\x0dmaxF"
-        b"rameBytes\"L\n\x07Verdict\"A\n\x05Value\x12\x10\n\x0cNOT_COMPARED\x10\x00\x12\x08"
+        b"\xe0\x18\x05\x08\xf0\x01\x10\x02\"\x94\x01\n\x06Limits\x12&\n\x0fmax_frame_bytes\x18\x01 \x01(\x0dR\x0d"
+        b"maxFrameBytes\x121\n\x15max_frames_per_second\x18\x02 \x01(\x0dR\x12maxFramesPerSecond\x12/"
+        b"\n\x14max_bytes_per_second\x18\x03 \x01(\x0dR\x11maxBytesPerSecond\"L"
+        b"\n\x07Verdict\"A\n\x05Value\x12\x10\n\x0cNOT_COMPARED\x10\x00\x12\x08"
         b"\n\x04SAME\x10\x01\x12\x0e\n\nCOMPATIBLE\x10\x02\x12\x0c\n\x08BREAKING\x10\x03\"\xa3\x01"
         b"\n\nDisconnect\x12\x12\n\x04code\x18\x01 \x01(\x0dR\x04code\x12\x16"
         b"\n\x06reason\x18\x02 \x01(\x09R\x06reason\x12$\n\x0eretry_after_ms\x18\x03 \x01(\x0dR\x0cretryAfterM"
@@ -86,7 +88,7 @@ SCHEMA = Schema(
         b"\n\x0cRATE_LIMITED\x10\x04\x12\x0d\n\x09TOO_LARGE\x10\x05\"\x19"
         b"\n\x0cSchemaWanted:\x09\xe2\xe0\x18\x05\x08\xfd\x01\x10\x02\"@"
         b"\n\x0bSchemaOffer\x12 \n\x0bdescriptors\x18\x01 \x01(\x0cR\x0bdescriptors:\x0f\xe2\xe0\x18\x0b\x08\xfe"
-        b"\x01\x10\x01 \x010\x80\x80\x10b\x06proto3\n\xbb\x03\n\x15tagwire/v1/room.proto\x12"
+        b"\x01\x10\x01 \x010\x80\x80\x10b\x06proto3\n\xc1\x03\n\x15tagwire/v1/room.proto\x12"
         b"\ntagwire.v1\x1a\x18tagwire/v1/options.proto\"R\n\x07Relayed\x12\x16"
         b"\n\x06player\x18\x01 \x01(\x0dR\x06player\x12\x10\n\x03tag\x18\x02 \x01(\x0dR\x03tag\x12\x12"
         b"\n\x04body\x18\x03 \x01(\x0cR\x04body:\x09\xe2\xe0\x18\x05\x08\xf6\x01\x10\x02\"\xcf\x01"
@@ -95,9 +97,9 @@ SCHEMA = Schema(
         b"\n\x04name\x18\x03 \x01(\x09R\x04name\x1aX\n\x05Event\"O\n\x05Value\x12\x0f"
         b"\n\x0bUNSPECIFIED\x10\x00\x12\x0b\n\x07PRESENT\x10\x01\x12\n"
         b"\n\x06JOINED\x10\x02\x12\x08\n\x04LEFT\x10\x03\x12\x08\n\x04AWAY\x10\x04\x12\x08"
-        b"\n\x04BACK\x10\x05:\x09\xe2\xe0\x18\x05\x08\xf7\x01\x10\x02\")"
-        b"\n\x08JoinRoom\x12\x12\n\x04room\x18\x01 \x01(\x09R\x04room:\x09\xe2\xe0\x18\x05\x08\xf8\x01\x10\x01"
-        b"\"#\n\x0dJoinRoomReply\x12\x12\n\x04room\x18\x01 \x01(\x09R\x04roomb\x06proto3"
+        b"\n\x04BACK\x10\x05:\x09\xe2\xe0\x18\x05\x08\xf7\x01\x10\x02\"/"
+        b"\n\x08JoinRoom\x12\x12\n\x04room\x18\x01 \x01(\x09R\x04room:\x0f\xe2\xe0\x18\x0b\x08\xf8\x01\x10\x01"
+        b":\x0410/s\"#\n\x0dJoinRoomReply\x12\x12\n\x04room\x18\x01 \x01(\x09R\x04roomb\x06proto3"
     ),
     rules=(
         Rules(tag=1, name="tagwire.v1.PlayerLogin", sender="CLIENT", target="HANDLER", access="GUEST", delivery="ORDERED", max_bytes=8192, max_rate=0, request=False),
@@ -110,7 +112,7 @@ SCHEMA = Schema(
         Rules(tag=245, name="tagwire.v1.Notice", sender="SERVER", target="HANDLER", access="PLAYER", delivery="ORDERED", max_bytes=0, max_rate=0, request=False),
         Rules(tag=246, name="tagwire.v1.Relayed", sender="SERVER", target="HANDLER", access="PLAYER", delivery="ORDERED", max_bytes=0, max_rate=0, request=False),
         Rules(tag=247, name="tagwire.v1.Member", sender="SERVER", target="HANDLER", access="PLAYER", delivery="ORDERED", max_bytes=0, max_rate=0, request=False),
-        Rules(tag=248, name="tagwire.v1.JoinRoom", sender="CLIENT", target="HANDLER", access="PLAYER", delivery="ORDERED", max_bytes=0, max_rate=0, request=False),
+        Rules(tag=248, name="tagwire.v1.JoinRoom", sender="CLIENT", target="HANDLER", access="PLAYER", delivery="ORDERED", max_bytes=0, max_rate=10, request=False),
         Rules(tag=253, name="tagwire.v1.SchemaWanted", sender="SERVER", target="HANDLER", access="PLAYER", delivery="ORDERED", max_bytes=0, max_rate=0, request=False),
         Rules(tag=254, name="tagwire.v1.SchemaOffer", sender="CLIENT", target="HANDLER", access="GUEST", delivery="ORDERED", max_bytes=262144, max_rate=0, request=False),
     ),

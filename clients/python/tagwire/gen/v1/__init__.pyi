@@ -311,13 +311,19 @@ class Limits(_message.Message):
     """Bounds that the server holds a client to."""
     max_frame_bytes: _b.int
     """Largest payload of a frame, in bytes."""
+    max_frames_per_second: _b.int
+    """Frames a second, a second's worth at once. 0: no limit. What is over it is dropped."""
+    max_bytes_per_second: _b.int
+    """Bytes of frames a second, a second's worth at once. 0: no limit. What is over it is dropped."""
     def __init__(
         self,
         *,
         max_frame_bytes: _b.int = ...,
+        max_frames_per_second: _b.int = ...,
+        max_bytes_per_second: _b.int = ...,
     ) -> None: ...
     def HasField(self, field_name: _t.NoReturn) -> _b.bool: ...
-    def ClearField(self, field_name: _t.Literal["max_frame_bytes"]) -> None: ...
+    def ClearField(self, field_name: _t.Literal["max_frame_bytes", "max_frames_per_second", "max_bytes_per_second"]) -> None: ...
     def WhichOneof(self, oneof_group: _t.NoReturn) -> None: ...
 
 @_t.final

@@ -1,0 +1,144 @@
+//! How much a client may send, and what it costs to send more.
+//!
+//! What is over a limit is dropped and its sender told. What a careful client never does counts against it besides:
+//! more than [`FORGIVEN_RATE`] such messages within [`RATE_WINDOW_US`], or more than [`FORGIVEN_INVALID`] invalid ones
+//! within [`INVALID_WINDOW_US`], end the session. LATEST and UNRELIABLE messages over their own `max_rate` are dropped
+//! and nothing else: who sends them may lose some.
+
+use std::fmt;
+
+use crate::frame::SHORT_HEADER_BYTES;
+use crate::rate::{Rate, Strikes, TokenBucket};
+use crate::schema::Delivery;
+use crate::session::Fault;
+use crate::tag::Tag;
+use crate::time::Now;
+
+/// So many messages over a rate are forgiven ...
+pub const FORGIVEN_RATE: usize = 100;
+/// ... within so long, microseconds.
+pub const RATE_WINDOW_US: u64 = 10_000_000;
+/// So many invalid messages are forgiven ...
+pub const FORGIVEN_INVALID: usize = 100;
+/// ... within so long, microseconds.
+pub const INVALID_WINDOW_US: u64 = 60_000_000;
+
+/// Bounds of what one client may send, besides those that the schema gives to its messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionLimits {
+    /// Largest payload of a frame, bytes.
+    pub max_frame_bytes: usize,
+    /// Frames a second; 0: no limit.
+    pub max_frames_per_second: u32,
+    /// Bytes of frames a second, at least `max_frame_bytes`; 0: no limit.
+    pub max_bytes_per_second: u32,
+}
+
+/// A limit that a message is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// `max_rate` of the message.
+    Message {
+        /// Messages a second.
+        max_rate: u32,
+    },
+    /// [`SessionLimits::max_frames_per_second`].
+    Frames(u32),
+    /// [`SessionLimits::max_bytes_per_second`].
+    Bytes(u32),
+}
+
+impl Limit {
+    /// Its name in schemas and settings.
+    pub fn name(self) -> &'static str {
+        match self {
+            Limit::Message { .. } => "max_rate",
+            Limit::Frames(_) => "max_frames_per_second",
+            Limit::Bytes(_) => "max_bytes_per_second",
+        }
+    }
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Limit::Message { max_rate } => write!(f, "max_rate is {max_rate}/s"),
+            Limit::Frames(max) => write!(f, "a client may send {max} frames a second"),
+            Limit::Bytes(max) => write!(f, "a client may send {max} bytes a second"),
+        }
+    }
+}
+
+/// A message came too fast.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TooFast {
+    pub(crate) limit: Limit,
+    /// When it would not be any more, microseconds from now.
+    pub(crate) wait_us: u64,
+}
+
+/// What one client has sent, as far as it is limited.
+#[derive(Debug, Default)]
+pub(crate) struct Rates {
+    frames: Option<TokenBucket>,
+    bytes: Option<TokenBucket>,
+    /// Of the messages with a `max_rate` that were sent, by tag.
+    messages: Vec<(Tag, TokenBucket)>,
+    too_fast: Strikes,
+    invalid: Strikes,
+}
+
+impl Rates {
+    /// Takes a frame into account.
+    pub(crate) fn take_frame(
+        &mut self,
+        now: Now,
+        limits: &SessionLimits,
+        payload_bytes: usize,
+    ) -> Result<(), TooFast> {
+        let take = |bucket: &mut Option<TokenBucket>, max, tokens, limit| {
+            if max == 0 {
+                return Ok(());
+            }
+            let bucket = bucket.get_or_insert_with(|| TokenBucket::full(now));
+            bucket.take(now, Rate::per_second(max), tokens).map_err(|wait_us| TooFast { limit, wait_us })
+        };
+        let SessionLimits { max_frames_per_second: frames, max_bytes_per_second: bytes, .. } = *limits;
+        take(&mut self.frames, frames, 1, Limit::Frames(frames))?;
+        // Headers cost too, but never more than the bucket holds: a largest frame must pass.
+        let size = u32::try_from(payload_bytes + SHORT_HEADER_BYTES).unwrap_or(u32::MAX).min(bytes);
+        take(&mut self.bytes, bytes, size, Limit::Bytes(bytes))
+    }
+
+    /// Takes a message into account that has a rate of its own.
+    pub(crate) fn take_message(&mut self, now: Now, tag: Tag, max_rate: Option<u32>) -> Result<(), TooFast> {
+        let Some(max_rate) = max_rate else { return Ok(()) };
+        let place = match self.messages.binary_search_by_key(&tag, |(tag, _)| *tag) {
+            Ok(place) => place,
+            Err(place) => {
+                self.messages.insert(place, (tag, TokenBucket::full(now)));
+                place
+            }
+        };
+        let (_, bucket) = &mut self.messages[place];
+        let limit = Limit::Message { max_rate };
+        bucket.take(now, Rate::per_second(max_rate), 1).map_err(|wait_us| TooFast { limit, wait_us })
+    }
+
+    /// Counts what came too fast against the client, unless it may be lost anyway.
+    pub(crate) fn strike(&mut self, now: Now, too_fast: TooFast, delivery: Delivery) -> Result<(), Fault> {
+        let forgiven = matches!(too_fast.limit, Limit::Message { .. }) && delivery != Delivery::Ordered;
+        if !forgiven && self.too_fast.add(now, FORGIVEN_RATE, RATE_WINDOW_US) {
+            return Err(Fault::TooFast(too_fast.limit));
+        }
+        Ok(())
+    }
+
+    /// Counts an invalid message against the client.
+    pub(crate) fn strike_invalid(&mut self, now: Now) -> Result<(), Fault> {
+        if self.invalid.add(now, FORGIVEN_INVALID, INVALID_WINDOW_US) {
+            return Err(Fault::TooManyInvalid);
+        }
+        Ok(())
+    }
+}
