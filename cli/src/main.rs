@@ -41,16 +41,16 @@ Examples:
   tagwire check
   tagwire check --schema ../my_game/proto")]
     Check {
-        /// Folder of .proto files; imports are relative to it. May be given several times.
-        #[arg(long, value_name = "DIR", default_value = "proto")]
+        /// Folder of .proto files, or one file; imports are relative to the folder. May be given several times.
+        #[arg(long, value_name = "PATH", default_value = "proto")]
         schema: Vec<PathBuf>,
     },
 }
 
 #[derive(clap::Args)]
 struct Gen {
-    /// Folder of .proto files; imports are relative to it. May be given several times.
-    #[arg(long, value_name = "DIR", default_value = "proto")]
+    /// Folder of .proto files, or one file; imports are relative to the folder. May be given several times.
+    #[arg(long, value_name = "PATH", default_value = "proto")]
     schema: Vec<PathBuf>,
     /// Language of the client. May be given several times.
     #[arg(long, value_enum, default_value = "python")]

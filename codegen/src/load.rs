@@ -26,7 +26,8 @@ const STACK: [(&str, &str); 3] = [
 ];
 
 /// Loads all `.proto` files below the given folders; the folders are the roots that imports are relative to.
-/// Files below `tagwire/` of a root are passed over: the built-in ones are used.
+/// Files below `tagwire/` of a root are passed over: the built-in ones are used. A root may be a single `.proto` file
+/// instead: it and what it imports are loaded, imports relative to its folder.
 ///
 /// # Errors
 /// What keeps the files from being read or understood, with file and line. The rules of tagwire are not judged
@@ -34,7 +35,11 @@ const STACK: [(&str, &str); 3] = [
 pub fn load(roots: &[PathBuf]) -> Result<Model, Error> {
     let mut sources = BTreeMap::new();
     for root in roots {
-        collect(root, root, &mut sources)?;
+        if root.is_file() {
+            collect_file(root, &mut sources)?;
+        } else {
+            collect(root, root, &mut sources)?;
+        }
     }
     if sources.is_empty() {
         let roots: Vec<_> = roots.iter().map(|r| r.display().to_string()).collect();
@@ -62,6 +67,32 @@ struct Source {
     text: String,
 }
 
+fn add(into: &mut BTreeMap<String, Source>, name: String, path: PathBuf) -> Result<(), Error> {
+    let text = fs::read_to_string(&path).map_err(|source| Error::Io { path: path.clone(), source })?;
+    match into.insert(name.clone(), Source { path: path.clone(), text }) {
+        Some(other) if other.path != path => Err(Error::TwoFiles { name, first: other.path, second: path }),
+        _ => Ok(()),
+    }
+}
+
+/// A file and, from its folder, what it imports; what is not there is left to the compiler to complain about.
+fn collect_file(file: &Path, into: &mut BTreeMap<String, Source>) -> Result<(), Error> {
+    let root = file.parent().unwrap_or(Path::new(""));
+    let mut wanted = vec![file.file_name().unwrap_or_default().to_string_lossy().into_owned()];
+    while let Some(name) = wanted.pop() {
+        let path = root.join(&name);
+        if into.get(&name).is_some_and(|known| known.path == path) || !path.is_file() {
+            continue;
+        }
+        add(into, name.clone(), path)?;
+        if let Ok(parsed) = ProtoxFile::from_source(&name, &into[&name].text) {
+            let imports = parsed.file_descriptor_proto().dependency.iter();
+            wanted.extend(imports.filter(|import| !import.starts_with("tagwire/")).cloned());
+        }
+    }
+    Ok(())
+}
+
 fn collect(root: &Path, dir: &Path, into: &mut BTreeMap<String, Source>) -> Result<(), Error> {
     let io = |path: &Path| {
         let path = path.to_path_buf();
@@ -76,10 +107,7 @@ fn collect(root: &Path, dir: &Path, into: &mut BTreeMap<String, Source>) -> Resu
                 collect(root, &path, into)?;
             }
         } else if path.extension().is_some_and(|e| e == "proto") {
-            let text = fs::read_to_string(&path).map_err(io(&path))?;
-            if let Some(other) = into.insert(name.clone(), Source { path: path.clone(), text }) {
-                return Err(Error::TwoFiles { name, first: other.path, second: path });
-            }
+            add(into, name, path)?;
         }
     }
     Ok(())

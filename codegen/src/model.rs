@@ -6,6 +6,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use prost_reflect::{DescriptorError, DescriptorPool};
+
 /// Everything said by a set of `.proto` files and their imports.
 #[derive(Debug, Clone)]
 pub struct Model {
@@ -298,6 +300,17 @@ impl Model {
     /// True where the message is what a method takes: it then comes in a Request, never alone.
     pub fn is_request(&self, full_name: &str) -> bool {
         self.services.iter().flat_map(|s| &s.methods).any(|m| m.request == full_name)
+    }
+
+    /// Descriptors of all files, for code that handles messages it has no types of.
+    ///
+    /// # Errors
+    /// None for a model that was loaded.
+    pub fn descriptor_pool(&self) -> Result<DescriptorPool, DescriptorError> {
+        let mut pool = DescriptorPool::new();
+        let file = self.files.iter().map(|f| f.descriptor.clone().into()).collect();
+        pool.decode_file_descriptor_set(prost::Message::encode_to_vec(&RawFileSet { file }).as_slice())?;
+        Ok(pool)
     }
 
     /// The encoded `google.protobuf.FileDescriptorSet` that travels with stubs: the game's files and what they

@@ -6,6 +6,7 @@ use std::fs;
 mod common;
 
 use common::{bare, folder, game, read};
+use tagwire_codegen::model::Origin;
 
 /// The errors of a schema in the one file `game.proto`.
 fn errors(body: &str) -> String {
@@ -441,6 +442,42 @@ fn two_roots_import_each_other() {
         ("two/b.proto", "syntax = \"proto3\";\npackage b;\nimport \"a.proto\";\nmessage B { a.A a = 1; }"),
     ]);
     tagwire_codegen::read(&[dir.path().join("one"), dir.path().join("two")]).unwrap();
+}
+
+#[test]
+fn one_file_and_what_it_imports() {
+    let dir = folder(&[
+        ("game.proto", &game("import \"parts/place.proto\";\nmessage A { parts.Place at = 1; }")),
+        (
+            "parts/place.proto",
+            "syntax = \"proto3\";\npackage parts;\nimport \"parts/way.proto\";\nmessage Place { Way way = 1; }",
+        ),
+        ("parts/way.proto", "syntax = \"proto3\";\npackage parts;\nmessage Way {}"),
+        ("broken.proto", "this is not looked at"),
+        ("tagwire/v1/options.proto", "nor is this"),
+    ]);
+    let model = tagwire_codegen::read(&[dir.path().join("game.proto")]).unwrap();
+    let mut games: Vec<_> =
+        model.files.iter().filter(|f| f.origin == Origin::Game).map(|f| f.name.as_str()).collect();
+    games.sort_unstable();
+    assert_eq!(games, ["game.proto", "parts/place.proto", "parts/way.proto"]);
+    let missing = folder(&[("game.proto", &game("import \"gone.proto\";"))]);
+    let error =
+        tagwire_codegen::read(&[missing.path().join("game.proto")]).map(drop).unwrap_err().to_string();
+    assert!(error.contains("gone.proto") && error.contains("fix: imports are relative"), "{error}");
+    let edition =
+        folder(&[("game.proto", &game("import \"new.proto\";")), ("new.proto", "edition = \"2023\";")]);
+    let error =
+        tagwire_codegen::read(&[edition.path().join("game.proto")]).map(drop).unwrap_err().to_string();
+    assert!(error.contains("new.proto:1: editions are not supported"), "{error}");
+}
+
+#[test]
+fn descriptors_serve_code_without_types() {
+    let model = read(&[("game.proto", &game("message A { string b = 1; }"))]).unwrap();
+    let pool = model.descriptor_pool().unwrap();
+    assert!(pool.get_message_by_name("game.v1.A").unwrap().get_field_by_name("b").is_some());
+    assert!(pool.get_message_by_name("tagwire.v1.Rules").is_some());
 }
 
 #[test]

@@ -9,7 +9,7 @@
 //! - [`Config`]: what may be set. [`auth`]: who may come in. [`metrics`]: what is counted.
 //! - [`Server`]: start and stop. `core`: what its parts share. `listener`: sockets and their acceptance. `connection`: one socket's life. `session`: one player's handle.
 //! - `router`: what a message does. `rooms`: who hears whom. `directory`: who is inside, and the timer wheel.
-//! - `flusher`: which sockets have something to be written.
+//! - `dynamic`: a schema read at run time. `flusher`: which sockets have something to be written.
 //!
 //! The rules of the conversation are not here but in the crate `tagwire`.
 
@@ -19,6 +19,8 @@ mod config;
 mod connection;
 mod core;
 mod directory;
+#[cfg(feature = "dynamic")]
+mod dynamic;
 mod flusher;
 mod listener;
 pub mod metrics;
@@ -29,5 +31,7 @@ mod server;
 mod session;
 
 pub use config::{Config, ConfigError, DevAuth};
+#[cfg(feature = "dynamic")]
+pub use dynamic::{SchemaError, read_schema};
 pub use listener::{ListenError, bind, raise_descriptor_limit};
 pub use server::Server;

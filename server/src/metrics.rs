@@ -115,7 +115,11 @@ impl Metrics {
             denied: register!("logins_denied", "Logins refused", Family::default()),
             dropped: register!("messages_dropped", "Messages of clients not taken", Family::default()),
             disconnects: register!("disconnects", "Ended sessions by close code", Family::default()),
-            limited: register!("limits_reached", "What was refused for a limit, by its name", Family::default()),
+            limited: register!(
+                "limits_reached",
+                "What was refused for a limit, by its name",
+                Family::default()
+            ),
             received,
             registry,
         }
