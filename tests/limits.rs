@@ -204,6 +204,18 @@ fn from_a_classic_client_too_much_is_dropped_and_never_answered() {
 }
 
 #[test]
+fn a_room_that_is_too_busy_is_no_offence_of_who_sends() {
+    let mut side = native();
+    let first = side.session.undelivered(side.now, Tag(2), 7);
+    assert_eq!(first.limit, Some(Limit::Room(7)));
+    assert_eq!(notice(first).unwrap().text, "test.v1.ToRoom dropped: the room takes 7 deliveries a second");
+    for _ in 0..1000 {
+        side.session.undelivered(side.now, Tag(2), 7);
+    }
+    assert!(relayed(&side.take(&ToRoom::new("on it goes"))));
+}
+
+#[test]
 fn a_welcome_tells_the_limits() {
     let limits = SessionLimits { max_frame_bytes: 9000, ..limited(7, 10_000) };
     let mut side = ServerSide::with(limits);

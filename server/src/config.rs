@@ -162,7 +162,7 @@ impl Config {
         range("outbox_max_stuck_ms", self.outbox_max_stuck_ms as usize, 1000, 600_000)?;
         range("max_room_members", self.max_room_members, 1, 1 << 20)?;
         range("max_rooms", self.max_rooms, 1, 1 << 20)?;
-        crate::rooms::check_name(&self.default_room).map_err(|error| ConfigError::Value {
+        tagwire::name::room(&self.default_room).map_err(|error| ConfigError::Value {
             key: "default_room",
             value: format!("{:?}", self.default_room),
             expected: error.to_string(),

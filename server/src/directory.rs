@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tagwire::CloseCode;
+use tagwire::name;
 use tagwire::session::ping::PING_INTERVAL_US;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -17,6 +18,7 @@ const SLOTS: u64 = 20;
 /// All sessions. A session's slot is its id modulo [`SLOTS`], so that Pings are spread over the second.
 #[derive(Debug)]
 pub(crate) struct Directory {
+    /// By [`tagwire::name::key`].
     by_name: Mutex<HashMap<String, Arc<Session>>>,
     slots: [Mutex<HashMap<u64, Arc<Session>>>; SLOTS as usize],
 }
@@ -34,21 +36,22 @@ impl Directory {
     pub(crate) fn enter(&self, session: &Arc<Session>) -> Option<Arc<Session>> {
         self.slot(session.player.session_id).insert(session.player.session_id, Arc::clone(session));
         let mut by_name = self.by_name.lock().unwrap_or_else(PoisonError::into_inner);
-        by_name.insert(session.player.name.clone(), Arc::clone(session))
+        by_name.insert(name::key(&session.player.name), Arc::clone(session))
     }
 
     /// Removes a session; a newer one of its name stays.
     pub(crate) fn leave(&self, session: &Arc<Session>) {
         self.slot(session.player.session_id).remove(&session.player.session_id);
         let mut by_name = self.by_name.lock().unwrap_or_else(PoisonError::into_inner);
-        if by_name.get(&session.player.name).is_some_and(|current| Arc::ptr_eq(current, session)) {
-            by_name.remove(&session.player.name);
+        let key = name::key(&session.player.name);
+        if by_name.get(&key).is_some_and(|current| Arc::ptr_eq(current, session)) {
+            by_name.remove(&key);
         }
     }
 
     /// True where somebody inside has the name.
     pub(crate) fn has_name(&self, name: &str) -> bool {
-        self.by_name.lock().unwrap_or_else(PoisonError::into_inner).contains_key(name)
+        self.by_name.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&name::key(name))
     }
 
     /// Everyone who is inside now.

@@ -6,6 +6,7 @@ use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 use tagwire::{CloseCode, Schema};
 
@@ -29,6 +30,15 @@ struct Code {
     code: String,
 }
 
+/// What is counted of each message of the schema.
+#[derive(Debug)]
+struct MessageCounters {
+    received: Counter,
+    received_bytes: Counter,
+    delivered: Counter,
+    delivered_bytes: Counter,
+}
+
 /// The counters of one server.
 #[derive(Debug)]
 pub struct Metrics {
@@ -41,16 +51,20 @@ pub struct Metrics {
     pub(crate) sessions: Gauge,
     /// Rooms that exist now.
     pub(crate) rooms: Gauge,
-    /// Bytes that wait for sockets, as of the last snapshot.
+    /// Bytes that wait for sockets, as of the last turn of the wheel.
     pub(crate) outbox_bytes: Gauge,
+    /// Tasks of the runtime, as of the last turn of the wheel.
+    pub(crate) tasks: Gauge,
+    /// Panics, caught or not, where [`Metrics::count_panics`] was called.
+    panics: Counter,
+    /// Round trips of Pings, seconds.
+    pub(crate) rtt: Histogram,
     /// Logins admitted.
     pub(crate) granted: Counter,
     /// Bytes read from sockets.
     pub(crate) bytes_received: Counter,
     /// Bytes written to sockets.
     pub(crate) bytes_sent: Counter,
-    /// Frames appended for one receiver of a relayed message.
-    pub(crate) deliveries: Counter,
     /// Relayed messages left out because the receiver's dialect cannot carry them.
     pub(crate) unfit: Counter,
     /// LATEST messages replaced by a newer one while they waited for a full socket.
@@ -58,7 +72,7 @@ pub struct Metrics {
     /// UNRELIABLE messages dropped before a full socket.
     pub(crate) shed: Counter,
     /// By place in the schema, so that counting a message costs no look-up.
-    received: Vec<Counter>,
+    messages: Vec<MessageCounters>,
     denied: Family<Reason, Counter>,
     dropped: Family<Reason, Counter>,
     disconnects: Family<Code, Counter>,
@@ -76,27 +90,42 @@ impl Metrics {
                 metric
             }};
         }
-        let by_message: Family<Message, Counter> =
+        type ByMessage = Family<Message, Counter>;
+        let received: ByMessage =
             register!("messages_received", "Messages of the schema taken from clients", Family::default());
-        let received = schema
-            .messages()
-            .iter()
-            .map(|m| by_message.get_or_create_owned(&Message { message: m.full_name.to_string() }))
-            .collect();
+        let received_bytes: ByMessage =
+            register!("message_bytes_received", "Payload bytes of those", Family::default());
+        let delivered: ByMessage =
+            register!("messages_delivered", "Relayed messages, once for each receiver", Family::default());
+        let delivered_bytes: ByMessage =
+            register!("message_bytes_delivered", "Payload bytes of those", Family::default());
+        let counters = |name: &str| {
+            let of = |family: &ByMessage| family.get_or_create_owned(&Message { message: name.to_string() });
+            MessageCounters {
+                received: of(&received),
+                received_bytes: of(&received_bytes),
+                delivered: of(&delivered),
+                delivered_bytes: of(&delivered_bytes),
+            }
+        };
+        let messages = schema.messages().iter().map(|m| counters(&m.full_name)).collect();
         Metrics {
             connections: register!("connections", "Sockets open now", Gauge::default()),
             accepted: register!("connections_accepted", "Sockets accepted", Counter::default()),
             sessions: register!("sessions", "Sessions open now", Gauge::default()),
             rooms: register!("rooms", "Rooms that exist now", Gauge::default()),
             outbox_bytes: register!("outbox_bytes", "Bytes waiting for sockets", Gauge::default()),
+            tasks: register!("tasks", "Tasks of the runtime", Gauge::default()),
+            panics: register!("panics", "Panics of the server's code", Counter::default()),
+            rtt: register!(
+                "rtt_seconds",
+                "Round trips of Pings",
+                // 0.5 ms to 8 s, each bucket twice the one before.
+                Histogram::new(exponential_buckets(0.0005, 2.0, 15))
+            ),
             granted: register!("logins_granted", "Logins admitted", Counter::default()),
             bytes_received: register!("bytes_received", "Bytes read from sockets", Counter::default()),
             bytes_sent: register!("bytes_sent", "Bytes written to sockets", Counter::default()),
-            deliveries: register!(
-                "messages_delivered",
-                "Frames queued for receivers of relayed messages",
-                Counter::default()
-            ),
             unfit: register!(
                 "messages_unfit",
                 "Relayed messages that a receiver's dialect cannot carry",
@@ -120,15 +149,34 @@ impl Metrics {
                 "What was refused for a limit, by its name",
                 Family::default()
             ),
-            received,
+            messages,
             registry,
         }
     }
 
-    pub(crate) fn message(&self, index: usize) {
-        if let Some(counter) = self.received.get(index) {
-            counter.inc();
+    /// A message of a client was taken.
+    pub(crate) fn received(&self, message: usize, bytes: usize) {
+        if let Some(counters) = self.messages.get(message) {
+            counters.received.inc();
+            counters.received_bytes.inc_by(bytes as u64);
         }
+    }
+
+    /// It was handed to so many receivers.
+    pub(crate) fn delivered(&self, message: usize, bytes: usize, receivers: u64) {
+        if let Some(counters) = self.messages.get(message) {
+            counters.delivered.inc_by(receivers);
+            counters.delivered_bytes.inc_by(bytes as u64 * receivers);
+        }
+    }
+
+    /// Counts every panic of the process from now on, besides what its panic hook does already.
+    pub fn count_panics(&self) {
+        let (panics, hook) = (self.panics.clone(), std::panic::take_hook());
+        std::panic::set_hook(Box::new(move |info| {
+            panics.inc();
+            hook(info);
+        }));
     }
 
     pub(crate) fn denied(&self, reason: &str) {

@@ -4,35 +4,28 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use arc_swap::ArcSwap;
 use tagwire::Tag;
+use tagwire::name::{self, NameError};
 use tagwire::pb::tagwire::v1::{self, member::event};
+use tagwire::rate::{Rate, TokenBucket};
 use tagwire::session::dialect::FanOut;
 use tagwire::session::outbox::Lane;
+use tagwire::time::Now;
 
+use crate::config::Limits;
 use crate::metrics::Metrics;
 use crate::session::Session;
-
-/// Most characters of a room's name.
-const MAX_NAME_CHARS: usize = 64;
 
 /// Why a room is not entered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum RoomError {
-    #[error("a room's name has 1 to {MAX_NAME_CHARS} characters and no control characters")]
-    Name,
+    #[error(transparent)]
+    Name(#[from] NameError),
     #[error("the room is full ({0} members)")]
     Full(usize),
     #[error("there are as many rooms as may be ({0})")]
     TooMany(usize),
-}
-
-/// Judges the form of a room's name.
-pub(crate) fn check_name(name: &str) -> Result<(), RoomError> {
-    let chars = name.chars().count();
-    if chars == 0 || chars > MAX_NAME_CHARS || name.chars().any(char::is_control) {
-        return Err(RoomError::Name);
-    }
-    Ok(())
 }
 
 /// To how many members a message went.
@@ -43,25 +36,37 @@ pub(crate) struct Relayed {
     pub(crate) unfit: u64,
 }
 
+/// A room has as many deliveries in a second as it may have: this many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Busy(pub(crate) u32);
+
 #[derive(Debug)]
 pub(crate) struct Room {
     pub(crate) name: String,
     members: RwLock<Vec<Arc<Session>>>,
+    deliveries: Mutex<Option<TokenBucket>>,
+    limits: Arc<ArcSwap<Limits>>,
 }
 
 impl Room {
     /// Sends what a member said to the others, or to all. Every form of it is encoded once.
+    ///
+    /// # Errors
+    /// The room is busy; nobody gets it.
     pub(crate) fn relay(
         &self,
+        now: Now,
         from: &Arc<Session>,
         tag: Tag,
         payload: &[u8],
         lane: Lane,
         to_all: bool,
-    ) -> Relayed {
+    ) -> Result<Relayed, Busy> {
         let mut fan_out = FanOut::relayed(from.player.player_id, tag, payload);
         let mut relayed = Relayed::default();
-        for member in self.members.read().unwrap_or_else(PoisonError::into_inner).iter() {
+        let members = self.members.read().unwrap_or_else(PoisonError::into_inner);
+        self.take_deliveries(now, members.len())?;
+        for member in members.iter() {
             if !to_all && Arc::ptr_eq(member, from) {
                 continue;
             }
@@ -73,7 +78,19 @@ impl Room {
                 None => relayed.unfit += 1,
             }
         }
-        relayed
+        Ok(relayed)
+    }
+
+    fn take_deliveries(&self, now: Now, count: usize) -> Result<(), Busy> {
+        let max = self.limits.load().max_room_deliveries_per_second;
+        if max == 0 {
+            return Ok(());
+        }
+        let mut bucket = self.deliveries.lock().unwrap_or_else(PoisonError::into_inner);
+        let bucket = bucket.get_or_insert_with(|| TokenBucket::full(now));
+        // A room of more members than the limit would else never hear anything.
+        let count = u32::try_from(count).unwrap_or(u32::MAX).min(max);
+        bucket.take(now, Rate::per_second(max), count).map_err(|_| Busy(max))
     }
 }
 
@@ -91,36 +108,45 @@ fn member(session: &Session, event: event::Value) -> v1::Member {
 #[derive(Debug)]
 pub(crate) struct Rooms {
     by_name: Mutex<HashMap<String, Arc<Room>>>,
-    max_rooms: usize,
-    max_members: usize,
+    limits: Arc<ArcSwap<Limits>>,
     metrics: Arc<Metrics>,
 }
 
 impl Rooms {
-    pub(crate) fn new(max_rooms: usize, max_members: usize, metrics: Arc<Metrics>) -> Self {
-        Rooms { by_name: Mutex::default(), max_rooms, max_members, metrics }
+    pub(crate) fn new(limits: Arc<ArcSwap<Limits>>, metrics: Arc<Metrics>) -> Self {
+        Rooms { by_name: Mutex::default(), limits, metrics }
     }
 
     fn by_name(&self) -> MutexGuard<'_, HashMap<String, Arc<Room>>> {
         self.by_name.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Moves a session into a room, out of the one it is in. `boundary` sends what stands between the frames of the
-    /// old room and those of the new one. Where the room cannot be entered nothing happens.
+    /// Moves a session into a room, out of the one it is in. `boundary` is given the room's name in its one form and
+    /// sends what stands between the frames of the old room and those of the new one. Where the room cannot be entered
+    /// nothing happens.
     pub(crate) fn enter(
         &self,
         session: &Arc<Session>,
         name: &str,
-        boundary: impl FnOnce(),
+        boundary: impl FnOnce(&str),
     ) -> Result<(), RoomError> {
-        check_name(name)?;
+        let name = name::room(name)?;
+        let limits = self.limits.load();
         let mut by_name = self.by_name();
         let rooms = by_name.len();
-        let room = match by_name.entry(name.to_string()) {
+        let room = match by_name.entry(name) {
             Entry::Occupied(entry) => Arc::clone(entry.get()),
-            Entry::Vacant(_) if rooms >= self.max_rooms => return Err(RoomError::TooMany(rooms)),
+            Entry::Vacant(_) if rooms >= limits.max_rooms => {
+                self.metrics.limited("max_rooms");
+                return Err(RoomError::TooMany(rooms));
+            }
             Entry::Vacant(entry) => {
-                let room = Room { name: name.to_string(), members: RwLock::default() };
+                let room = Room {
+                    name: entry.key().clone(),
+                    members: RwLock::default(),
+                    deliveries: Mutex::default(),
+                    limits: Arc::clone(&self.limits),
+                };
                 Arc::clone(entry.insert(Arc::new(room)))
             }
         };
@@ -129,14 +155,15 @@ impl Rooms {
         let inside = there.iter().any(|member| Arc::ptr_eq(member, session));
         drop(there);
         if inside {
-            boundary();
+            boundary(&room.name);
             return Ok(());
         }
-        if count >= self.max_members {
+        if count >= limits.max_room_members {
+            self.metrics.limited("max_room_members");
             return Err(RoomError::Full(count));
         }
         self.leave_locked(&mut by_name, session);
-        boundary();
+        boundary(&room.name);
         let mut members = room.members.write().unwrap_or_else(PoisonError::into_inner);
         let joined = member(session, event::Value::Joined);
         for other in members.iter() {

@@ -14,7 +14,7 @@ use tagwire::{Delivery, Frame, Message, Schema, Tag};
 use tracing::debug;
 
 use crate::metrics::Metrics;
-use crate::rooms::{RoomError, Rooms};
+use crate::rooms::{Busy, Relayed, RoomError, Rooms};
 use crate::session::{Ending, Session};
 
 #[derive(Debug)]
@@ -44,12 +44,15 @@ impl Router {
                     Delivery::Unreliable => Lane::Unreliable,
                 };
                 let room = session.room.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                if let Some(room) = room {
-                    let relayed = room.relay(session, tag, payload, lane, to_all);
-                    self.metrics.deliveries.inc_by(relayed.delivered);
-                    if relayed.unfit > 0 {
-                        self.metrics.unfit.inc_by(relayed.unfit);
+                let Some(room) = room else { return Ok(ControlFlow::Continue(())) };
+                match room.relay(now, session, tag, payload, lane, to_all) {
+                    Ok(Relayed { delivered, unfit }) => {
+                        self.metrics.delivered(message, payload.len(), delivered);
+                        if unfit > 0 {
+                            self.metrics.unfit.inc_by(unfit);
+                        }
                     }
+                    Err(Busy(max)) => self.dropped(session, protocol.undelivered(now, tag, max)),
                 }
             }
             Incoming::Push { message, tag, .. } => {
@@ -69,7 +72,7 @@ impl Router {
     }
 
     fn count(&self, session: &Session, message: usize, bytes: usize) {
-        self.metrics.message(message);
+        self.metrics.received(message, bytes);
         let name = self.schema.messages().get(message).map_or("", |info| &info.full_name);
         debug!("message {name} of {bytes} bytes from {}", session.player.name);
     }
@@ -107,12 +110,17 @@ impl Router {
             Ok(join) => join,
             Err(error) => return refused(status::Value::Invalid, error.to_string()),
         };
-        let reply = v1::JoinRoomReply { room: room.clone() }.encode_to_vec();
-        let granted = || session.send(&response(status::Value::Ok, reply.into(), String::new()));
+        let granted = |room: &str| {
+            let reply = v1::JoinRoomReply { room: room.to_string() }.encode_to_vec();
+            session.send(&response(status::Value::Ok, reply.into(), String::new()));
+        };
         match self.rooms.enter(session, &room, granted) {
             Ok(()) => debug!("{} entered room {room:?}", session.player.name),
-            Err(error @ RoomError::Name) => refused(status::Value::Invalid, error.to_string()),
-            Err(error) => refused(status::Value::Unavailable, error.to_string()),
+            Err(error @ RoomError::Name(_)) => refused(status::Value::Invalid, error.to_string()),
+            Err(error) => {
+                debug!("{} did not enter room {room:?}: {error}", session.player.name);
+                refused(status::Value::Unavailable, error.to_string());
+            }
         }
     }
 }

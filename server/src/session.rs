@@ -12,7 +12,7 @@ use tagwire::frame::encode_message;
 use tagwire::pb::tagwire::v1;
 use tagwire::session::Dialect;
 use tagwire::session::outbox::{AckError, Lane, Outbox, OutboxLimits, Pushed};
-use tagwire::session::ping::Pinger;
+use tagwire::session::ping::{PING_INTERVAL_US, Pinger};
 use tagwire::time::Now;
 use tagwire::{CloseCode, Message};
 use tokio::net::tcp::OwnedWriteHalf;
@@ -92,7 +92,8 @@ pub(crate) struct Session {
     /// Wakes the connection's task: the session ends, or its socket is full.
     task: AtomicWaker,
     ended: AtomicBool,
-    last_heard_us: AtomicU64,
+    /// Something came since the last Ping.
+    heard: AtomicBool,
     frames_received: AtomicU64,
 }
 
@@ -113,7 +114,6 @@ impl Session {
         limits: OutboxLimits,
         flusher: Arc<Flusher>,
         metrics: Arc<Metrics>,
-        now: Now,
     ) -> Arc<Self> {
         let outbox = Outbox::new(limits);
         Arc::new(Session {
@@ -125,7 +125,7 @@ impl Session {
             metrics,
             task: AtomicWaker::new(),
             ended: AtomicBool::new(false),
-            last_heard_us: AtomicU64::new(now.monotonic_us),
+            heard: AtomicBool::new(true),
             frames_received: AtomicU64::new(0),
         })
     }
@@ -151,13 +151,24 @@ impl Session {
         }
     }
 
-    /// The second's work: ends a session whose socket is stuck, else appends a Ping, before everything that waits.
-    pub(crate) fn ping(self: &Arc<Self>, now: Now) {
+    /// The second's work: ends a session that is gone or whose socket is stuck, else appends a Ping, before everything
+    /// that waits. A classic client need not answer anything: TCP judges it.
+    pub(crate) fn ping(self: &Arc<Self>, now: Now, peer_timeout_ms: u64) {
         let frames_received = self.frames_received.load(Ordering::Relaxed);
+        let heard = self.heard.swap(false, Ordering::Relaxed) || self.player.dialect == Dialect::Classic;
         self.append(|out| {
-            if out.outbox.handle_timer(now) {
-                return self
-                    .end_locked(out, Ending::told(CloseCode::SLOW, "your socket took nothing for too long"));
+            let silent_us = u64::from(out.pinger.handle_interval(heard)) * PING_INTERVAL_US;
+            let gone = match () {
+                () if silent_us >= peer_timeout_ms * 1000 => {
+                    Some((CloseCode::TIMEOUT, "nothing was heard from you for too long"))
+                }
+                () if out.outbox.handle_timer(now) => {
+                    Some((CloseCode::SLOW, "your socket took nothing for too long"))
+                }
+                () => None,
+            };
+            if let Some((code, reason)) = gone {
+                return self.end_locked(out, Ending::told(code, reason));
             }
             let ping = out.pinger.next_ping(now, self.player.dialect, frames_received);
             let mut frame = Vec::with_capacity(48);
@@ -277,22 +288,17 @@ impl Session {
     }
 
     /// Something came from the client.
-    pub(crate) fn heard(&self, now: Now, frames_received: u64) {
-        self.last_heard_us.store(now.monotonic_us, Ordering::Relaxed);
+    pub(crate) fn heard(&self, frames_received: u64) {
+        self.heard.store(true, Ordering::Relaxed);
         self.frames_received.store(frames_received, Ordering::Relaxed);
-    }
-
-    /// True where nothing came for longer than `timeout_us`. A classic client need not answer anything: TCP judges
-    /// it.
-    pub(crate) fn is_silent(&self, now: Now, timeout_us: u64) -> bool {
-        let silent_us = now.monotonic_us.saturating_sub(self.last_heard_us.load(Ordering::Relaxed));
-        self.player.dialect == Dialect::Native && silent_us > timeout_us
     }
 
     /// Takes the answer to a Ping, or an acknowledgement.
     pub(crate) fn pong(&self, now: Now, pong: &v1::Ping) -> Result<(), AckError> {
         let mut out = self.out();
-        out.pinger.handle_pong(now, pong);
+        if let Some(rtt_us) = out.pinger.handle_pong(now, pong) {
+            self.metrics.rtt.observe(f64::from(rtt_us) / 1e6);
+        }
         match self.player.dialect {
             Dialect::Native => out.outbox.acknowledge(pong.frames_received),
             Dialect::Classic => Ok(()),

@@ -46,6 +46,8 @@ pub enum Limit {
     Frames(u32),
     /// [`SessionLimits::max_bytes_per_second`].
     Bytes(u32),
+    /// Deliveries a second of the room that it was sent to: no fault of its sender alone.
+    Room(u32),
 }
 
 impl Limit {
@@ -55,6 +57,7 @@ impl Limit {
             Limit::Message { .. } => "max_rate",
             Limit::Frames(_) => "max_frames_per_second",
             Limit::Bytes(_) => "max_bytes_per_second",
+            Limit::Room(_) => "max_room_deliveries_per_second",
         }
     }
 }
@@ -65,6 +68,7 @@ impl fmt::Display for Limit {
             Limit::Message { max_rate } => write!(f, "max_rate is {max_rate}/s"),
             Limit::Frames(max) => write!(f, "a client may send {max} frames a second"),
             Limit::Bytes(max) => write!(f, "a client may send {max} bytes a second"),
+            Limit::Room(max) => write!(f, "the room takes {max} deliveries a second"),
         }
     }
 }
