@@ -110,22 +110,26 @@ fn keeps_secrets(login: &Login, payload: &[u8]) {
     }
 }
 
-/// A fault speaks of a password only by chance: it says the same of the payload with another one in its place.
+/// What a fault may say of any payload: names of ours, and words of the decoder's.
+const VOCABULARY: [&str; 5] = [
+    "the first frame is no login: failed to decode Protobuf message: ",
+    "PlayerLogin.username PlayerLogin.password PlayerLogin.client PlayerLogin.token PlayerLogin.resume",
+    "ClientInfo.protocol ClientInfo.fingerprint ClientInfo.sdk ClientInfo.version Resume.token Resume.frames_received",
+    "buffer underflow, invalid wire type value, invalid tag value, invalid key value, unexpected end group tag, \
+     delimited length exceeded, recursion limit reached, invalid string value: data is not UTF-8 encoded, invalid varint",
+    "Login(DecodeError { description: InvalidWireType { value: expected actual }, BufferUnderflow, InvalidString, \
+     InvalidVarint, InvalidKey, InvalidTag, UnexpectedEndGroup, DelimitedLengthExceeded, RecursionLimitReached, stack: [(",
+];
+
+/// A fault shows no password, unless that is a word of the fault's own.
 fn tells_nothing(fault: &Fault, payload: &[u8]) {
     let mut read = v1::PlayerLogin::default();
     // Keeps what was read before the error.
     let _ = read.merge(payload);
-    let secret = read.password.as_bytes();
-    let said = format!("{fault} {fault:?}");
-    if read.password.chars().count() < 8 || !said.contains(&read.password) {
+    let password = read.password.as_str();
+    if password.chars().count() < 8 || VOCABULARY.iter().any(|words| words.contains(password)) {
         return;
     }
-    let mut other = payload.to_vec();
-    let mut at = 0;
-    while let Some(found) = other[at..].windows(secret.len()).position(|part| part == secret) {
-        other[at + found..at + found + secret.len()].fill(b'~');
-        at += found + secret.len();
-    }
-    let other = Login::decode(&other).map_err(|fault| format!("{fault} {fault:?}"));
-    assert_eq!(other.err(), Some(said), "a fault that shows the password");
+    let said = format!("{fault} {fault:?}");
+    assert!(!said.contains(password), "a fault that shows the password: {said}");
 }

@@ -1,5 +1,6 @@
 //! One socket's life: what it speaks, the login, the session, the end.
 
+use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
@@ -10,8 +11,8 @@ use std::time::Duration;
 
 use socket2::SockRef;
 use tagwire::CloseCode;
+use tagwire::name::{self, NameError};
 use tagwire::opening::Opening;
-use tagwire::session::limits::SessionLimits;
 use tagwire::session::login::Login;
 use tagwire::session::server::{Admission, Incoming, ServerSession};
 use tagwire::session::{Dialect, Fault};
@@ -21,7 +22,10 @@ use tokio::task::yield_now;
 use tokio::time::timeout;
 use tracing::{debug, info};
 
+use crate::auth::{Denied, Identity};
+use crate::config::Limits;
 use crate::core::Core;
+use crate::door::Place;
 use crate::reader::{ReadError, Reader, Turn};
 use crate::session::{Ending, Player, Session};
 
@@ -30,6 +34,9 @@ use crate::session::{Ending, Player, Session};
 const LINGER: Duration = Duration::from_secs(1);
 /// TCP itself gives a silent classic peer up after so long.
 const CLASSIC_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Who finds the server full is told to come back after so long.
+const FULL_RETRY_US: u64 = 5_000_000;
 
 /// Why nobody came in.
 #[derive(Debug, thiserror::Error)]
@@ -89,35 +96,26 @@ impl Drop for Inside<'_> {
     }
 }
 
-pub(crate) async fn run(core: Arc<Core>, stream: TcpStream, peer: SocketAddr) {
+pub(crate) async fn run(core: Arc<Core>, stream: TcpStream, peer: SocketAddr, place: Place) {
     info!("client connected from {peer}");
+    let limits = core.limits.load_full();
     let _connected = Connected::new(&core);
     if let Err(error) = set_options(&stream, core.config.tcp_notsent_lowat_bytes) {
         debug!(%peer, "socket options: {error}");
     }
     let (half, writer) = stream.into_split();
-    let limits = SessionLimits {
-        max_frame_bytes: core.config.max_frame_bytes,
-        max_frames_per_second: 1000,
-        max_bytes_per_second: 1 << 20,
-    };
-    let mut protocol = ServerSession::new(Arc::clone(&core.router.schema), limits);
+    let mut protocol = ServerSession::new(Arc::clone(&core.router.schema), limits.session());
     let mut reader = Reader::new(half, protocol.decoder_limits(), core.metrics.bytes_received.clone());
 
-    let deadline = Duration::from_millis(core.config.login_timeout_ms);
+    let deadline = Duration::from_millis(limits.login_timeout_ms);
     let login = tokio::select! {
         login = timeout(deadline, read_login(&core, &mut reader, &mut protocol)) => {
             login.unwrap_or(Err(NotIn::Deadline))
         }
         () = core.stopping.cancelled() => Err(NotIn::Stopping),
     };
-    match login {
-        Ok(login) => {
-            if let Some(inside) = admit(&core, &mut reader, &mut protocol, login, writer, peer).await {
-                serve(&core, &mut reader, &mut protocol, &inside.session).await;
-                leave(inside, &mut reader).await;
-            }
-        }
+    let judged = match login {
+        Ok(login) => judge(&core, &limits, &place, login, peer),
         Err(not_in) => {
             debug!(%peer, "connection ended before a login: {not_in}");
             core.metrics.denied("no login");
@@ -128,9 +126,76 @@ pub(crate) async fn run(core: Arc<Core>, stream: TcpStream, peer: SocketAddr) {
                 }
                 _ => None,
             };
-            refuse(&mut reader, writer, last).await;
+            return refuse(&mut reader, writer, last).await;
+        }
+    };
+    match judged {
+        Ok((login, identity)) => {
+            let inside = admit(&core, &limits, &mut reader, &mut protocol, &login, identity, writer, peer);
+            serve(&core, &mut reader, &mut protocol, &inside.session).await;
+            leave(inside, &mut reader).await;
+        }
+        Err(Refused { dialect, reason, ending }) => {
+            core.metrics.denied(reason);
+            refuse(&mut reader, writer, ending.frame(dialect)).await;
         }
     }
+}
+
+/// A login that does not come in.
+struct Refused {
+    dialect: Dialect,
+    /// For the counter.
+    reason: &'static str,
+    ending: Ending,
+}
+
+/// Asks everyone who has a say in whether a player comes in. The name of the login is in its normal form then.
+fn judge(
+    core: &Core,
+    limits: &Limits,
+    place: &Place,
+    mut login: Login,
+    peer: SocketAddr,
+) -> Result<(Login, Identity), Refused> {
+    let dialect = login.dialect;
+    let refused = |reason, code, text: String, wait_us: u64| {
+        let retry_after_ms = u32::try_from(wait_us.div_ceil(1000)).unwrap_or(u32::MAX);
+        Refused { dialect, reason, ending: Ending::Told { code, reason: text, retry_after_ms } }
+    };
+    let denied = |name: &str, why: &dyn fmt::Display| {
+        info!("ACCESS DENIED for {} from {peer}: {why}", name.escape_debug());
+    };
+    if dialect == Dialect::Classic && !core.config.classic {
+        denied(&login.username, &"classic clients are not served here");
+        return Err(refused("classic", CloseCode::VERSION, String::new(), 0));
+    }
+    if let Some(full) = place.full {
+        denied(&login.username, &full.reason());
+        core.metrics.limited(full.limit());
+        return Err(refused("full", CloseCode::OVERLOAD, full.reason(), FULL_RETRY_US));
+    }
+    let bad_name = |name: &str, error: NameError| {
+        denied(name, &error);
+        refused("name", CloseCode::LOGIN_REFUSED, error.to_string(), 0)
+    };
+    login.username = name::player(&login.username).map_err(|error| bad_name(&login.username, error))?;
+    let (now, key) = (core.clock.now(), name::key(&login.username));
+    if let Err((limit, wait_us)) = core.door.may_try(now, peer.ip(), &key, limits) {
+        let text = format!("too many logins failed; try again in {} s", wait_us.div_ceil(1_000_000));
+        denied(&login.username, &text);
+        core.metrics.limited(limit);
+        return Err(refused("limited", CloseCode::LOGIN_REFUSED, text, wait_us));
+    }
+    let mut identity = core.auth.authenticate(&login).map_err(|error| {
+        denied(&login.username, &error);
+        if error == Denied::WrongPassword {
+            core.door.failed(now, peer.ip(), &key, limits);
+        }
+        refused("credentials", CloseCode::LOGIN_REFUSED, error.to_string(), 0)
+    })?;
+    identity.name = name::player(&identity.name).map_err(|error| bad_name(&identity.name, error))?;
+    Ok((login, identity))
 }
 
 fn set_options(stream: &TcpStream, notsent_lowat_bytes: u32) -> io::Result<()> {
@@ -164,25 +229,18 @@ async fn read_login(core: &Core, reader: &mut Reader, protocol: &mut ServerSessi
     }
 }
 
-/// Asks the authenticator and lets the player in, or tells why not.
-async fn admit<'a>(
+/// Lets a player in.
+#[expect(clippy::too_many_arguments, reason = "all that a connection has becomes part of the session")]
+fn admit<'a>(
     core: &'a Core,
+    limits: &Limits,
     reader: &mut Reader,
     protocol: &mut ServerSession,
-    login: Login,
+    login: &Login,
+    identity: Identity,
     writer: OwnedWriteHalf,
     peer: SocketAddr,
-) -> Option<Inside<'a>> {
-    let identity = match core.auth.authenticate(&login) {
-        Ok(identity) => identity,
-        Err(denied) => {
-            info!("ACCESS DENIED for {} from {peer}: {denied}", login.username.escape_debug());
-            core.metrics.denied("credentials");
-            let ending = Ending::told(CloseCode::LOGIN_REFUSED, denied.to_string());
-            refuse(reader, writer, ending.frame(login.dialect)).await;
-            return None;
-        }
-    };
+) -> Inside<'a> {
     let now = core.clock.now();
     let (session_id, player_id) = core.ids.next();
     let name = if identity.name.is_empty() { core.guest_name(player_id) } else { identity.name };
@@ -190,20 +248,20 @@ async fn admit<'a>(
         watch_by_tcp(&writer, peer);
     }
     let player = Player { session_id, player_id, name: name.clone(), dialect: login.dialect, peer };
-    let session = Session::new(
-        player,
-        writer,
-        core.config.outbox_limits(),
-        core.flusher(session_id),
-        Arc::clone(&core.metrics),
-        now,
-    );
+    let session =
+        Session::new(player, writer, limits.outbox(), core.flusher(session_id), Arc::clone(&core.metrics));
     let inside = Inside::new(core, session);
     let session = &inside.session;
     let room = core.config.default_room.clone();
-    let admission = Admission { session_id, player_id, name, room: room.clone(), access: identity.access };
-    let entered = core.router.rooms.enter(session, &room, || {
-        if let Some(welcome) = protocol.admit(now, &login, admission) {
+    let admission = |room: &str| Admission {
+        session_id,
+        player_id,
+        name,
+        room: room.to_string(),
+        access: identity.access,
+    };
+    let entered = core.router.rooms.enter(session, &room, |room| {
+        if let Some(welcome) = protocol.admit(now, login, admission(room)) {
             session.send(&welcome);
         }
     });
@@ -217,7 +275,7 @@ async fn admit<'a>(
     if core.stopping.is_cancelled() {
         session.end(core.shutdown_ending());
     }
-    Some(inside)
+    inside
 }
 
 /// Classic clients owe no answer to a Ping, so TCP itself looks after them.
@@ -240,11 +298,11 @@ async fn serve(core: &Core, reader: &mut Reader, protocol: &mut ServerSession, s
             // One look at the clock a turn, and none where nothing came.
             let mut now = None;
             if session.poll_ended(cx) {
-                return Poll::Ready((Ok(Turn::Broke(None)), now));
+                return Poll::Ready(Ok(Turn::Broke(None)));
             }
             // Whether it is done or waits, reading goes on.
             let _ = session.poll_flush(cx);
-            let turn = reader.poll_turn(cx, |frame| {
+            reader.poll_turn(cx, |frame| {
                 if session.is_ended() {
                     return Ok(ControlFlow::Break(None));
                 }
@@ -253,14 +311,11 @@ async fn serve(core: &Core, reader: &mut Reader, protocol: &mut ServerSession, s
                     ControlFlow::Break(ending) => ControlFlow::Break(Some(ending)),
                     ControlFlow::Continue(()) => ControlFlow::Continue(()),
                 })
-            });
-            turn.map(|turn| (turn, now))
+            })
         });
-        let (turn, now) = turn.await;
-        match turn {
+        match turn.await {
             Ok(Turn::Read) => {
-                let now = now.unwrap_or_else(|| core.clock.now());
-                session.heard(now, protocol.frames_received());
+                session.heard(protocol.frames_received());
                 if let Some(acknowledgement) = protocol.acknowledgement() {
                     session.send(&acknowledgement);
                 }

@@ -4,13 +4,16 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tagwire::CloseCode;
+use arc_swap::ArcSwap;
 use tagwire::name;
 use tagwire::session::ping::PING_INTERVAL_US;
+use tokio::runtime::Handle;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::clock::Clock;
-use crate::session::{Ending, Session};
+use crate::config::Limits;
+use crate::metrics::Metrics;
+use crate::session::Session;
 
 /// Slots of the wheel: one turn takes a second, so a slot comes every 50 ms.
 const SLOTS: u64 = 20;
@@ -59,22 +62,32 @@ impl Directory {
         (0..SLOTS).flat_map(|slot| self.slot(slot).values().cloned().collect::<Vec<_>>()).collect()
     }
 
-    /// Turns the wheel for ever: pings every session once a second, ends those that are gone.
-    pub(crate) async fn turn(self: Arc<Self>, clock: Arc<Clock>, peer_timeout_us: u64) {
+    /// Turns the wheel for ever: pings every session once a second, ends those that are gone, brings the gauges up to
+    /// date that are not counted as they change.
+    pub(crate) async fn turn(
+        self: Arc<Self>,
+        clock: Arc<Clock>,
+        limits: Arc<ArcSwap<Limits>>,
+        metrics: Arc<Metrics>,
+    ) {
         let mut ticks = interval(Duration::from_micros(PING_INTERVAL_US / SLOTS));
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
+        // Turns that were missed are not made up for: where we stood still, so did the time of those who are silent.
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut due = Vec::new();
-        for slot in (0..SLOTS).cycle() {
-            ticks.tick().await;
-            due.extend(self.slot(slot).values().cloned());
-            let now = clock.now();
-            for session in due.drain(..) {
-                if session.is_silent(now, peer_timeout_us) {
-                    session.end(Ending::told(CloseCode::TIMEOUT, "nothing was heard from you for too long"));
-                } else {
-                    session.ping(now);
-                }
+        loop {
+            let mut waiting = 0;
+            for slot in 0..SLOTS {
+                ticks.tick().await;
+                due.extend(self.slot(slot).values().cloned());
+                let now = clock.now();
+                let peer_timeout_ms = limits.load().peer_timeout_ms;
+                waiting += due
+                    .drain(..)
+                    .map(|session: Arc<Session>| session.ping(now, peer_timeout_ms))
+                    .sum::<usize>();
             }
+            metrics.outbox_bytes.set(waiting as i64);
+            metrics.tasks.set(Handle::current().metrics().num_alive_tasks() as i64);
         }
     }
 }

@@ -81,7 +81,8 @@ impl Door {
         let address = limited_address(peer, limits);
         let mut connections = self.connections();
         let all = connections.all + 1;
-        let of_address = address.map_or(0, |address| connections.by_address.get(&address).map_or(1, |n| n + 1));
+        let of_address =
+            address.map_or(0, |address| connections.by_address.get(&address).map_or(1, |n| n + 1));
         if all > max + SPARE_CONNECTIONS {
             return Err(Full::Connections(max));
         }
@@ -242,11 +243,10 @@ mod tests {
         assert_eq!(enter("10.0.0.2").map(|place| place.full), Ok(None), "nobody else is affected");
         // Trusted ones count in all, but not by address.
         inside.extend((0..3).map(|_| enter("127.0.0.1").expect("a place")));
-        assert_eq!(inside.iter().map(|place| place.full).collect::<Vec<_>>()[2..], [
-            None,
-            Some(Full::Connections(3)),
-            Some(Full::Connections(3))
-        ]);
+        assert_eq!(
+            inside.iter().map(|place| place.full).collect::<Vec<_>>()[2..],
+            [None, Some(Full::Connections(3)), Some(Full::Connections(3))]
+        );
         inside.extend((0..SPARE_CONNECTIONS - 2).map(|_| enter("::1").expect("a place at the door")));
         assert_eq!(enter("::1").map(drop), Err(Full::Connections(3)));
         drop(inside);

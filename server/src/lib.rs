@@ -6,8 +6,8 @@
 //! socket <- flusher (one write a turn) <- session (outbox) <----------- frames encoded once <--+
 //! ```
 //!
-//! - [`Config`]: what may be set. [`auth`]: who may come in. [`metrics`]: what is counted.
-//! - [`Server`]: start and stop. `core`: what its parts share. `listener`: sockets and their acceptance. `connection`: one socket's life. `session`: one player's handle.
+//! - [`Config`]: what may be set. [`Sources`]: where it comes from. [`auth`]: who may come in. [`metrics`]: what is counted.
+//! - [`Server`]: start and stop. [`Control`]: change while it runs. `core`: what its parts share. `listener`: sockets and their acceptance. `door`: who may stand there. `connection`: one socket's life. `session`: one player's handle.
 //! - `router`: what a message does. `rooms`: who hears whom. `directory`: who is inside, and the timer wheel.
 //! - `dynamic`: a schema read at run time. `flusher`: which sockets have something to be written.
 //!
@@ -17,8 +17,10 @@ pub mod auth;
 mod clock;
 mod config;
 mod connection;
+mod control;
 mod core;
 mod directory;
+mod door;
 #[cfg(feature = "dynamic")]
 mod dynamic;
 mod flusher;
@@ -30,7 +32,10 @@ mod router;
 mod server;
 mod session;
 
-pub use config::{Config, ConfigError, DevAuth};
+pub use config::{
+    Change, Config, ConfigError, DevAuth, Flag, Limits, Loaded, LogFormat, Sources, ValueError, log_filter,
+};
+pub use control::Control;
 #[cfg(feature = "dynamic")]
 pub use dynamic::{SchemaError, read_schema};
 pub use listener::{ListenError, bind, raise_descriptor_limit};

@@ -79,9 +79,15 @@ pub(crate) async fn accept(core: Arc<Core>, listener: TcpListener, connections: 
             () = core.stopping.cancelled() => return,
         };
         match accepted {
-            Ok((stream, peer)) => {
-                connections.spawn(connection::run(Arc::clone(&core), stream, peer));
-            }
+            Ok((stream, peer)) => match core.door.enter(peer.ip(), &core.limits.load()) {
+                Ok(place) => {
+                    connections.spawn(connection::run(Arc::clone(&core), stream, peer, place));
+                }
+                Err(full) => {
+                    core.metrics.limited(full.limit());
+                    debug!(%peer, "closed at once: {}", full.reason());
+                }
+            },
             Err(error) if is_about_one_connection(&error) => {
                 debug!("a connection was lost before it began: {error}")
             }

@@ -215,4 +215,11 @@ impl Metrics {
             })
             .collect()
     }
+
+    /// All that is not zero in one line, for a log. Buckets of histograms are left out.
+    pub fn line(&self) -> String {
+        let shown = |(name, value): &(String, f64)| *value != 0.0 && !name.contains("_bucket{");
+        let values = self.snapshot().into_iter().filter(shown);
+        values.map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
+    }
 }

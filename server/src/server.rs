@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tagwire::Schema;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
@@ -13,6 +14,7 @@ use tracing::{info, warn};
 
 use crate::auth::Authenticator;
 use crate::config::Config;
+use crate::control::Control;
 use crate::core::Core;
 use crate::listener;
 use crate::metrics::Metrics;
@@ -45,6 +47,11 @@ impl Server {
         Arc::clone(&self.core.metrics)
     }
 
+    /// By which the running server is changed.
+    pub fn control(&self) -> Control {
+        Control::new(Arc::clone(&self.core))
+    }
+
     /// Serves until `shutdown` is ready; then tells everyone, lets what was sent arrive, and returns within 10 s.
     ///
     /// # Errors
@@ -63,8 +70,12 @@ impl Server {
         for flusher in &core.flushers {
             always.spawn(Arc::clone(flusher).run());
         }
-        let peer_timeout_us = core.config.peer_timeout_ms * 1000;
-        always.spawn(Arc::clone(&core.directory).turn(Arc::clone(&core.clock), peer_timeout_us));
+        let wheel = Arc::clone(&core.directory);
+        always.spawn(wheel.turn(
+            Arc::clone(&core.clock),
+            Arc::clone(&core.limits),
+            Arc::clone(&core.metrics),
+        ));
         let mut accepting = JoinSet::new();
         for listener in listeners {
             accepting.spawn(listener::accept(Arc::clone(&core), listener, connections.clone()));
@@ -88,10 +99,9 @@ impl Server {
             warn!("{} connections did not end in time", connections.len());
         }
         always.shutdown().await;
-        core.count_outboxes();
-        let counted = core.metrics.snapshot();
-        let counted: Vec<_> = counted.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        info!("server down: {}", counted.join(" "));
+        core.metrics.tasks.set(Handle::current().metrics().num_alive_tasks() as i64);
+        core.metrics.outbox_bytes.set(0);
+        info!("server down: {}", core.metrics.line());
         Ok(())
     }
 }

@@ -152,8 +152,8 @@ impl Session {
     }
 
     /// The second's work: ends a session that is gone or whose socket is stuck, else appends a Ping, before everything
-    /// that waits. A classic client need not answer anything: TCP judges it.
-    pub(crate) fn ping(self: &Arc<Self>, now: Now, peer_timeout_ms: u64) {
+    /// that waits. A classic client need not answer anything: TCP judges it. Returns how many bytes wait.
+    pub(crate) fn ping(self: &Arc<Self>, now: Now, peer_timeout_ms: u64) -> usize {
         let frames_received = self.frames_received.load(Ordering::Relaxed);
         let heard = self.heard.swap(false, Ordering::Relaxed) || self.player.dialect == Dialect::Classic;
         self.append(|out| {
@@ -175,6 +175,7 @@ impl Session {
             encode_message(&ping, &mut frame);
             out.outbox.push_urgent(&frame);
         });
+        self.out().outbox.len()
     }
 
     fn append(self: &Arc<Self>, push: impl FnOnce(&mut Out)) {
@@ -313,10 +314,6 @@ impl Session {
     /// This player has left the room: what waits aside belongs to it.
     pub(crate) fn forget_room(&self) {
         self.out().outbox.clear_aside();
-    }
-
-    pub(crate) fn outbox_bytes(&self) -> usize {
-        self.out().outbox.len()
     }
 
     /// The sending half, for what a connection does to its socket at the end.

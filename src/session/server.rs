@@ -371,19 +371,22 @@ impl ServerSession {
                 return self.handle_request(now, request, Some(too_fast));
             }
         }
-        let name =
-            self.schema.get(frame.tag).map_or(Cow::Borrowed("frame"), |(_, info)| info.full_name.clone());
-        let text = format!("{name} dropped: {}", too_fast.limit);
+        Ok(Incoming::Dropped(self.over(now, frame.tag, delivery, too_fast.limit)))
+    }
+
+    /// For a message that its room is too busy to deliver now.
+    pub fn undelivered(&mut self, now: Now, tag: Tag, max_deliveries_per_second: u32) -> Dropped {
+        let delivery = self.schema.get(tag).map_or(Delivery::Ordered, |(_, info)| info.rules.delivery);
+        self.over(now, tag, delivery, Limit::Room(max_deliveries_per_second))
+    }
+
+    /// What may be lost is told of once for a tag, so that the author of the game learns of it.
+    fn over(&mut self, now: Now, tag: Tag, delivery: Delivery, limit: Limit) -> Dropped {
+        let name = self.schema.get(tag).map_or(Cow::Borrowed("frame"), |(_, info)| info.full_name.clone());
+        let text = format!("{name} dropped: {limit}");
         let once = delivery != Delivery::Ordered;
-        let reply = self.notice(now, frame.tag, reason::Value::RateLimited, &text, once);
-        let limit = Some(too_fast.limit);
-        Ok(Incoming::Dropped(Dropped {
-            tag: frame.tag,
-            reason: reason::Value::RateLimited,
-            text,
-            limit,
-            reply,
-        }))
+        let reply = self.notice(now, tag, reason::Value::RateLimited, &text, once);
+        Dropped { tag, reason: reason::Value::RateLimited, text, limit: Some(limit), reply }
     }
 
     fn invalid<'a>(
