@@ -1,52 +1,64 @@
-//! What may be set, with units and defaults.
+//! What may be set, with units and defaults. Where it comes from is in `sources`.
 
+mod change;
+mod limits;
+mod print;
+mod sources;
+
+use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::{fmt, fs};
 
-use serde::Deserialize;
-use tagwire::frame::{DEFAULT_MAX_FRAME_BYTES, MAX_FRAME_BYTES};
-use tagwire::session::PEER_TIMEOUT_US;
-use tagwire::session::login::MAX_LOGIN_BYTES;
-use tagwire::session::outbox::OutboxLimits;
+pub use change::Change;
+pub use limits::Limits;
+use serde::{Deserialize, Serialize};
+pub use sources::{ConfigError, Flag, Loaded, Sources};
+use toml::{Table, Value};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+
+/// The one key whose value is shown to nobody.
+const PASSWORD: &str = "dev_auth.password";
 
 /// The settings of a server. In a file: TOML, keys as the fields here; an unknown key is an error.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Where to listen; port 0 picks a free one. Default `["127.0.0.1:7777"]`.
     pub listen: Vec<SocketAddr>,
     /// Threads that carry connections; 0: as many as cores. Default 0.
     pub threads: usize,
-    /// Accept, first bytes and login must be done within so many milliseconds. Default 5000.
-    pub login_timeout_ms: u64,
-    /// A client of this protocol from which nothing came for so many milliseconds is gone. Default 10000, at least 2000: it is pinged once a second.
-    pub peer_timeout_ms: u64,
-    /// Largest payload of a frame, bytes. Default 65536, at most 16777216 and half of `outbox_max_bytes`.
-    pub max_frame_bytes: usize,
-    /// Frames that may wait for one session before it counts as too slow. Default 1024.
-    pub outbox_max_frames: usize,
-    /// Bytes that may wait for one session before it counts as too slow. Default 1048576.
-    pub outbox_max_bytes: usize,
-    /// A session whose full socket takes nothing for so many milliseconds is too slow. Default 10000.
-    pub outbox_max_stuck_ms: u64,
+    /// What to log: a level, or a filter of the crate tracing-subscriber. Default "info".
+    pub log: String,
+    /// How to log. Default `human`.
+    pub log_format: LogFormat,
+    /// Admit clients of the reference's wire, whose login has no `client` info. Default true.
+    pub classic: bool,
+    /// Name of the room that a login leads to. Default "main".
+    pub default_room: String,
+    /// Milliseconds that clients are told to wait before they come back after a shutdown. Default 1000.
+    pub shutdown_retry_ms: u32,
     /// Bytes that the kernel may hold unsent for one session before it refuses more; 0: as many as it likes.
     /// Default 16384. What waits in the kernel can no longer be replaced by something newer.
     pub tcp_notsent_lowat_bytes: u32,
-    /// Name of the room that a login leads to. Default "main".
-    pub default_room: String,
-    /// Members of one room. Default 1000.
-    pub max_room_members: usize,
-    /// Rooms in all. Default 10000.
-    pub max_rooms: usize,
-    /// Milliseconds that clients are told to wait before they come back after a shutdown. Default 1000.
-    pub shutdown_retry_ms: u32,
+    /// What may change while the server runs.
+    pub limits: Limits,
     /// One password for every name, while a game is made.
     pub dev_auth: DevAuth,
 }
 
-/// One password for every name: nobody is who they say. Printing it does not show the password.
-#[derive(Clone, Deserialize)]
+/// How a line of the log looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// A line to read.
+    Human,
+    /// A JSON object a line.
+    Json,
+}
+
+/// One password for every name: nobody is who they say. `Debug` does not show the password; serialising does.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DevAuth {
     /// The password. Default "welcome".
@@ -69,118 +81,132 @@ impl Default for DevAuth {
 
 impl Default for Config {
     fn default() -> Self {
-        let outbox = OutboxLimits::default();
         Config {
             listen: vec![SocketAddr::from(([127, 0, 0, 1], 7777))],
             threads: 0,
-            login_timeout_ms: 5000,
-            peer_timeout_ms: PEER_TIMEOUT_US / 1000,
-            max_frame_bytes: DEFAULT_MAX_FRAME_BYTES,
-            outbox_max_frames: outbox.max_frames,
-            outbox_max_bytes: outbox.max_bytes,
-            outbox_max_stuck_ms: outbox.max_stuck_us / 1000,
-            tcp_notsent_lowat_bytes: 16 * 1024,
+            log: "info".to_string(),
+            log_format: LogFormat::Human,
+            classic: true,
             default_room: "main".to_string(),
-            max_room_members: 1000,
-            max_rooms: 10_000,
             shutdown_retry_ms: 1000,
+            tcp_notsent_lowat_bytes: 16 * 1024,
+            limits: Limits::default(),
             dev_auth: DevAuth::default(),
         }
     }
 }
 
-/// Why a configuration is not taken.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConfigError {
-    /// The file cannot be read.
-    #[error("{path}: {source}", path = path.display())]
-    Read {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The file has an unknown key or a value of the wrong kind; the text shows the line.
-    #[error("{path}: {error}", path = path.display())]
-    Parse {
-        /// Which.
-        path: PathBuf,
-        /// Where, and what is expected.
-        error: toml::de::Error,
-    },
-    /// A value that cannot be.
-    #[error("{key} = {value}: {expected}")]
-    Value {
-        /// The key.
-        key: &'static str,
-        /// Its value.
-        value: String,
-        /// What it may be.
-        expected: String,
-    },
-    /// Development passwords where strangers could use them.
-    #[error(
-        "listen = {0}: others can reach this address, and with development passwords every name is everybody's\n  \
-         fix: listen on 127.0.0.1 or [::1], or say that you mean it: --allow-public-dev-auth"
-    )]
-    PublicDevAuth(SocketAddr),
+/// A value that cannot be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{key} = {value}: expected {expected}{}", fix_line(*.fix))]
+pub struct ValueError {
+    /// The key, tables with dots: `limits.max_rooms`.
+    pub key: &'static str,
+    /// Its value.
+    pub value: String,
+    /// What it may be.
+    pub expected: String,
+    /// The key that asks for it, where it is another.
+    pub because_of: Option<&'static str>,
+    /// What helps, where it is not plain.
+    pub fix: Option<&'static str>,
+}
+
+fn fix_line(fix: Option<&str>) -> String {
+    fix.map(|fix| format!("\n  fix: {fix}")).unwrap_or_default()
+}
+
+impl ValueError {
+    fn new(key: &'static str, value: impl ToString, expected: impl ToString) -> Self {
+        let (value, expected) = (value.to_string(), expected.to_string());
+        ValueError { key, value, expected, because_of: None, fix: None }
+    }
+
+    fn because_of(mut self, key: &'static str, value: u64) -> Self {
+        self.because_of = Some(key);
+        self.expected += &format!(", for {key} = {value}");
+        self
+    }
+
+    fn or(mut self, other: &str) -> Self {
+        self.expected = format!("{other} or {}", self.expected);
+        self
+    }
+
+    fn fix(mut self, fix: &'static str) -> Self {
+        self.fix = Some(fix);
+        self
+    }
+}
+
+fn range(key: &'static str, value: u64, least: u64, most: u64) -> Result<(), ValueError> {
+    if (least..=most).contains(&value) {
+        return Ok(());
+    }
+    Err(ValueError::new(key, value, format!("{least} to {most}")))
 }
 
 impl Config {
-    /// Reads a file.
-    ///
-    /// # Errors
-    /// It cannot be read or understood. Values are judged by [`Config::validate`].
-    pub fn from_file(path: &Path) -> Result<Self, ConfigError> {
-        let text = fs::read_to_string(path)
-            .map_err(|source| ConfigError::Read { path: path.to_path_buf(), source })?;
-        toml::from_str(&text).map_err(|error| ConfigError::Parse { path: path.to_path_buf(), error })
-    }
-
     /// Judges the values.
     ///
     /// # Errors
     /// The first that cannot be, with its key and what it may be.
-    pub fn validate(&self) -> Result<(), ConfigError> {
-        let range = |key, value: usize, least: usize, most: usize| {
-            if (least..=most).contains(&value) {
-                return Ok(());
-            }
-            Err(ConfigError::Value { key, value: value.to_string(), expected: format!("{least} to {most}") })
-        };
+    pub fn validate(&self) -> Result<(), ValueError> {
         if self.listen.is_empty() {
-            let expected = "at least one address, \"127.0.0.1:7777\"".to_string();
-            return Err(ConfigError::Value { key: "listen", value: "[]".to_string(), expected });
+            return Err(ValueError::new("listen", "[]", "at least one address, \"127.0.0.1:7777\""));
         }
-        range("threads", self.threads, 0, 1024)?;
-        range("login_timeout_ms", self.login_timeout_ms as usize, 1, 600_000)?;
-        range("peer_timeout_ms", self.peer_timeout_ms as usize, 2000, 600_000)?;
-        range("max_frame_bytes", self.max_frame_bytes, MAX_LOGIN_BYTES, MAX_FRAME_BYTES)?;
-        range("outbox_max_frames", self.outbox_max_frames, 16, 1 << 20)?;
-        range("outbox_max_bytes", self.outbox_max_bytes, 2 * self.max_frame_bytes, 1 << 30)?;
-        range("outbox_max_stuck_ms", self.outbox_max_stuck_ms as usize, 1000, 600_000)?;
-        range("max_room_members", self.max_room_members, 1, 1 << 20)?;
-        range("max_rooms", self.max_rooms, 1, 1 << 20)?;
-        crate::rooms::check_name(&self.default_room).map_err(|error| ConfigError::Value {
-            key: "default_room",
-            value: format!("{:?}", self.default_room),
-            expected: error.to_string(),
-        })?;
+        range("threads", self.threads as u64, 0, 1024)?;
+        if let Err(error) = log_filter(&self.log) {
+            return Err(ValueError::new("log", &self.log, format!("a level or a filter: {error}"))
+                .fix("use error, warn, info, debug or trace"));
+        }
+        crate::rooms::check_name(&self.default_room)
+            .map_err(|error| ValueError::new("default_room", format!("{:?}", self.default_room), error))?;
+        range("shutdown_retry_ms", self.shutdown_retry_ms.into(), 0, 3_600_000)?;
+        range("tcp_notsent_lowat_bytes", self.tcp_notsent_lowat_bytes.into(), 0, 1 << 30)?;
+        self.limits.validate()?;
         match self.listen.iter().find(|a| !a.ip().is_loopback()) {
-            Some(public) if !self.dev_auth.allow_public => Err(ConfigError::PublicDevAuth(*public)),
+            Some(public) if !self.dev_auth.allow_public => Err(ValueError::new(
+                "listen",
+                public,
+                "an address that others cannot reach, for with development passwords every name is everybody's",
+            )
+            .fix("listen on 127.0.0.1 or [::1], or say that you mean it: --allow-public-dev-auth")),
             _ => Ok(()),
         }
     }
 
-    /// The bounds of what waits for one session.
-    pub(crate) fn outbox_limits(&self) -> OutboxLimits {
-        OutboxLimits {
-            max_frames: self.outbox_max_frames,
-            max_bytes: self.outbox_max_bytes,
-            max_stuck_us: self.outbox_max_stuck_ms * 1000,
-            // Nothing is sent again until sessions can be resumed.
-            max_kept_bytes: 0,
+    /// Every key with its value.
+    fn leaves(&self) -> BTreeMap<String, Value> {
+        leaves(&Table::try_from(self).expect("what validate() admits fits into TOML"))
+    }
+}
+
+/// Reads a filter of the log. A single word must be a level: a mistyped one would be taken for the name of a module,
+/// and nothing else would be logged.
+///
+/// # Errors
+/// It is neither a level nor a filter.
+pub fn log_filter(text: &str) -> Result<EnvFilter, String> {
+    let is_word = text.chars().all(char::is_alphanumeric);
+    if is_word && (text.is_empty() || text.parse::<LevelFilter>().is_err()) {
+        return Err(format!("{text:?} is no level"));
+    }
+    EnvFilter::try_new(text).map_err(|error| error.to_string())
+}
+
+/// Every key of a table with its value, those of inner tables with dots: `limits.max_rooms`.
+fn leaves(table: &Table) -> BTreeMap<String, Value> {
+    let mut found = BTreeMap::new();
+    for (key, value) in table {
+        match value {
+            Value::Table(inner) => {
+                found.extend(leaves(inner).into_iter().map(|(name, value)| (format!("{key}.{name}"), value)));
+            }
+            value => {
+                found.insert(key.clone(), value.clone());
+            }
         }
     }
+    found
 }

@@ -20,6 +20,7 @@ use tokio::task::yield_now;
 use tokio::time::timeout;
 use tracing::{debug, info};
 
+use crate::config::Limits;
 use crate::core::Core;
 use crate::reader::{ReadError, Reader, Turn};
 use crate::session::{Ending, Player, Session};
@@ -90,15 +91,16 @@ impl Drop for Inside<'_> {
 
 pub(crate) async fn run(core: Arc<Core>, stream: TcpStream, peer: SocketAddr) {
     info!("client connected from {peer}");
+    let limits = core.limits.load_full();
     let _connected = Connected::new(&core);
     if let Err(error) = set_options(&stream, core.config.tcp_notsent_lowat_bytes) {
         debug!(%peer, "socket options: {error}");
     }
     let (half, writer) = stream.into_split();
-    let mut protocol = ServerSession::new(Arc::clone(&core.router.schema), core.config.max_frame_bytes);
+    let mut protocol = ServerSession::new(Arc::clone(&core.router.schema), limits.max_frame_bytes);
     let mut reader = Reader::new(half, protocol.decoder_limits(), core.metrics.bytes_received.clone());
 
-    let deadline = Duration::from_millis(core.config.login_timeout_ms);
+    let deadline = Duration::from_millis(limits.login_timeout_ms);
     let login = tokio::select! {
         login = timeout(deadline, read_login(&core, &mut reader, &mut protocol)) => {
             login.unwrap_or(Err(NotIn::Deadline))
@@ -107,7 +109,8 @@ pub(crate) async fn run(core: Arc<Core>, stream: TcpStream, peer: SocketAddr) {
     };
     match login {
         Ok(login) => {
-            if let Some(inside) = admit(&core, &mut reader, &mut protocol, login, writer, peer).await {
+            if let Some(inside) = admit(&core, &limits, &mut reader, &mut protocol, login, writer, peer).await
+            {
                 serve(&core, &mut reader, &mut protocol, &inside.session).await;
                 leave(inside, &mut reader).await;
             }
@@ -161,6 +164,7 @@ async fn read_login(core: &Core, reader: &mut Reader, protocol: &mut ServerSessi
 /// Asks the authenticator and lets the player in, or tells why not.
 async fn admit<'a>(
     core: &'a Core,
+    limits: &Limits,
     reader: &mut Reader,
     protocol: &mut ServerSession,
     login: Login,
@@ -187,7 +191,7 @@ async fn admit<'a>(
     let session = Session::new(
         player,
         writer,
-        core.config.outbox_limits(),
+        limits.outbox(),
         core.flusher(session_id),
         Arc::clone(&core.metrics),
         now,

@@ -4,12 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use arc_swap::ArcSwap;
 use tagwire::{CloseCode, Schema};
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::Authenticator;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, Limits};
 use crate::directory::Directory;
 use crate::flusher::Flusher;
 use crate::metrics::Metrics;
@@ -19,7 +20,9 @@ use crate::session::Ending;
 
 /// What all connections share.
 pub(crate) struct Core {
+    /// As at the start; what may change since then is in `limits`.
     pub(crate) config: Config,
+    pub(crate) limits: Arc<ArcSwap<Limits>>,
     pub(crate) auth: Box<dyn Authenticator>,
     pub(crate) router: Router,
     pub(crate) directory: Arc<Directory>,
@@ -59,7 +62,8 @@ impl Core {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             threads => threads,
         };
-        let rooms = Rooms::new(config.max_rooms, config.max_room_members, Arc::clone(&metrics));
+        let limits = Arc::new(ArcSwap::from_pointee(config.limits.clone()));
+        let rooms = Rooms::new(Arc::clone(&limits), Arc::clone(&metrics));
         Core {
             auth,
             router: Router { schema: Arc::new(schema), rooms, metrics: Arc::clone(&metrics) },
@@ -70,6 +74,7 @@ impl Core {
             stopping: CancellationToken::new(),
             flushers: (0..threads).map(|_| Arc::new(Flusher::default())).collect(),
             config,
+            limits,
         }
     }
 

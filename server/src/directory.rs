@@ -4,11 +4,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tagwire::CloseCode;
 use tagwire::session::ping::PING_INTERVAL_US;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::clock::Clock;
+use crate::config::Limits;
 use crate::session::{Ending, Session};
 
 /// Slots of the wheel: one turn takes a second, so a slot comes every 50 ms.
@@ -57,7 +59,7 @@ impl Directory {
     }
 
     /// Turns the wheel for ever: pings every session once a second, ends those that are gone.
-    pub(crate) async fn turn(self: Arc<Self>, clock: Arc<Clock>, peer_timeout_us: u64) {
+    pub(crate) async fn turn(self: Arc<Self>, clock: Arc<Clock>, limits: Arc<ArcSwap<Limits>>) {
         let mut ticks = interval(Duration::from_micros(PING_INTERVAL_US / SLOTS));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
         let mut due = Vec::new();
@@ -65,6 +67,7 @@ impl Directory {
             ticks.tick().await;
             due.extend(self.slot(slot).values().cloned());
             let now = clock.now();
+            let peer_timeout_us = limits.load().peer_timeout_ms * 1000;
             for session in due.drain(..) {
                 if session.is_silent(now, peer_timeout_us) {
                     session.end(Ending::told(CloseCode::TIMEOUT, "nothing was heard from you for too long"));

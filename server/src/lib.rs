@@ -6,8 +6,8 @@
 //! socket <- flusher (one write a turn) <- session (outbox) <----------- frames encoded once <--+
 //! ```
 //!
-//! - [`Config`]: what may be set. [`auth`]: who may come in. [`metrics`]: what is counted.
-//! - [`Server`]: start and stop. `core`: what its parts share. `listener`: sockets and their acceptance. `connection`: one socket's life. `session`: one player's handle.
+//! - [`Config`]: what may be set. [`Sources`]: where it comes from. [`auth`]: who may come in. [`metrics`]: what is counted.
+//! - [`Server`]: start and stop. [`Control`]: change while it runs. `core`: what its parts share. `listener`: sockets and their acceptance. `connection`: one socket's life. `session`: one player's handle.
 //! - `router`: what a message does. `rooms`: who hears whom. `directory`: who is inside, and the timer wheel.
 //! - `flusher`: which sockets have something to be written.
 //!
@@ -17,6 +17,7 @@ pub mod auth;
 mod clock;
 mod config;
 mod connection;
+mod control;
 mod core;
 mod directory;
 mod flusher;
@@ -28,6 +29,9 @@ mod router;
 mod server;
 mod session;
 
-pub use config::{Config, ConfigError, DevAuth};
+pub use config::{
+    Change, Config, ConfigError, DevAuth, Flag, Limits, Loaded, LogFormat, Sources, ValueError, log_filter,
+};
+pub use control::Control;
 pub use listener::{ListenError, bind, raise_descriptor_limit};
 pub use server::Server;

@@ -1,69 +1,91 @@
 //! The server as a program.
 
-use std::io::IsTerminal;
-use std::net::SocketAddr;
+mod logging;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use tagwire_server::{Config, Server, bind, raise_descriptor_limit};
-use tokio::signal::unix::{SignalKind, signal};
-use tracing::{info, warn};
-use tracing_subscriber::EnvFilter;
+use logging::Level;
+use tagwire_server::{
+    Config, ConfigError, Control, Flag, Loaded, Server, Sources, bind, raise_descriptor_limit,
+};
+use tokio::runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::{error, info, warn};
 
 /// Serves the game whose messages are in proto/: lets players in, and carries their messages as the schema says.
 #[derive(Debug, Parser)]
 #[command(
     version,
     after_help = "Examples:\n  tagwire-server\n  tagwire-server --listen 127.0.0.1:0 --log debug\n  \
-                  tagwire-server --listen 0.0.0.0:7777 --allow-public-dev-auth\n\n\
-                  What a flag does not say, its environment variable says, then the file, then the default.\n\
-                  Exit codes: 0 stopped by SIGTERM or SIGINT, 1 failed while running, 2 bad flag, file or address."
+                  tagwire-server --listen 0.0.0.0:7777 --allow-public-dev-auth\n  \
+                  tagwire-server --set limits.max_rooms=5 --set default_room=lobby\n  \
+                  TAGWIRE_LIMITS_MAX_ROOMS=5 tagwire-server\n  \
+                  tagwire-server --print-config > tagwire.toml     every key, its meaning, its value\n\n\
+                  Settings come from the defaults, then the file, then the environment (TAGWIRE_ and the key), then\n\
+                  flags; the later wins. SIGHUP reads them again: log and limits.* change at once.\n\
+                  Exit codes: 0 stopped by SIGTERM or SIGINT, 1 failed while running, 2 bad flag, variable, file or \
+                  address."
 )]
 struct Args {
-    /// Address to listen on, once for each; port 0 picks a free one [default: 127.0.0.1:7777]
-    #[arg(long, value_name = "ADDR", env = "TAGWIRE_LISTEN", value_delimiter = ',')]
-    listen: Vec<SocketAddr>,
-
-    /// Settings in TOML
-    #[arg(long, value_name = "FILE", env = "TAGWIRE_CONFIG")]
+    /// Settings in TOML [default: $TAGWIRE_CONFIG, or tagwire.toml if it is there]
+    #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 
-    /// Threads that carry connections; 0: as many as cores [default: 0]
-    #[arg(long, value_name = "N", env = "TAGWIRE_THREADS")]
-    threads: Option<usize>,
+    /// Address to listen on, once for each; port 0 picks a free one [default: 127.0.0.1:7777]
+    #[arg(long, value_name = "ADDR", value_delimiter = ',')]
+    listen: Vec<String>,
 
-    /// What to log: error, warn, info, debug, trace, or a filter of the crate tracing-subscriber
-    #[arg(long, value_name = "LEVEL", env = "TAGWIRE_LOG", default_value = "info")]
-    log: String,
+    /// Threads that carry connections; 0: as many as cores [default: 0]
+    #[arg(long, value_name = "N")]
+    threads: Option<String>,
+
+    /// What to log: error, warn, info, debug, trace, or a filter like info,tagwire_server=debug [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    log: Option<String>,
+
+    /// How to log: human or json [default: human]
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<String>,
 
     /// Admit development passwords on addresses that others can reach
-    #[arg(long, env = "TAGWIRE_ALLOW_PUBLIC_DEV_AUTH")]
+    #[arg(long)]
     allow_public_dev_auth: bool,
+
+    /// Any key, as often as you like: limits.max_rooms=5
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+
+    /// Print the settings that result as a file with comments, and end
+    #[arg(long)]
+    print_config: bool,
 }
 
 impl Args {
-    fn config(&self) -> anyhow::Result<Config> {
-        let mut config = match &self.config {
-            Some(path) => Config::from_file(path)?,
-            None => Config::default(),
-        };
-        if !self.listen.is_empty() {
-            config.listen.clone_from(&self.listen);
+    fn sources(self) -> Result<Sources, ConfigError> {
+        let mut flags = self.set.iter().map(|text| Flag::set(text)).collect::<Result<Vec<_>, _>>()?;
+        let listen = (!self.listen.is_empty()).then(|| self.listen.join(","));
+        let allow_public = self.allow_public_dev_auth.then(|| "true".to_string());
+        for (name, key, value) in [
+            ("--listen", "listen", listen),
+            ("--threads", "threads", self.threads),
+            ("--log", "log", self.log),
+            ("--log-format", "log_format", self.log_format),
+            ("--allow-public-dev-auth", "dev_auth.allow_public", allow_public),
+        ] {
+            flags.extend(value.map(|value| Flag { name: name.to_string(), key: key.to_string(), value }));
         }
-        if let Some(threads) = self.threads {
-            config.threads = threads;
-        }
-        config.dev_auth.allow_public |= self.allow_public_dev_auth;
-        config.validate()?;
-        Ok(config)
+        Ok(Sources { file: self.config, environment: std::env::vars_os().collect(), flags })
     }
 }
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    match start(&args) {
-        Ok(running) => match running() {
+    let running = if args.print_config { print(args).map(|()| None) } else { start(args).map(Some) };
+    match running {
+        Ok(None) => ExitCode::SUCCESS,
+        Ok(Some(running)) => match running() {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 eprintln!("error: {error:#}");
@@ -77,32 +99,33 @@ fn main() -> ExitCode {
     }
 }
 
+fn print(args: Args) -> anyhow::Result<()> {
+    let Loaded { config, warnings, .. } = args.sources()?.load()?;
+    for warning in warnings {
+        eprintln!("warning: {warning}");
+    }
+    print!("{}", config.to_commented_toml());
+    Ok(())
+}
+
 /// Everything that the user can get wrong; what is returned then runs the server.
-fn start(args: &Args) -> anyhow::Result<impl FnOnce() -> anyhow::Result<()>> {
-    let config = args.config()?;
-    let filter = EnvFilter::try_new(&args.log).map_err(|error| {
-        anyhow::anyhow!("--log {}: {error}\n  fix: use error, warn, info, debug or trace", args.log)
-    })?;
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_target(false)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
-        .init();
+fn start(args: Args) -> anyhow::Result<impl FnOnce() -> anyhow::Result<()>> {
+    let sources = args.sources()?;
+    let Loaded { config, warnings, .. } = sources.load()?;
+    let level = logging::init(&config.log, config.log_format)?;
+    for warning in warnings {
+        warn!("{warning}");
+    }
     let runtime = match config.threads {
-        1 => tokio::runtime::Builder::new_current_thread().enable_all().build()?,
-        0 => tokio::runtime::Builder::new_multi_thread().enable_all().build()?,
-        threads => {
-            tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?
-        }
+        1 => runtime::Builder::new_current_thread().enable_all().build()?,
+        0 => runtime::Builder::new_multi_thread().enable_all().build()?,
+        threads => runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?,
     };
-    let listeners = {
+    let (listeners, mut terminate, mut interrupt, hangup) = {
         let _inside = runtime.enter();
-        config.listen.iter().map(|address| bind(*address)).collect::<Result<Vec<_>, _>>()?
-    };
-    let mut signals = {
-        let _inside = runtime.enter();
-        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
+        let listeners = config.listen.iter().map(|address| bind(*address)).collect::<Result<Vec<_>, _>>()?;
+        let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        (listeners, terminate, interrupt, signal(SignalKind::hangup())?)
     };
     Ok(move || {
         match raise_descriptor_limit() {
@@ -116,11 +139,38 @@ fn start(args: &Args) -> anyhow::Result<impl FnOnce() -> anyhow::Result<()>> {
         warn!("development passwords: every name is everybody's");
         let stop = async move {
             tokio::select! {
-                _ = signals.0.recv() => {}
-                _ = signals.1.recv() => {}
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
             }
         };
-        runtime.block_on(Server::new(config, schema).serve(listeners, stop))?;
+        let server = Server::new(config.clone(), schema);
+        runtime.spawn(reload(hangup, sources, config, level, server.control()));
+        runtime.block_on(server.serve(listeners, stop))?;
         Ok(())
     })
+}
+
+/// Reads the settings again whenever the signal comes.
+async fn reload(mut hangup: Signal, sources: Sources, mut config: Config, level: Level, control: Control) {
+    while hangup.recv().await.is_some() {
+        let new = match sources.load() {
+            Ok(loaded) => loaded.config,
+            Err(error) => {
+                error!("the settings stay as they are: {error}");
+                continue;
+            }
+        };
+        if let Err(error) = level.set(&new.log) {
+            error!("the log stays as it is: {error}");
+        }
+        for change in config.changes(&new).iter().filter(|change| change.is_live()) {
+            info!("{change}");
+        }
+        let restart = control.reload(new.clone());
+        if !restart.is_empty() {
+            warn!("changed, and in force after a restart: {}", restart.join(", "));
+        }
+        info!("settings read again");
+        config = new;
+    }
 }

@@ -4,11 +4,13 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use arc_swap::ArcSwap;
 use tagwire::Tag;
 use tagwire::pb::tagwire::v1::{self, member::event};
 use tagwire::session::dialect::FanOut;
 use tagwire::session::outbox::Lane;
 
+use crate::config::Limits;
 use crate::metrics::Metrics;
 use crate::session::Session;
 
@@ -91,14 +93,13 @@ fn member(session: &Session, event: event::Value) -> v1::Member {
 #[derive(Debug)]
 pub(crate) struct Rooms {
     by_name: Mutex<HashMap<String, Arc<Room>>>,
-    max_rooms: usize,
-    max_members: usize,
+    limits: Arc<ArcSwap<Limits>>,
     metrics: Arc<Metrics>,
 }
 
 impl Rooms {
-    pub(crate) fn new(max_rooms: usize, max_members: usize, metrics: Arc<Metrics>) -> Self {
-        Rooms { by_name: Mutex::default(), max_rooms, max_members, metrics }
+    pub(crate) fn new(limits: Arc<ArcSwap<Limits>>, metrics: Arc<Metrics>) -> Self {
+        Rooms { by_name: Mutex::default(), limits, metrics }
     }
 
     fn by_name(&self) -> MutexGuard<'_, HashMap<String, Arc<Room>>> {
@@ -114,11 +115,12 @@ impl Rooms {
         boundary: impl FnOnce(),
     ) -> Result<(), RoomError> {
         check_name(name)?;
+        let limits = self.limits.load();
         let mut by_name = self.by_name();
         let rooms = by_name.len();
         let room = match by_name.entry(name.to_string()) {
             Entry::Occupied(entry) => Arc::clone(entry.get()),
-            Entry::Vacant(_) if rooms >= self.max_rooms => return Err(RoomError::TooMany(rooms)),
+            Entry::Vacant(_) if rooms >= limits.max_rooms => return Err(RoomError::TooMany(rooms)),
             Entry::Vacant(entry) => {
                 let room = Room { name: name.to_string(), members: RwLock::default() };
                 Arc::clone(entry.insert(Arc::new(room)))
@@ -132,7 +134,7 @@ impl Rooms {
             boundary();
             return Ok(());
         }
-        if count >= self.max_members {
+        if count >= limits.max_room_members {
             return Err(RoomError::Full(count));
         }
         self.leave_locked(&mut by_name, session);

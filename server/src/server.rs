@@ -13,6 +13,7 @@ use tracing::{info, warn};
 
 use crate::auth::Authenticator;
 use crate::config::Config;
+use crate::control::Control;
 use crate::core::Core;
 use crate::listener;
 use crate::metrics::Metrics;
@@ -45,6 +46,11 @@ impl Server {
         Arc::clone(&self.core.metrics)
     }
 
+    /// By which the running server is changed.
+    pub fn control(&self) -> Control {
+        Control::new(Arc::clone(&self.core))
+    }
+
     /// Serves until `shutdown` is ready; then tells everyone, lets what was sent arrive, and returns within 10 s.
     ///
     /// # Errors
@@ -63,8 +69,8 @@ impl Server {
         for flusher in &core.flushers {
             always.spawn(Arc::clone(flusher).run());
         }
-        let peer_timeout_us = core.config.peer_timeout_ms * 1000;
-        always.spawn(Arc::clone(&core.directory).turn(Arc::clone(&core.clock), peer_timeout_us));
+        let wheel = Arc::clone(&core.directory);
+        always.spawn(wheel.turn(Arc::clone(&core.clock), Arc::clone(&core.limits)));
         let mut accepting = JoinSet::new();
         for listener in listeners {
             accepting.spawn(listener::accept(Arc::clone(&core), listener, connections.clone()));

@@ -61,7 +61,7 @@ fn half_a_login_and_then_an_end_is_closed() {
 
 #[test]
 fn who_never_logs_in_is_closed_at_the_deadline() {
-    let server = TestServer::with(|config| config.login_timeout_ms = 200);
+    let server = TestServer::with(|config| config.limits.login_timeout_ms = 200);
     for first in [&b""[..], &hex(LOGIN)[..1], &hex(LOGIN)[..19]] {
         let mut client = Classic::connect(server.address);
         client.send(first);

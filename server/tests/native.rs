@@ -156,7 +156,8 @@ fn rooms_are_apart_and_the_response_is_the_boundary() {
 
 #[test]
 fn a_room_may_be_full_and_a_name_may_be_none() {
-    let server = TestServer::with(|config| (config.max_room_members, config.max_rooms) = (2, 2));
+    let server =
+        TestServer::with(|config| (config.limits.max_room_members, config.limits.max_rooms) = (2, 2));
     let (mut a, mut b) = (server.player("a"), server.player("b"));
     let full = Player::login(server.address, "c", "welcome").err().unwrap();
     assert_eq!((full.code, full.code.unwrap().retryable()), (Some(CloseCode::OVERLOAD), true));
@@ -237,7 +238,7 @@ fn a_stop_tells_players_to_come_back() {
 
 #[test]
 fn who_is_silent_for_too_long_is_told_and_gone() {
-    let server = TestServer::with(|config| config.peer_timeout_ms = 2000);
+    let server = TestServer::with(|config| config.limits.peer_timeout_ms = 2000);
     let mut answering = server.player("answering");
     // Neither reads nor answers; what it is told waits in its socket.
     let mut silent = server.player("silent");
@@ -259,7 +260,7 @@ fn a_client_that_goes_is_gone_at_once() {
     let mut out = vec![];
     b.session.close(CloseCode::NORMAL, "bye", &mut out);
     b.send_bytes(&out);
-    assert_eq!(member_event(&mut a).event, event::Value::Left.into());
+    assert_eq!(member_event(&mut a).event, i32::from(event::Value::Left));
     assert_eq!(b.ended().reason, "EOF");
 }
 

@@ -84,9 +84,9 @@ fn sigterm_and_sigint_end_it_cleanly_for_all() {
 fn bad_input_names_itself_and_the_fix_and_ends_with_2() {
     let busy = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = busy.local_addr().unwrap().to_string();
-    let unknown_key = config("listen = [\"127.0.0.1:0\"]\nmax_rom_members = 5\n");
+    let unknown_key = config("[limits]\nmax_rom_members = 5\n");
     let wrong_kind = config("\nthreads = \"two\"\n");
-    let too_large = config("max_frame_bytes = 1000000\n");
+    let too_large = config("threads = 2\n[limits]\nmax_frame_bytes = 1000000\n");
     let path = |file: &tempfile::NamedTempFile| file.path().to_str().unwrap().to_string();
     for (arguments, says) in [
         (vec!["--lissen".to_string()], vec!["--lissen", "--listen"]),
@@ -100,12 +100,18 @@ fn bad_input_names_itself_and_the_fix_and_ends_with_2() {
             vec!["--listen".into(), "192.0.2.1:7".into(), "--allow-public-dev-auth".into()],
             vec!["192.0.2.1:7", "fix:"],
         ),
-        (vec!["--threads".into(), "5000".into()], vec!["threads = 5000", "0 to 1024"]),
+        (vec!["--threads".into(), "5000".into()], vec!["threads = 5000 (--threads)", "0 to 1024"]),
         (vec!["--log".into(), "a=b=c".into()], vec!["--log", "a=b=c", "fix:"]),
         (vec!["--config".into(), "/does/not/exist".into()], vec!["/does/not/exist", "No such file"]),
-        (vec!["--config".into(), path(&unknown_key)], vec!["line 2", "max_rom_members", "max_room_members"]),
+        (
+            vec!["--config".into(), path(&unknown_key)],
+            vec!["line 2", "max_rom_members", "fix: did you mean limits.max_room_members?"],
+        ),
         (vec!["--config".into(), path(&wrong_kind)], vec!["line 2", "threads", "two"]),
-        (vec!["--config".into(), path(&too_large)], vec!["outbox_max_bytes = 1048576", "2000000 to"]),
+        (
+            vec!["--config".into(), path(&too_large)],
+            vec!["limits.outbox_max_bytes = 1048576 (default;", "line 3)", "2000000 to"],
+        ),
     ] {
         let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
         let (code, _, error) = run(&arguments);
@@ -122,11 +128,4 @@ fn help_shows_how_it_is_used() {
     let (code, out, _) = run(&["--help"]);
     assert_eq!(code, Some(0));
     assert!(out.contains("Examples:") && out.contains("--listen"), "{out}");
-}
-
-#[test]
-fn the_environment_says_what_a_flag_does_not() {
-    let output = program::command(&[]).env("TAGWIRE_THREADS", "many").output().unwrap();
-    assert_eq!(output.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("many"));
 }

@@ -28,7 +28,7 @@ fn who_does_not_read_is_cut_and_nobody_else_notices() {
     for threads in [1, 2] {
         let server = TestServer::with(|config| {
             config.threads = threads;
-            config.outbox_max_bytes = 256 * 1024;
+            config.limits.outbox_max_bytes = 256 * 1024;
         });
         let stalled = server.player("stalled");
         let (mut sender, mut reader) = (server.player("sender"), server.player("reader"));
@@ -98,7 +98,7 @@ fn a_slow_reader_of_latest_gets_only_newer_values_and_the_newest_in_the_end() {
 
 #[test]
 fn a_full_socket_that_takes_nothing_is_given_up() {
-    let server = TestServer::with(|config| config.outbox_max_stuck_ms = 1000);
+    let server = TestServer::with(|config| config.limits.outbox_max_stuck_ms = 1000);
     let stalled = server.player("stalled");
     let (mut sender, mut reader) = (server.player("sender"), server.player("reader"));
     let start = Instant::now();

@@ -18,7 +18,7 @@ use tagwire::session::client::{ClientSession, Credentials, Event};
 use tagwire::time::Now;
 use tagwire::{CloseCode, Message, Tag};
 use tagwire_server::metrics::Metrics;
-use tagwire_server::{Config, Server, bind};
+use tagwire_server::{Config, Control, Server, bind};
 use tokio::sync::oneshot;
 
 /// Nothing on loopback takes longer, unless it never comes.
@@ -27,6 +27,7 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 pub struct TestServer {
     pub address: SocketAddr,
     pub metrics: Arc<Metrics>,
+    pub control: Control,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -42,7 +43,7 @@ impl TestServer {
         change(&mut config);
         config.validate().unwrap();
         let server = Server::new(config.clone(), tagwire::pb::schema());
-        let metrics = server.metrics();
+        let (metrics, control) = (server.metrics(), server.control());
         let runtime = match config.threads {
             1 => tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap(),
             threads => tokio::runtime::Builder::new_multi_thread()
@@ -58,7 +59,7 @@ impl TestServer {
             let shutdown = async { stopped.await.unwrap_or_default() };
             runtime.block_on(server.serve(vec![listener], shutdown)).unwrap();
         });
-        TestServer { address, metrics, stop: Some(stop), thread: Some(thread) }
+        TestServer { address, metrics, control, stop: Some(stop), thread: Some(thread) }
     }
 
     /// Tells the server to stop, without waiting.

@@ -23,6 +23,8 @@ pub fn command(arguments: &[&str]) -> Command {
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("TAGWIRE_")) {
         command.env_remove(name);
     }
+    // Nor is a tagwire.toml that lies where the tests run.
+    command.current_dir(env!("CARGO_TARGET_TMPDIR"));
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
@@ -37,7 +39,12 @@ pub fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
 impl Program {
     /// Starts on a free port and waits until it is up.
     pub fn start(arguments: &[&str]) -> Self {
-        let mut child = command(&[&["--listen", "127.0.0.1:0"], arguments].concat()).spawn().unwrap();
+        Self::spawn(command(&[&["--listen", "127.0.0.1:0"], arguments].concat()))
+    }
+
+    /// Starts and waits until it is up.
+    pub fn spawn(mut command: Command) -> Self {
+        let mut child = command.spawn().unwrap();
         let log = Arc::new(Mutex::new(String::new()));
         let mut lines = BufReader::new(child.stderr.take().unwrap());
         let address = loop {
@@ -45,7 +52,8 @@ impl Program {
             assert!(lines.read_line(&mut line).unwrap() > 0, "it never came up: {}", log.lock().unwrap());
             log.lock().unwrap().push_str(&line);
             if let Some((_, address)) = line.split_once("server up on ") {
-                break address.trim().parse().unwrap();
+                // As JSON, a quote follows.
+                break address.split('"').next().unwrap_or_default().trim().parse().unwrap();
             }
         };
         let reading = std::thread::spawn({
@@ -65,6 +73,19 @@ impl Program {
 
     pub fn signal(&self, signal: Signal) {
         kill_process(self.pid(), signal).unwrap();
+    }
+
+    /// Waits until a line of the log has the text; returns the log as it is then.
+    pub fn wait_for_log(&self, text: &str) -> String {
+        let start = Instant::now();
+        loop {
+            let log = self.log.lock().unwrap().clone();
+            if log.contains(text) {
+                return log;
+            }
+            assert!(start.elapsed() < Duration::from_secs(10), "no {text:?} in\n{log}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// Waits for the end; the status and the whole log, standard output too.

@@ -1,0 +1,126 @@
+//! What one player, one address or the whole server may use. All of it can be changed while the server runs.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use tagwire::frame::{DEFAULT_MAX_FRAME_BYTES, MAX_FRAME_BYTES};
+use tagwire::session::PEER_TIMEOUT_US;
+use tagwire::session::login::MAX_LOGIN_BYTES;
+use tagwire::session::outbox::OutboxLimits;
+
+use super::{ValueError, range};
+
+/// The table `[limits]`. A connection keeps those of its beginning; rooms and the server go by the newest.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Accept, first bytes and login must be done within so many milliseconds. Default 5000.
+    pub login_timeout_ms: u64,
+    /// A client of this protocol from which nothing came for so many milliseconds is gone. Default 10000, at least 2000: it is pinged once a second.
+    pub peer_timeout_ms: u64,
+    /// Largest payload of a frame, bytes. Default 65536, at most 16777216 and half of `outbox_max_bytes`.
+    pub max_frame_bytes: usize,
+    /// Frames that may wait for one session before it counts as too slow. Default 1024.
+    pub outbox_max_frames: usize,
+    /// Bytes that may wait for one session before it counts as too slow. Default 1048576.
+    pub outbox_max_bytes: usize,
+    /// A session whose full socket takes nothing for so many milliseconds is too slow. Default 10000.
+    pub outbox_max_stuck_ms: u64,
+    /// Sockets in all, logged in or not. Default 20000, at least 1.
+    pub max_connections: usize,
+    /// Sockets of one address; an IPv6 address counts by its /64. Default 100, at least 1.
+    pub max_connections_per_address: usize,
+    /// Frames that one connection may send in a second; 0: no limit. Default 1000.
+    pub max_frames_per_second: u64,
+    /// Bytes that one connection may send in a second; 0: no limit. Default 1048576, else at least `max_frame_bytes`:
+    /// the bucket holds one second, and a larger frame could never pass.
+    pub max_bytes_per_second: u64,
+    /// Failed logins from one address in a minute; 0: no limit. Default 10.
+    pub max_failed_logins_per_address: u32,
+    /// Failed logins with one name in a minute; 0: no limit. Default 10.
+    pub max_failed_logins_per_name: u32,
+    /// Members of one room. Default 1000.
+    pub max_room_members: usize,
+    /// Rooms in all. Default 10000.
+    pub max_rooms: usize,
+    /// Messages that a room may hand to its members in a second, each member counted; 0: no limit. Default 2000000.
+    pub max_room_deliveries_per_second: u64,
+    /// Addresses that the limits per address spare. In a file also bare, "::1". Default `["127.0.0.0/8", "::1/128"]`.
+    #[serde(deserialize_with = "networks")]
+    pub trusted: Vec<IpNet>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let outbox = OutboxLimits::default();
+        Limits {
+            login_timeout_ms: 5000,
+            peer_timeout_ms: PEER_TIMEOUT_US / 1000,
+            max_frame_bytes: DEFAULT_MAX_FRAME_BYTES,
+            outbox_max_frames: outbox.max_frames,
+            outbox_max_bytes: outbox.max_bytes,
+            outbox_max_stuck_ms: outbox.max_stuck_us / 1000,
+            max_connections: 20_000,
+            max_connections_per_address: 100,
+            max_frames_per_second: 1000,
+            max_bytes_per_second: 1024 * 1024,
+            max_failed_logins_per_address: 10,
+            max_failed_logins_per_name: 10,
+            max_room_members: 1000,
+            max_rooms: 10_000,
+            max_room_deliveries_per_second: 2_000_000,
+            trusted: ["127.0.0.0/8", "::1/128"].map(|net| net.parse().expect("a network")).to_vec(),
+        }
+    }
+}
+
+impl Limits {
+    /// Judges the values.
+    pub(super) fn validate(&self) -> Result<(), ValueError> {
+        let max_frame_bytes = self.max_frame_bytes as u64;
+        range("limits.login_timeout_ms", self.login_timeout_ms, 1, 600_000)?;
+        range("limits.peer_timeout_ms", self.peer_timeout_ms, 2000, 600_000)?;
+        range("limits.max_frame_bytes", max_frame_bytes, MAX_LOGIN_BYTES as u64, MAX_FRAME_BYTES as u64)?;
+        range("limits.outbox_max_frames", self.outbox_max_frames as u64, 16, 1 << 20)?;
+        range("limits.outbox_max_bytes", self.outbox_max_bytes as u64, 2 * max_frame_bytes, 1 << 30)
+            .map_err(|error| error.because_of("limits.max_frame_bytes", max_frame_bytes))?;
+        range("limits.outbox_max_stuck_ms", self.outbox_max_stuck_ms, 1000, 600_000)?;
+        range("limits.max_connections", self.max_connections as u64, 1, 1 << 24)?;
+        range("limits.max_connections_per_address", self.max_connections_per_address as u64, 1, 1 << 24)?;
+        range("limits.max_frames_per_second", self.max_frames_per_second, 0, 1_000_000_000)?;
+        if self.max_bytes_per_second > 0 {
+            range("limits.max_bytes_per_second", self.max_bytes_per_second, max_frame_bytes, 1 << 40)
+                .map_err(|error| error.or("0").because_of("limits.max_frame_bytes", max_frame_bytes))?;
+        }
+        let (by_address, by_name) = (self.max_failed_logins_per_address, self.max_failed_logins_per_name);
+        range("limits.max_failed_logins_per_address", by_address.into(), 0, 1_000_000)?;
+        range("limits.max_failed_logins_per_name", by_name.into(), 0, 1_000_000)?;
+        range("limits.max_room_members", self.max_room_members as u64, 1, 1 << 20)?;
+        range("limits.max_rooms", self.max_rooms as u64, 1, 1 << 20)?;
+        let deliveries = self.max_room_deliveries_per_second;
+        range("limits.max_room_deliveries_per_second", deliveries, 0, 1_000_000_000_000)
+    }
+
+    /// The bounds of what waits for one session.
+    pub(crate) fn outbox(&self) -> OutboxLimits {
+        OutboxLimits {
+            max_frames: self.outbox_max_frames,
+            max_bytes: self.outbox_max_bytes,
+            max_stuck_us: self.outbox_max_stuck_ms * 1000,
+            // Nothing is sent again until sessions can be resumed.
+            max_kept_bytes: 0,
+        }
+    }
+}
+
+/// Reads networks; a bare address is the network of that address alone.
+fn networks<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
+    let network = |text: String| {
+        text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).map_err(|_| {
+            let expected = "an address or a network, \"10.0.0.1\" or \"10.0.0.0/8\"";
+            serde::de::Error::invalid_value(serde::de::Unexpected::Str(&text), &expected)
+        })
+    };
+    Vec::<String>::deserialize(deserializer)?.into_iter().map(network).collect()
+}

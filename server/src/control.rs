@@ -1,0 +1,26 @@
+//! How a running server is changed.
+
+use std::sync::Arc;
+
+use crate::config::Config;
+use crate::core::Core;
+
+/// A handle on a server, from [`Server::control`](crate::Server::control). A clone is cheap.
+#[derive(Debug, Clone)]
+pub struct Control {
+    core: Arc<Core>,
+}
+
+impl Control {
+    pub(crate) fn new(core: Arc<Core>) -> Self {
+        Control { core }
+    }
+
+    /// Takes the limits of `new`, whose values must be [valid](Config::validate). Returns the keys in which it differs
+    /// from the start of the server otherwise: they need a restart. `log` is the program's, and is not among them.
+    pub fn reload(&self, new: Config) -> Vec<String> {
+        let changes = self.core.config.changes(&new);
+        self.core.limits.store(Arc::new(new.limits));
+        changes.into_iter().filter(|change| !change.is_live()).map(|change| change.key).collect()
+    }
+}
