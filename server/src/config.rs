@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 pub use sources::{ConfigError, Flag, Loaded, Sources};
 use toml::{Table, Value};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 /// The one key whose value is shown to nobody.
 const PASSWORD: &str = "dev_auth.password";
@@ -188,7 +189,7 @@ impl Config {
 /// It is neither a level nor a filter.
 pub fn log_filter(text: &str) -> Result<EnvFilter, String> {
     let is_word = text.chars().all(char::is_alphanumeric);
-    if is_word && text.parse::<tracing_subscriber::filter::LevelFilter>().is_err() {
+    if is_word && (text.is_empty() || text.parse::<LevelFilter>().is_err()) {
         return Err(format!("{text:?} is no level"));
     }
     EnvFilter::try_new(text).map_err(|error| error.to_string())

@@ -188,6 +188,12 @@ fn what_is_wrong_names_its_place() {
         ),
         (
             "TAGWIRE_LOG",
+            "",
+            "log =  (TAGWIRE_LOG): expected a level or a filter: \"\" is no level\n  \
+             fix: use error, warn, info, debug or trace",
+        ),
+        (
+            "TAGWIRE_LOG",
             "inof",
             "log = inof (TAGWIRE_LOG): expected a level or a filter: \"inof\" is no level\n  \
              fix: use error, warn, info, debug or trace",

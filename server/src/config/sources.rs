@@ -21,7 +21,7 @@ const FILE: &str = "tagwire.toml";
 /// Where to look for settings.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
-    /// The file. `None`: what `TAGWIRE_CONFIG` names, or `tagwire.toml` in the working directory if it is there.
+    /// The file. `None`: what `TAGWIRE_CONFIG` names, if it is not empty, or `tagwire.toml` in the working directory if it is there.
     pub file: Option<PathBuf>,
     /// The environment; what does not begin with `TAGWIRE_` is passed over.
     pub environment: Vec<(OsString, OsString)>,
@@ -143,7 +143,8 @@ impl Sources {
     }
 
     fn read_file(&self) -> Result<Option<(PathBuf, String)>, ConfigError> {
-        let variable = || self.environment.iter().find(|(name, _)| name == FILE_VARIABLE);
+        let variable =
+            || self.environment.iter().find(|(name, path)| name == FILE_VARIABLE && !path.is_empty());
         let named = self.file.clone().or_else(|| variable().map(|(_, path)| path.into()));
         let path = named.clone().unwrap_or_else(|| FILE.into());
         match fs::read_to_string(&path) {
