@@ -26,7 +26,7 @@ fn large_mouse(x: i32) -> Vec<u8> {
 #[test]
 fn who_does_not_read_is_cut_and_nobody_else_notices() {
     for threads in [1, 2] {
-        let server = TestServer::with(|config| {
+        let server = TestServer::with_schema(unlimited_schema(), |config| {
             config.threads = threads;
             config.outbox_max_bytes = 256 * 1024;
         });
@@ -66,7 +66,7 @@ fn who_does_not_read_is_cut_and_nobody_else_notices() {
 #[test]
 fn a_slow_reader_of_latest_gets_only_newer_values_and_the_newest_in_the_end() {
     const SENT: i32 = 400;
-    let server = TestServer::start();
+    let server = TestServer::with_schema(unlimited_schema(), |_| ());
     let mut reader = server.player("reader");
     let mut senders = [server.player("a"), server.player("b")];
     for x in 0..SENT {
@@ -98,7 +98,7 @@ fn a_slow_reader_of_latest_gets_only_newer_values_and_the_newest_in_the_end() {
 
 #[test]
 fn a_full_socket_that_takes_nothing_is_given_up() {
-    let server = TestServer::with(|config| config.outbox_max_stuck_ms = 1000);
+    let server = TestServer::with_schema(unlimited_schema(), |config| config.outbox_max_stuck_ms = 1000);
     let stalled = server.player("stalled");
     let (mut sender, mut reader) = (server.player("sender"), server.player("reader"));
     let start = Instant::now();
