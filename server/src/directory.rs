@@ -1,9 +1,11 @@
 //! Who is inside, by name and by the slot of the timer wheel.
 
 use std::collections::HashMap;
+use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use prometheus_client::metrics::gauge::Gauge;
 use tagwire::CloseCode;
 use tagwire::session::ping::PING_INTERVAL_US;
 use tokio::time::{MissedTickBehavior, interval};
@@ -56,16 +58,22 @@ impl Directory {
         (0..SLOTS).flat_map(|slot| self.slot(slot).values().cloned().collect::<Vec<_>>()).collect()
     }
 
-    /// Turns the wheel for ever: pings every session once a second, ends those that are gone.
-    pub(crate) async fn turn(self: Arc<Self>, clock: Arc<Clock>, peer_timeout_us: u64) {
+    /// Turns the wheel for ever: pings every session once a second, ends those that are gone, and
+    /// adds up what waits for them.
+    pub(crate) async fn turn(self: Arc<Self>, clock: Arc<Clock>, peer_timeout_us: u64, outbox_bytes: Gauge) {
         let mut ticks = interval(Duration::from_micros(PING_INTERVAL_US / SLOTS));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
         let mut due = Vec::new();
+        let mut waiting = 0;
         for slot in (0..SLOTS).cycle() {
             ticks.tick().await;
+            if slot == 0 {
+                outbox_bytes.set(mem::take(&mut waiting) as i64);
+            }
             due.extend(self.slot(slot).values().cloned());
             let now = clock.now();
             for session in due.drain(..) {
+                waiting += session.outbox_bytes();
                 if session.is_silent(now, peer_timeout_us) {
                     session.end(Ending::told(CloseCode::TIMEOUT, "nothing was heard from you for too long"));
                 } else {

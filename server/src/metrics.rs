@@ -36,7 +36,7 @@ pub struct Metrics {
     pub(crate) sessions: Gauge,
     /// Rooms that exist now.
     pub(crate) rooms: Gauge,
-    /// Bytes that wait for sockets, as of the last snapshot.
+    /// Bytes that wait for sockets, as of the last turn of the timer wheel.
     pub(crate) outbox_bytes: Gauge,
     /// Logins admitted.
     pub(crate) granted: Counter,

@@ -64,7 +64,12 @@ impl Server {
             always.spawn(Arc::clone(flusher).run());
         }
         let peer_timeout_us = core.config.peer_timeout_ms * 1000;
-        always.spawn(Arc::clone(&core.directory).turn(Arc::clone(&core.clock), peer_timeout_us));
+        let outbox_bytes = core.metrics.outbox_bytes.clone();
+        always.spawn(Arc::clone(&core.directory).turn(
+            Arc::clone(&core.clock),
+            peer_timeout_us,
+            outbox_bytes,
+        ));
         let mut accepting = JoinSet::new();
         for listener in listeners {
             accepting.spawn(listener::accept(Arc::clone(&core), listener, connections.clone()));
