@@ -103,6 +103,8 @@ struct Out {
     pinger: Pinger,
     /// On the flusher's list.
     dirty: bool,
+    /// The socket took something.
+    begun: bool,
     ending: Option<Ending>,
 }
 
@@ -119,7 +121,13 @@ impl Session {
         Arc::new(Session {
             player,
             room: Mutex::new(None),
-            out: Mutex::new(Out { outbox, pinger: Pinger::default(), dirty: false, ending: None }),
+            out: Mutex::new(Out {
+                outbox,
+                pinger: Pinger::default(),
+                dirty: false,
+                begun: false,
+                ending: None,
+            }),
             writer,
             flusher,
             metrics,
@@ -159,10 +167,19 @@ impl Session {
                 return self
                     .end_locked(out, Ending::told(CloseCode::SLOW, "your socket took nothing for too long"));
             }
+            // Nothing comes before Welcome, not even a Ping.
+            let welcome_waits = self.player.dialect == Dialect::Native && !out.begun;
+            if welcome_waits && out.outbox.is_empty() {
+                return;
+            }
             let ping = out.pinger.next_ping(now, self.player.dialect, frames_received);
             let mut frame = Vec::with_capacity(48);
             encode_message(&ping, &mut frame);
-            out.outbox.push_urgent(&frame);
+            if welcome_waits {
+                out.outbox.push(&frame, Lane::Ordered);
+            } else {
+                out.outbox.push_urgent(&frame);
+            }
         });
     }
 
@@ -204,6 +221,7 @@ impl Session {
         while !out.outbox.is_empty() {
             match self.writer.try_write(out.outbox.unwritten()) {
                 Ok(count) => {
+                    out.begun = true;
                     out.outbox.wrote(count);
                     self.metrics.bytes_sent.inc_by(count as u64);
                 }
@@ -316,5 +334,43 @@ impl Session {
     /// The sending half, for what a connection does to its socket at the end.
     pub(crate) fn writer(&self) -> &OwnedWriteHalf {
         &self.writer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tagwire::frame::Decoder;
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn no_ping_comes_before_welcome() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let peer = listener.local_addr().expect("an address");
+        let (_reader, writer) = TcpStream::connect(peer).await.expect("connected").into_split();
+        let now = Now { monotonic_us: 0, unix_us: 1 };
+        let name = "player1".to_string();
+        let player = Player { session_id: 1, player_id: 1, name, dialect: Dialect::Native, peer };
+        let metrics = Arc::new(Metrics::new(&tagwire::pb::schema()));
+        let session = Session::new(player, writer, OutboxLimits::default(), Arc::default(), metrics, now);
+        let tags = || {
+            let out = session.out();
+            let mut waiting = out.outbox.unwritten();
+            let (mut decoder, mut tags) = (Decoder::default(), vec![]);
+            while let Some(frame) = decoder.next(&mut waiting).expect("whole frames") {
+                tags.push(frame.tag);
+            }
+            tags
+        };
+        session.ping(now);
+        assert_eq!(tags(), []);
+        session.send(&v1::Welcome::default());
+        session.ping(now);
+        assert_eq!(tags(), [v1::Welcome::TAG, v1::Ping::TAG]);
+        session.flush();
+        session.send(&v1::Member::default());
+        session.ping(now);
+        assert_eq!(tags(), [v1::Ping::TAG, v1::Member::TAG], "later it waits for nothing");
     }
 }
