@@ -7,20 +7,10 @@ mod common;
 use std::time::{Duration, Instant};
 
 use common::*;
-use tagwire::frame::encode;
+use tagwire::CloseCode;
 use tagwire::pb::arena::v1 as arena;
 use tagwire::pb::tagwire::v1;
 use tagwire::prost::Message as _;
-use tagwire::{CloseCode, Tag};
-
-/// A MouseEvent (LATEST) of about 60 KB: a field of a newer schema fills it, so that sockets are full soon.
-fn large_mouse(x: i32) -> Vec<u8> {
-    let filler = [hex("a206e0d403"), vec![7; 60_000]].concat();
-    let payload = [mouse(x, 0).encode_to_vec(), filler].concat();
-    let mut out = vec![];
-    encode(Tag(2), &payload, &mut out);
-    out
-}
 
 /// A member that reads nothing is cut when its bounds are reached; the others get everything, in order.
 #[test]

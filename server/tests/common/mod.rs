@@ -2,6 +2,7 @@
 
 #![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used)]
 
+pub mod crowd;
 pub mod program;
 
 use std::io::{ErrorKind, Read, Write};
@@ -12,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use tagwire::frame::{Decoder, encode_message};
+use tagwire::frame::{Decoder, encode, encode_message};
 use tagwire::pb::arena::v1 as arena;
 use tagwire::pb::tagwire::v1;
 use tagwire::prost::Message as _;
@@ -168,6 +169,15 @@ pub fn frame<M: Message>(message: &M) -> Vec<u8> {
 
 pub fn mouse(x: i32, y: i32) -> arena::MouseEvent {
     arena::MouseEvent { x, y, ..Default::default() }
+}
+
+/// A MouseEvent (LATEST) of about 60 KB: a field of a newer schema fills it, so that sockets are full soon.
+pub fn large_mouse(x: i32) -> Vec<u8> {
+    let filler = [hex("a206e0d403"), vec![7; 60_000]].concat();
+    let payload = [mouse(x, 0).encode_to_vec(), filler].concat();
+    let mut out = vec![];
+    encode(Tag(2), &payload, &mut out);
+    out
 }
 
 /// A frame as it came.
