@@ -48,11 +48,22 @@ fn run(size: &Size, with_stalled: bool) -> Measured {
         config.max_room_members = size.receivers + 2;
         config.max_frame_bytes = 8192;
         config.outbox_max_bytes = OUTBOX_BYTES;
+        // It answers no Ping, and its socket takes nothing: bytes, not time, are what this is about.
+        (config.peer_timeout_ms, config.outbox_max_stuck_ms) = (60_000, 60_000);
     });
     let crowd = Crowd::new(1);
     let delays: Arc<Mutex<Vec<u64>>> = Arc::default();
-    let mut receivers = vec![];
+    let (mut receivers, mut stalled) = (vec![], None);
     for i in 0..size.receivers {
+        // In the middle, so that a fan-out that waits for it keeps half of the room waiting.
+        if with_stalled && i == size.receivers / 2 {
+            stalled = Some(crowd.runtime.block_on(async {
+                let client = crowd.connect(server.address, "stalled", Some(4096)).await;
+                let mut client = crowd.login(client);
+                assert!(client.welcomed().await);
+                client
+            }));
+        }
         let delays = Arc::clone(&delays);
         let client = crowd.runtime.block_on(async {
             let mut client = crowd.native(server.address, &format!("receiver{i}")).await;
@@ -66,15 +77,6 @@ fn run(size: &Size, with_stalled: bool) -> Measured {
             }
         }));
     }
-    let stalled = with_stalled.then(|| {
-        crowd.runtime.block_on(async {
-            let client = crowd.connect(server.address, "stalled", Some(4096)).await;
-            let mut client = crowd.login(client);
-            assert!(client.welcomed().await);
-            client
-        })
-    });
-
     let (sent, done) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
     let sender = crowd.runtime.block_on(async {
         let mut client = crowd.native(server.address, "sender").await;
