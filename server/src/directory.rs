@@ -62,6 +62,13 @@ impl Directory {
         (0..SLOTS).flat_map(|slot| self.slot(slot).values().cloned().collect::<Vec<_>>()).collect()
     }
 
+    /// Bytes that wait for all sockets.
+    pub(crate) fn outbox_bytes(&self) -> usize {
+        (0..SLOTS)
+            .map(|slot| self.slot(slot).values().map(|session| session.outbox_bytes()).sum::<usize>())
+            .sum()
+    }
+
     /// Turns the wheel for ever: pings every session once a second, ends those that are gone, brings the gauges up to
     /// date that are not counted as they change.
     pub(crate) async fn turn(
@@ -75,18 +82,15 @@ impl Directory {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut due = Vec::new();
         loop {
-            let mut waiting = 0;
             for slot in 0..SLOTS {
                 ticks.tick().await;
                 due.extend(self.slot(slot).values().cloned());
-                let now = clock.now();
-                let peer_timeout_ms = limits.load().peer_timeout_ms;
-                waiting += due
-                    .drain(..)
-                    .map(|session: Arc<Session>| session.ping(now, peer_timeout_ms))
-                    .sum::<usize>();
+                let (now, peer_timeout_ms) = (clock.now(), limits.load().peer_timeout_ms);
+                for session in due.drain(..) {
+                    session.ping(now, peer_timeout_ms);
+                }
             }
-            metrics.outbox_bytes.set(waiting as i64);
+            metrics.outbox_bytes.set(self.outbox_bytes() as i64);
             metrics.tasks.set(Handle::current().metrics().num_alive_tasks() as i64);
         }
     }

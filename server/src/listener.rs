@@ -3,13 +3,13 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use crate::connection;
 use crate::core::Core;
@@ -70,29 +70,51 @@ pub fn raise_descriptor_limit() -> io::Result<Option<u64>> {
     Ok(limit.current)
 }
 
+/// From the first accept that failed until nobody waits: told when it begins and when it is over, not at every try.
+struct Shortage {
+    start: Instant,
+    /// Connections that came in since.
+    waited: u64,
+}
+
 /// Accepts until the server stops; who knocked before is still let in, to be told.
 pub(crate) async fn accept(core: Arc<Core>, listener: TcpListener, connections: TaskTracker) {
+    let mut shortage: Option<Shortage> = None;
     loop {
         let accepted = tokio::select! {
             biased;
             accepted = listener.accept() => accepted,
+            // Nobody waits any more.
+            Some(Shortage { start, waited }) = async { shortage.take() } => {
+                let lasted = start.elapsed();
+                info!("connections are accepted again: for {lasted:.1?} there was not room for all, {waited} waited");
+                continue;
+            }
             () = core.stopping.cancelled() => return,
         };
         match accepted {
-            Ok((stream, peer)) => match core.door.enter(peer.ip(), &core.limits.load()) {
-                Ok(place) => {
-                    connections.spawn(connection::run(Arc::clone(&core), stream, peer, place));
+            Ok((stream, peer)) => {
+                if let Some(shortage) = &mut shortage {
+                    shortage.waited += 1;
                 }
-                Err(full) => {
-                    core.metrics.limited(full.limit());
-                    debug!(%peer, "closed at once: {}", full.reason());
+                match core.door.enter(peer.ip(), &core.limits.load()) {
+                    Ok(place) => {
+                        connections.spawn(connection::run(Arc::clone(&core), stream, peer, place));
+                    }
+                    Err(full) => {
+                        core.metrics.limited(full.limit());
+                        debug!(%peer, "closed at once: {}", full.reason());
+                    }
                 }
-            },
+            }
             Err(error) if is_about_one_connection(&error) => {
                 debug!("a connection was lost before it began: {error}")
             }
             Err(error) => {
-                warn!("no connection can be accepted now: {error}");
+                shortage.get_or_insert_with(|| {
+                    warn!("no connection can be accepted now, new ones wait: {error}");
+                    Shortage { start: Instant::now(), waited: 0 }
+                });
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }

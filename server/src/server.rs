@@ -100,7 +100,7 @@ impl Server {
         }
         always.shutdown().await;
         core.metrics.tasks.set(Handle::current().metrics().num_alive_tasks() as i64);
-        core.metrics.outbox_bytes.set(0);
+        core.metrics.outbox_bytes.set(core.directory.outbox_bytes() as i64);
         info!("server down: {}", core.metrics.line());
         Ok(())
     }

@@ -104,6 +104,8 @@ struct Out {
     pinger: Pinger,
     /// On the flusher's list.
     dirty: bool,
+    /// The socket took something.
+    begun: bool,
     ending: Option<Ending>,
 }
 
@@ -119,7 +121,13 @@ impl Session {
         Arc::new(Session {
             player,
             room: Mutex::new(None),
-            out: Mutex::new(Out { outbox, pinger: Pinger::default(), dirty: false, ending: None }),
+            out: Mutex::new(Out {
+                outbox,
+                pinger: Pinger::default(),
+                dirty: false,
+                begun: false,
+                ending: None,
+            }),
             writer,
             flusher,
             metrics,
@@ -152,8 +160,8 @@ impl Session {
     }
 
     /// The second's work: ends a session that is gone or whose socket is stuck, else appends a Ping, before everything
-    /// that waits. A classic client need not answer anything: TCP judges it. Returns how many bytes wait.
-    pub(crate) fn ping(self: &Arc<Self>, now: Now, peer_timeout_ms: u64) -> usize {
+    /// that waits. A classic client need not answer anything: TCP judges it.
+    pub(crate) fn ping(self: &Arc<Self>, now: Now, peer_timeout_ms: u64) {
         let frames_received = self.frames_received.load(Ordering::Relaxed);
         let heard = self.heard.swap(false, Ordering::Relaxed) || self.player.dialect == Dialect::Classic;
         self.append(|out| {
@@ -170,11 +178,24 @@ impl Session {
             if let Some((code, reason)) = gone {
                 return self.end_locked(out, Ending::told(code, reason));
             }
+            // Nothing comes before Welcome, not even a Ping.
+            let welcome_waits = self.player.dialect == Dialect::Native && !out.begun;
+            if welcome_waits && out.outbox.is_empty() {
+                return;
+            }
             let ping = out.pinger.next_ping(now, self.player.dialect, frames_received);
             let mut frame = Vec::with_capacity(48);
             encode_message(&ping, &mut frame);
-            out.outbox.push_urgent(&frame);
+            if welcome_waits {
+                out.outbox.push(&frame, Lane::Ordered);
+            } else {
+                out.outbox.push_urgent(&frame);
+            }
         });
+    }
+
+    /// Bytes that wait for the socket.
+    pub(crate) fn outbox_bytes(&self) -> usize {
         self.out().outbox.len()
     }
 
@@ -216,6 +237,7 @@ impl Session {
         while !out.outbox.is_empty() {
             match self.writer.try_write(out.outbox.unwritten()) {
                 Ok(count) => {
+                    out.begun = true;
                     out.outbox.wrote(count);
                     self.metrics.bytes_sent.inc_by(count as u64);
                 }
@@ -319,5 +341,43 @@ impl Session {
     /// The sending half, for what a connection does to its socket at the end.
     pub(crate) fn writer(&self) -> &OwnedWriteHalf {
         &self.writer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tagwire::frame::Decoder;
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn no_ping_comes_before_welcome() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let peer = listener.local_addr().expect("an address");
+        let (_reader, writer) = TcpStream::connect(peer).await.expect("connected").into_split();
+        let now = Now { monotonic_us: 0, unix_us: 1 };
+        let name = "player1".to_string();
+        let player = Player { session_id: 1, player_id: 1, name, dialect: Dialect::Native, peer };
+        let metrics = Arc::new(Metrics::new(&tagwire::pb::schema()));
+        let session = Session::new(player, writer, OutboxLimits::default(), Arc::default(), metrics);
+        let tags = || {
+            let out = session.out();
+            let mut waiting = out.outbox.unwritten();
+            let (mut decoder, mut tags) = (Decoder::default(), vec![]);
+            while let Some(frame) = decoder.next(&mut waiting).expect("whole frames") {
+                tags.push(frame.tag);
+            }
+            tags
+        };
+        session.ping(now, 10_000);
+        assert_eq!(tags(), []);
+        session.send(&v1::Welcome::default());
+        session.ping(now, 10_000);
+        assert_eq!(tags(), [v1::Welcome::TAG, v1::Ping::TAG]);
+        session.flush();
+        session.send(&v1::Member::default());
+        session.ping(now, 10_000);
+        assert_eq!(tags(), [v1::Ping::TAG, v1::Member::TAG], "later it waits for nothing");
     }
 }

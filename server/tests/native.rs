@@ -267,7 +267,7 @@ fn a_client_that_goes_is_gone_at_once() {
 #[test]
 fn order_holds_over_ten_thousand_messages_and_several_senders() {
     for threads in [1, 2] {
-        let server = TestServer::with(|config| config.threads = threads);
+        let server = TestServer::unlimited(|config| config.threads = threads);
         let mut reader = server.player("reader");
         let senders: Vec<_> = (0..4)
             .map(|s| {

@@ -5,10 +5,8 @@
 
 mod common;
 
-use std::io::Write;
 use std::time::Duration;
 
-use common::program::Program;
 use common::*;
 use tagwire::Tag;
 use tagwire::frame::encode;
@@ -23,14 +21,6 @@ fn kilobyte(x: i32) -> Vec<u8> {
     out
 }
 
-/// The server's CPU time so far, clock ticks.
-fn cpu_ticks(server: &Program) -> u64 {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", server.child.id())).unwrap();
-    let (_, fields) = stat.rsplit_once(") ").unwrap();
-    let fields: Vec<_> = fields.split(' ').collect();
-    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
-}
-
 struct Measured {
     /// Newer values that had been sent when a slow reader got one, the median.
     behind: usize,
@@ -39,14 +29,15 @@ struct Measured {
 }
 
 fn measure(lowat: u32, values: i32, megabytes: usize) -> Measured {
-    let mut settings = tempfile::NamedTempFile::new().unwrap();
-    writeln!(settings, "tcp_notsent_lowat_bytes = {lowat}").unwrap();
-    let server = Program::start(&["--threads", "1", "--config", settings.path().to_str().unwrap()]);
+    let server = TestServer::unlimited(|config| {
+        config.threads = 1;
+        config.tcp_notsent_lowat_bytes = lowat;
+    });
 
     // Slow: it reads only after everything was sent, a value at a time.
-    let mut slow = Player::login(server.address, "slow", "welcome").unwrap();
-    let mut pacer = Player::login(server.address, "pacer", "welcome").unwrap();
-    let mut sender = Player::login(server.address, "sender", "welcome").unwrap();
+    let mut slow = server.player("slow");
+    let mut pacer = server.player("pacer");
+    let mut sender = server.player("sender");
     for x in 0..values {
         sender.send_bytes(&kilobyte(x));
         // The pacer has it, so the slow one's socket was offered it.
@@ -61,25 +52,32 @@ fn measure(lowat: u32, values: i32, megabytes: usize) -> Measured {
     // Fast: a stream of chat, 128 KB at a time, to its sender and to another.
     const WINDOW: usize = 128;
     let chat = frame(&arena::Chat { text: "x".repeat(1000) }).repeat(WINDOW);
-    let mut fast = Player::login(server.address, "fast", "welcome").unwrap();
+    let mut fast = server.player("fast");
     let windows = megabytes * 1000 / WINDOW;
-    let before = cpu_ticks(&server);
-    let reader = std::thread::spawn(move || (0..windows * WINDOW).for_each(|_| drop(fast.message())));
+    let before = server.cpu_ticks();
+    let (read, was_read) = std::sync::mpsc::channel();
+    let reader = std::thread::spawn(move || {
+        for _ in 0..windows {
+            (0..WINDOW).for_each(|_| drop(fast.message()));
+            read.send(()).unwrap();
+        }
+    });
     for _ in 0..windows {
         sender.send_bytes(&chat);
         (0..WINDOW).for_each(|_| drop(sender.message()));
+        // On a busy machine it would else be too slow, and cut.
+        was_read.recv().unwrap();
     }
     reader.join().unwrap();
-    let ticks = cpu_ticks(&server) - before;
+    let ticks = server.cpu_ticks() - before;
     server.stop();
     Measured { behind: received, ticks }
 }
 
 #[test]
 fn a_low_mark_keeps_the_values_of_a_slow_reader_fresh() {
-    let long = std::env::var_os("TAGWIRE_LONG").is_some();
     let default = tagwire_server::Config::default().tcp_notsent_lowat_bytes;
-    let (candidates, megabytes) = match long {
+    let (candidates, megabytes) = match is_long() {
         true => (vec![0, 4096, 16_384, default, 131_072, 262_144], 200),
         false => (vec![0, default], 10),
     };

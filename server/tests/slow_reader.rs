@@ -7,26 +7,16 @@ mod common;
 use std::time::{Duration, Instant};
 
 use common::*;
-use tagwire::frame::encode;
+use tagwire::CloseCode;
 use tagwire::pb::arena::v1 as arena;
 use tagwire::pb::tagwire::v1;
 use tagwire::prost::Message as _;
-use tagwire::{CloseCode, Tag};
-
-/// A MouseEvent (LATEST) of about 60 KB: a field of a newer schema fills it, so that sockets are full soon.
-fn large_mouse(x: i32) -> Vec<u8> {
-    let filler = [hex("a206e0d403"), vec![7; 60_000]].concat();
-    let payload = [mouse(x, 0).encode_to_vec(), filler].concat();
-    let mut out = vec![];
-    encode(Tag(2), &payload, &mut out);
-    out
-}
 
 /// A member that reads nothing is cut when its bounds are reached; the others get everything, in order.
 #[test]
 fn who_does_not_read_is_cut_and_nobody_else_notices() {
     for threads in [1, 2] {
-        let server = TestServer::with(|config| {
+        let server = TestServer::unlimited(|config| {
             config.threads = threads;
             config.limits.outbox_max_bytes = 256 * 1024;
         });
@@ -66,7 +56,7 @@ fn who_does_not_read_is_cut_and_nobody_else_notices() {
 #[test]
 fn a_slow_reader_of_latest_gets_only_newer_values_and_the_newest_in_the_end() {
     const SENT: i32 = 400;
-    let server = TestServer::start();
+    let server = TestServer::unlimited(|_| ());
     let mut reader = server.player("reader");
     let mut senders = [server.player("a"), server.player("b")];
     for x in 0..SENT {
@@ -98,7 +88,7 @@ fn a_slow_reader_of_latest_gets_only_newer_values_and_the_newest_in_the_end() {
 
 #[test]
 fn a_full_socket_that_takes_nothing_is_given_up() {
-    let server = TestServer::with(|config| config.limits.outbox_max_stuck_ms = 1000);
+    let server = TestServer::unlimited(|config| config.limits.outbox_max_stuck_ms = 1000);
     let stalled = server.player("stalled");
     let (mut sender, mut reader) = (server.player("sender"), server.player("reader"));
     let start = Instant::now();

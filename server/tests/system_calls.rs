@@ -1,4 +1,4 @@
-//! Speed is the number of system calls per message: counted with strace on the running server.
+//! Speed is the number of system calls per message: counted with strace on the server's threads.
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
@@ -9,13 +9,12 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::program::Program;
 use common::*;
 use rustix::process::{Pid, Signal, kill_process};
 
 const MEMBERS: usize = 10;
 
-/// Counts the calls of a running program from now on.
+/// Counts the calls of a running server's threads from now on.
 struct Strace {
     child: Child,
     summary: tempfile::NamedTempFile,
@@ -23,12 +22,14 @@ struct Strace {
 }
 
 impl Strace {
-    fn attach(program: &Program) -> Self {
+    fn attach(server: &TestServer) -> Self {
+        let threads: Vec<_> =
+            server.threads().iter().flat_map(|id| ["-p".to_string(), id.to_string()]).collect();
         let summary = tempfile::NamedTempFile::new().unwrap();
         let mut child = Command::new("strace")
-            .args(["-f", "-c", "-U", "name,calls", "-o"])
+            .args(["-c", "-U", "name,calls", "-o"])
             .arg(summary.path())
-            .args(["-p", &program.child.id().to_string()])
+            .args(threads)
             .stderr(Stdio::piped())
             .spawn()
             .expect("strace is needed: apt-get install strace");
@@ -71,16 +72,11 @@ fn reads_and_writes(calls: &HashMap<String, u64>) -> (u64, u64) {
 #[test]
 fn a_hundred_pipelined_frames_cost_three_reads_and_writes_a_connection_at_most() {
     const BURSTS: u64 = 20;
-    for threads in ["1", "2"] {
-        let server = Program::start(&["--threads", threads]);
-        let join = |name: String| {
-            let mut client = Classic::connect(server.address);
-            client.login(&name, "welcome");
-            client.wait_for_ping();
-            client
-        };
-        let mut members: Vec<_> = (0..MEMBERS).map(|i| join(format!("member{i}"))).collect();
-        let mut sender = join("sender".to_string());
+    for threads in [1, 2] {
+        let server = TestServer::unlimited(|config| config.threads = threads);
+        let mut members: Vec<_> = (0..MEMBERS).map(|i| server.classic(&format!("member{i}"))).collect();
+        let mut sender = server.classic("sender");
+        sender.wait_for_ping();
         let burst: Vec<u8> = (0..100).flat_map(|i| frame(&mouse(i, i))).collect();
 
         let strace = Strace::attach(&server);
@@ -106,18 +102,11 @@ fn a_hundred_pipelined_frames_cost_three_reads_and_writes_a_connection_at_most()
 
 #[test]
 fn an_idle_session_costs_one_write_a_second_and_no_read_but_its_answers() {
-    let server = Program::start(&["--threads", "1"]);
-    let classic: Vec<_> = (0..MEMBERS)
-        .map(|i| {
-            let mut client = Classic::connect(server.address);
-            client.login(&format!("classic{i}"), "welcome");
-            client.wait_for_ping();
-            client
-        })
-        .collect();
+    let server = TestServer::with(|config| config.threads = 1);
+    let classic: Vec<_> = (0..MEMBERS).map(|i| server.classic(&format!("classic{i}"))).collect();
     let players: Vec<_> = (0..MEMBERS)
         .map(|i| {
-            let mut player = Player::login(server.address, &format!("player{i}"), "welcome").unwrap();
+            let mut player = server.player(&format!("player{i}"));
             // Each answers its Pings for as long as the server is there.
             std::thread::spawn(move || player.ended())
         })

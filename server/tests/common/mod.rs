@@ -2,32 +2,52 @@
 
 #![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used)]
 
+pub mod crowd;
 pub mod program;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use tagwire::frame::{Decoder, encode_message};
+use tagwire::frame::{Decoder, encode, encode_message};
 use tagwire::pb::arena::v1 as arena;
 use tagwire::pb::tagwire::v1;
 use tagwire::prost::Message as _;
 use tagwire::session::client::{ClientSession, Credentials, Event};
 use tagwire::time::Now;
-use tagwire::{CloseCode, Message, Tag};
+use tagwire::{CloseCode, Message, Schema, Tag};
 use tagwire_server::metrics::Metrics;
 use tagwire_server::{Config, Control, Server, bind};
 use tokio::sync::oneshot;
 
+/// The full numbers of a test, and its judgements by the clock: a busy machine must not fail a quick run.
+pub fn is_long() -> bool {
+    std::env::var_os("TAGWIRE_LONG").is_some()
+}
+
 /// Nothing on loopback takes longer, unless it never comes.
 pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The schema as shipped, without the rates of its messages.
+pub fn unlimited_schema() -> Schema {
+    let schema = tagwire::pb::schema();
+    let mut messages = schema.messages().to_vec();
+    for message in &mut messages {
+        message.rules.max_rate = None;
+    }
+    Schema::new(schema.fingerprint(), schema.descriptors().clone(), messages)
+}
 
 pub struct TestServer {
     pub address: SocketAddr,
     pub metrics: Arc<Metrics>,
     pub control: Control,
+    /// What its threads are called, and no others of this process.
+    thread_name: String,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -38,16 +58,32 @@ impl TestServer {
     }
 
     pub fn with(change: impl FnOnce(&mut Config)) -> Self {
+        Self::with_schema(tagwire::pb::schema(), change)
+    }
+
+    /// For tests that are about something else and send as fast as they can.
+    pub fn unlimited(change: impl FnOnce(&mut Config)) -> Self {
+        Self::with_schema(unlimited_schema(), |config| {
+            config.limits.max_frames_per_second = 0;
+            config.limits.max_bytes_per_second = 0;
+            change(config);
+        })
+    }
+
+    pub fn with_schema(schema: Schema, change: impl FnOnce(&mut Config)) -> Self {
+        static STARTED: AtomicUsize = AtomicUsize::new(0);
+        let thread_name = format!("server-{}", STARTED.fetch_add(1, Ordering::Relaxed));
         let mut config =
             Config { listen: vec!["127.0.0.1:0".parse().unwrap()], threads: 2, ..Config::default() };
         change(&mut config);
         config.validate().unwrap();
-        let server = Server::new(config.clone(), tagwire::pb::schema());
+        let server = Server::new(config.clone(), schema);
         let (metrics, control) = (server.metrics(), server.control());
         let runtime = match config.threads {
             1 => tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap(),
             threads => tokio::runtime::Builder::new_multi_thread()
                 .worker_threads(threads)
+                .thread_name(&thread_name)
                 .enable_all()
                 .build()
                 .unwrap(),
@@ -55,11 +91,28 @@ impl TestServer {
         let listener = runtime.block_on(async { bind(config.listen[0]).unwrap() });
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
-        let thread = std::thread::spawn(move || {
+        let thread = std::thread::Builder::new().name(thread_name.clone()).spawn(move || {
             let shutdown = async { stopped.await.unwrap_or_default() };
             runtime.block_on(server.serve(vec![listener], shutdown)).unwrap();
         });
-        TestServer { address, metrics, control, stop: Some(stop), thread: Some(thread) }
+        TestServer { address, metrics, control, thread_name, stop: Some(stop), thread: Some(thread.unwrap()) }
+    }
+
+    /// The system's numbers of the server's threads.
+    pub fn threads(&self) -> Vec<u32> {
+        let tasks = std::fs::read_dir("/proc/self/task").unwrap().map(|task| task.unwrap().path());
+        let named = |task: &PathBuf| {
+            std::fs::read_to_string(task.join("comm")).is_ok_and(|name| name.trim_end() == self.thread_name)
+        };
+        tasks.filter(named).map(|t| t.file_name().unwrap().to_str().unwrap().parse().unwrap()).collect()
+    }
+
+    /// The CPU time of the server's threads so far, clock ticks.
+    pub fn cpu_ticks(&self) -> u64 {
+        self.threads()
+            .iter()
+            .map(|thread| program::cpu_ticks(&format!("/proc/self/task/{thread}/stat")))
+            .sum()
     }
 
     /// Tells the server to stop, without waiting.
@@ -125,6 +178,15 @@ pub fn frame<M: Message>(message: &M) -> Vec<u8> {
 
 pub fn mouse(x: i32, y: i32) -> arena::MouseEvent {
     arena::MouseEvent { x, y, ..Default::default() }
+}
+
+/// A MouseEvent (LATEST) of about 60 KB: a field of a newer schema fills it, so that sockets are full soon.
+pub fn large_mouse(x: i32) -> Vec<u8> {
+    let filler = [hex("a206e0d403"), vec![7; 60_000]].concat();
+    let payload = [mouse(x, 0).encode_to_vec(), filler].concat();
+    let mut out = vec![];
+    encode(Tag(2), &payload, &mut out);
+    out
 }
 
 /// A frame as it came.

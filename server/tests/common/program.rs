@@ -29,6 +29,14 @@ pub fn command(arguments: &[&str]) -> Command {
     command
 }
 
+/// CPU time in a `stat` file of a process or thread (proc(5): user and system), clock ticks of 10 ms.
+pub fn cpu_ticks(stat: &str) -> u64 {
+    let stat = std::fs::read_to_string(stat).unwrap();
+    let (_, fields) = stat.rsplit_once(") ").unwrap();
+    let fields: Vec<_> = fields.split(' ').collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
+
 /// Runs to the end; exit code, standard output, standard error.
 pub fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
     let output = command(arguments).output().unwrap();
@@ -40,6 +48,22 @@ impl Program {
     /// Starts on a free port and waits until it is up.
     pub fn start(arguments: &[&str]) -> Self {
         Self::spawn(command(&[&["--listen", "127.0.0.1:0"], arguments].concat()))
+    }
+
+    /// The same, with so many descriptors and never more.
+    pub fn start_with_descriptors(descriptors: u32, arguments: &[&str]) -> Self {
+        let program = command(&[&["--listen", "127.0.0.1:0"], arguments].concat());
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("ulimit -n {descriptors}; exec \"$0\" \"$@\"")]);
+        shell.arg(program.get_program()).args(program.get_args());
+        for (name, value) in program.get_envs() {
+            match value {
+                Some(value) => shell.env(name, value),
+                None => shell.env_remove(name),
+            };
+        }
+        shell.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self::spawn(shell)
     }
 
     /// Starts and waits until it is up.
@@ -69,6 +93,16 @@ impl Program {
 
     pub fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// Its CPU time so far, clock ticks.
+    pub fn cpu_ticks(&self) -> u64 {
+        cpu_ticks(&format!("/proc/{}/stat", self.child.id()))
     }
 
     pub fn signal(&self, signal: Signal) {
