@@ -110,6 +110,9 @@ fn every_key_can_be_said_by_environment_and_by_flag() {
     // Said here to be all of them, so that a new key is not forgotten above.
     let differ = Config::default().changes(&all());
     assert_eq!(differ.len(), ALL.len());
+    let differ: Vec<_> = differ.iter().map(ToString::to_string).collect();
+    assert!(differ.contains(&"threads: 0 -> 3".to_string()), "{differ:?}");
+    assert!(differ.contains(&"dev_auth.password: changed".to_string()), "{differ:?}");
     let printed = Config::default().to_commented_toml();
     assert_eq!(printed.lines().filter(|line| line.contains(" = ") && !line.starts_with('#')).count(), 25);
 }
