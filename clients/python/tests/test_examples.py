@@ -271,6 +271,10 @@ async def test_the_window_shows_the_pointer_of_each_player(
         for name, colour in colours.items():
             label = f"{name} (you)" if name == "zoe" else name
             check_pointer(picture, PLACES[name], colour, label, pointers.FONT, screen)
+            # Our own has a ring around it, of which this is the left.
+            x, y = PLACES[name]
+            ring = area(picture.crop((x - 18, y, x - 6, y + 40)), pointers.LIGHT)
+            assert (ring is not None) == (name == "zoe"), name
         compare_with_docs(picture)
 
         # Who leaves takes the pointer along, and nothing else.
