@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
+from dataclasses import dataclass
 from pathlib import Path
 
 try:
@@ -20,63 +22,111 @@ import tagwire  # noqa: E402
 
 FRAME_MS = 16
 BUDGET = 0.005  # seconds of each frame that messages may take
-WIDTH, HEIGHT = 800, 600
-RADIUS = 8
-COLOURS = ("#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#469990")
+PAUSE = 0.25  # seconds between two colours of ours; the schema allows 5 a second
+WIDTH, HEIGHT, STATUS = 800, 400, 28
+FONT = "DejaVu Sans", -14
+BACK, GRID, DARK, LIGHT = "#1b2130", "#252d40", "#10141e", "#e8ecf4"
+SHADES = "#8f9bb3", "#ff5c6c", "#3ecf7a", "#5aa2ff", "#ffd34d"
+COLOURS = dict(zip(arena.Colour.values(), SHADES, strict=True))
+OURS = arena.Colour.values()[1:]  # the colours that we pick from
+ARROW = (0, 0), (0, 26), (6, 20), (11, 30), (16, 27), (11, 18), (19, 18)  # the mouse is at its tip
+
+
+@dataclass
+class Player:
+    name: str
+    colour: arena.Colour.ValueType = arena.Colour.COLOUR_UNSPECIFIED
+    mouse: arena.MouseEvent | None = None
 
 
 class Window:
     """The window and what is drawn in it. Everything runs in its own thread, that of tkinter."""
 
     def __init__(self, root: tkinter.Tk, client: tagwire.SyncClient) -> None:
-        self.root = root
-        self.client = client
+        self.root, self.client = root, client
         self.failure: tagwire.TagwireError | None = None
-        self.mouse: arena.MouseEvent | None = None
-        """Where our mouse is, if that was not sent yet."""
-        self.canvas = tkinter.Canvas(root, width=WIDTH, height=HEIGHT, background="white")
+        self.me = Player(f"{client.name} (you)", OURS[client.player_id % len(OURS)])
+        self.players = {client.player_id: self.me}
+        self.moved = self.coloured = True  # what the others are to be told
+        self.coloured_at = 0.0
+        root.title(f"{client.name} in {client.room}")
+        self.canvas = tkinter.Canvas(root, width=WIDTH, height=HEIGHT + STATUS, background=BACK)
+        self.canvas.configure(highlightthickness=0, cursor="none")
         self.canvas.pack()
+        for at in range(0, WIDTH, 40):
+            self.canvas.create_line(at, 0, at, HEIGHT, fill=GRID)
+            self.canvas.create_line(0, at, WIDTH, at, fill=GRID)
+        self.canvas.create_rectangle(0, HEIGHT, WIDTH, HEIGHT + STATUS, fill=DARK, width=0)
+        self.status = self.canvas.create_text(12, HEIGHT + STATUS // 2, anchor="w", font=FONT, fill=LIGHT)
+        self.canvas.bind("<Enter>", self.mouse_moved)
         self.canvas.bind("<Motion>", self.mouse_moved)
-        self.show_title()
+        self.canvas.bind("<Button-1>", self.clicked)
         client.on(arena.MouseEvent, self.pointer_moved)
+        client.on(arena.PickColour, self.colour_picked)
         client.on_member = self.member_changed
         self.frame()
 
     def frame(self) -> None:
         """Once a frame: sends at most one move (a mouse may report 1000 a second), runs what has arrived."""
         try:
-            if self.mouse is not None:
-                self.client.send(self.mouse)
-                self.mouse = None
+            if self.moved and self.me.mouse is not None:
+                self.client.send(self.me.mouse)
+                self.moved = False
+            if self.coloured and time.monotonic() >= self.coloured_at + PAUSE:
+                self.client.send(arena.PickColour(colour=self.me.colour))
+                self.coloured, self.coloured_at = False, time.monotonic()
             self.client.sync(BUDGET)
         except tagwire.TagwireError as error:
             self.failure = error
             self.root.destroy()
-        else:
-            self.root.after(FRAME_MS, self.frame)
+            return
+        rtt = "..." if self.client.rtt is None else f"{self.client.rtt * 1000:.1f} ms"
+        where = f"{len(self.client.members) + 1} players in {self.client.room}"
+        text = f"{where}   |   rtt {rtt}   |   click for another colour"
+        self.canvas.itemconfigure(self.status, text=text)
+        self.root.after(FRAME_MS, self.frame)
 
     def mouse_moved(self, event: tkinter.Event[tkinter.Canvas]) -> None:
-        self.mouse = arena.MouseEvent(x=event.x, y=event.y)
+        self.me.mouse = arena.MouseEvent(x=event.x, y=event.y)
+        self.moved = True
+        self.draw(self.client.player_id)
 
-    def pointer_moved(self, message: arena.MouseEvent, sender: tagwire.Member | None) -> None:
-        if sender is None:
-            return
-        tag, x, y = f"player{sender.id}", message.x, message.y
-        self.canvas.delete(tag)
-        colour = COLOURS[sender.id % len(COLOURS)]
-        self.canvas.create_oval(
-            x - RADIUS, y - RADIUS, x + RADIUS, y + RADIUS, fill=colour, width=0, tags=tag
-        )
-        self.canvas.create_text(x + 2 * RADIUS, y, text=sender.name, anchor="w", fill=colour, tags=tag)
+    def clicked(self, event: tkinter.Event[tkinter.Canvas]) -> None:
+        self.me.colour = OURS[self.me.colour % len(OURS)]
+        self.coloured = True
+        self.draw(self.client.player_id)
 
     def member_changed(self, who: tagwire.Member, change: tagwire.MemberChange) -> None:
         if change == tagwire.MemberChange.LEFT:
+            self.players.pop(who.id, None)
             self.canvas.delete(f"player{who.id}")
-        self.show_title()
+        elif change == tagwire.MemberChange.JOINED:  # who comes has not seen what was sent before
+            self.moved = self.coloured = True
 
-    def show_title(self) -> None:
-        names = ", ".join(member.name for member in self.client.members.values()) or "nobody"
-        self.root.title(f"{self.client.name} in {self.client.room}, with {names}")
+    def pointer_moved(self, message: arena.MouseEvent, sender: tagwire.Member | None) -> None:
+        if sender is not None:
+            self.players.setdefault(sender.id, Player(sender.name)).mouse = message
+            self.draw(sender.id)
+
+    def colour_picked(self, message: arena.PickColour, sender: tagwire.Member | None) -> None:
+        if sender is not None and sender.id != self.client.player_id:  # ours comes back, too
+            self.players.setdefault(sender.id, Player(sender.name)).colour = message.colour
+            self.draw(sender.id)
+
+    def draw(self, number: int) -> None:
+        player, tag = self.players[number], f"player{number}"
+        self.canvas.delete(tag)
+        if player.mouse is None:
+            return
+        x, y, colour = player.mouse.x, player.mouse.y, COLOURS.get(player.colour, LIGHT)
+        if player is self.me:
+            self.canvas.create_oval(x - 16, y - 4, x + 32, y + 44, outline=LIGHT, dash=(4, 4), tags=tag)
+        arrow = [(x + right, y + down) for right, down in ARROW]
+        self.canvas.create_polygon(arrow, fill=colour, outline="white", width=2, tags=tag)
+        name = self.canvas.create_text(x + 30, y + 30, text=player.name, anchor="w", font=FONT, tags=tag)
+        left, top, right, bottom = self.canvas.bbox(name)
+        self.canvas.create_rectangle(left - 6, top - 2, right + 6, bottom + 2, fill=colour, width=0, tags=tag)
+        self.canvas.tag_raise(name)
 
 
 def main() -> None:
@@ -85,17 +135,11 @@ def main() -> None:
         epilog="example:\n  python examples/pointers/pointers.py --connect localhost:7777 --name zoe",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--connect",
-        default="localhost:7777",
-        metavar="HOST:PORT",
-        help="where the server listens (default: %(default)s)",
-    )
-    parser.add_argument("--name", default="pointer", help="name of the player (default: %(default)s)")
-    parser.add_argument(
-        "--password", default="welcome", help="password of the player (default: the one for development)"
-    )
-    parser.add_argument("--seconds", type=float, help="how long to play (default: until it is closed)")
+    add = parser.add_argument
+    add("--connect", default="localhost:7777", metavar="HOST:PORT", help="the server (default: %(default)s)")
+    add("--name", default="pointer", help="name of the player (default: %(default)s)")
+    add("--password", default="welcome", help="the player's (default: the one for development)")
+    add("--seconds", type=float, help="how long to play (default: until it is closed)")
     arguments = parser.parse_args()
     try:
         root = tkinter.Tk()
