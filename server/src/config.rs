@@ -26,6 +26,8 @@ const PASSWORD: &str = "dev_auth.password";
 pub struct Config {
     /// Where to listen; port 0 picks a free one. Default `["127.0.0.1:7777"]`.
     pub listen: Vec<SocketAddr>,
+    /// Folder of `.proto` files, or one file, to serve instead of the schema that was compiled in. Default "": none.
+    pub schema: String,
     /// Threads that carry connections; 0: as many as cores. Default 0.
     pub threads: usize,
     /// What to log: a level, or a filter of the crate tracing-subscriber. Default "info".
@@ -83,6 +85,7 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             listen: vec![SocketAddr::from(([127, 0, 0, 1], 7777))],
+            schema: String::new(),
             threads: 0,
             log: "info".to_string(),
             log_format: LogFormat::Human,

@@ -2,11 +2,17 @@
 
 mod logging;
 
+use std::io::{self, Write};
+#[cfg(feature = "dynamic")]
+use std::path::Path;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser;
 use logging::Level;
+use tagwire::Schema;
+use tagwire_server::metrics::Metrics;
 use tagwire_server::{
     Config, ConfigError, Control, Flag, Loaded, Server, Sources, bind, raise_descriptor_limit,
 };
@@ -19,12 +25,13 @@ use tracing::{error, info, warn};
 #[command(
     version,
     after_help = "Examples:\n  tagwire-server\n  tagwire-server --listen 127.0.0.1:0 --log debug\n  \
+                  tagwire-server --schema ../my_game/proto     another game, nothing compiled\n  \
                   tagwire-server --listen 0.0.0.0:7777 --allow-public-dev-auth\n  \
                   tagwire-server --set limits.max_rooms=5 --set default_room=lobby\n  \
                   TAGWIRE_LIMITS_MAX_ROOMS=5 tagwire-server\n  \
                   tagwire-server --print-config > tagwire.toml     every key, its meaning, its value\n\n\
                   Settings come from the defaults, then the file, then the environment (TAGWIRE_ and the key), then\n\
-                  flags; the later wins. SIGHUP reads them again: log and limits.* change at once.\n\
+                  flags; the later wins. SIGHUP reads them again: log and limits.* change at once. SIGUSR1 logs what is counted.\n\
                   Exit codes: 0 stopped by SIGTERM or SIGINT, 1 failed while running, 2 bad flag, variable, file or \
                   address."
 )]
@@ -36,6 +43,10 @@ struct Args {
     /// Address to listen on, once for each; port 0 picks a free one [default: 127.0.0.1:7777]
     #[arg(long, value_name = "ADDR", value_delimiter = ',')]
     listen: Vec<String>,
+
+    /// Folder of .proto files, or one file, to serve instead of the schema that was compiled in
+    #[arg(long, value_name = "DIR|FILE")]
+    schema: Option<String>,
 
     /// Threads that carry connections; 0: as many as cores [default: 0]
     #[arg(long, value_name = "N")]
@@ -69,6 +80,7 @@ impl Args {
         let allow_public = self.allow_public_dev_auth.then(|| "true".to_string());
         for (name, key, value) in [
             ("--listen", "listen", listen),
+            ("--schema", "schema", self.schema),
             ("--threads", "threads", self.threads),
             ("--log", "log", self.log),
             ("--log-format", "log_format", self.log_format),
@@ -104,14 +116,29 @@ fn print(args: Args) -> anyhow::Result<()> {
     for warning in warnings {
         eprintln!("warning: {warning}");
     }
-    print!("{}", config.to_commented_toml());
-    Ok(())
+    match io::stdout().write_all(config.to_commented_toml().as_bytes()) {
+        // Who reads no further has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => Ok(written?),
+    }
+}
+
+/// The schema that the settings name, or the one that was compiled in.
+fn schema(config: &Config) -> anyhow::Result<Schema> {
+    if config.schema.is_empty() {
+        return Ok(tagwire::pb::schema());
+    }
+    #[cfg(feature = "dynamic")]
+    return Ok(tagwire_server::read_schema(Path::new(&config.schema))?);
+    #[cfg(not(feature = "dynamic"))]
+    anyhow::bail!("schema = {}: this server was built without the feature `dynamic`", config.schema)
 }
 
 /// Everything that the user can get wrong; what is returned then runs the server.
 fn start(args: Args) -> anyhow::Result<impl FnOnce() -> anyhow::Result<()>> {
     let sources = args.sources()?;
     let Loaded { config, warnings, .. } = sources.load()?;
+    let schema = schema(&config)?;
     let level = logging::init(&config.log, config.log_format)?;
     for warning in warnings {
         warn!("{warning}");
@@ -121,20 +148,23 @@ fn start(args: Args) -> anyhow::Result<impl FnOnce() -> anyhow::Result<()>> {
         0 => runtime::Builder::new_multi_thread().enable_all().build()?,
         threads => runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?,
     };
-    let (listeners, mut terminate, mut interrupt, hangup) = {
+    let (listeners, mut terminate, mut interrupt, hangup, user1) = {
         let _inside = runtime.enter();
         let listeners = config.listen.iter().map(|address| bind(*address)).collect::<Result<Vec<_>, _>>()?;
         let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        (listeners, terminate, interrupt, signal(SignalKind::hangup())?)
+        let (hangup, user1) = (signal(SignalKind::hangup())?, signal(SignalKind::user_defined1())?);
+        (listeners, terminate, interrupt, hangup, user1)
     };
     Ok(move || {
         match raise_descriptor_limit() {
-            Ok(limit) => {
-                info!("up to {} sockets", limit.map_or("any number of".to_string(), |n| n.to_string()))
-            }
-            Err(error) => warn!("the number of sockets stays as it is: {error}"),
+            Ok(Some(descriptors)) if descriptors < config.limits.max_connections as u64 => warn!(
+                "the system lets this process have {descriptors} descriptors, fewer than limits.max_connections = {}; \
+                 the rest will wait outside\n  fix: ulimit -n, or LimitNOFILE= of the service",
+                config.limits.max_connections
+            ),
+            Ok(_) => {}
+            Err(error) => warn!("the number of descriptors stays as it is: {error}"),
         }
-        let schema = tagwire::pb::schema();
         info!("schema {} with {} messages", schema.fingerprint(), schema.messages().len());
         warn!("development passwords: every name is everybody's");
         let stop = async move {
@@ -144,6 +174,8 @@ fn start(args: Args) -> anyhow::Result<impl FnOnce() -> anyhow::Result<()>> {
             }
         };
         let server = Server::new(config.clone(), schema);
+        server.metrics().count_panics();
+        runtime.spawn(count(user1, server.metrics()));
         runtime.spawn(reload(hangup, sources, config, level, server.control()));
         runtime.block_on(server.serve(listeners, stop))?;
         Ok(())
@@ -172,5 +204,12 @@ async fn reload(mut hangup: Signal, sources: Sources, mut config: Config, level:
         }
         info!("settings read again");
         config = new;
+    }
+}
+
+/// Logs what is counted whenever the signal comes.
+async fn count(mut user1: Signal, metrics: Arc<Metrics>) {
+    while user1.recv().await.is_some() {
+        info!("counted: {}", metrics.line());
     }
 }

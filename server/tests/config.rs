@@ -187,7 +187,7 @@ fn what_is_wrong_names_its_place() {
             "TAGWIRE_LIMITS_MAX_BYTES_PER_SECOND",
             "5",
             "limits.max_bytes_per_second = 5 (TAGWIRE_LIMITS_MAX_BYTES_PER_SECOND; limits.max_frame_bytes: default): \
-             expected 0 or 65536 to 1099511627776, for limits.max_frame_bytes = 65536",
+             expected 0 or 65536 to 1073741824, for limits.max_frame_bytes = 65536",
         ),
         (
             "TAGWIRE_LOG",
