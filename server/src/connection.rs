@@ -26,6 +26,7 @@ use crate::auth::{Denied, Identity};
 use crate::config::Limits;
 use crate::core::Core;
 use crate::door::Place;
+use crate::flusher::TurnGuard;
 use crate::reader::{ReadError, Reader, Turn};
 use crate::session::{Ending, Player, Session};
 
@@ -302,6 +303,7 @@ async fn serve(core: &Core, reader: &mut Reader, protocol: &mut ServerSession, s
             }
             // Whether it is done or waits, reading goes on.
             let _ = session.poll_flush(cx);
+            let _turn = TurnGuard::begin();
             reader.poll_turn(cx, |frame| {
                 if session.is_ended() {
                     return Ok(ControlFlow::Break(None));

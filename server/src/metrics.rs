@@ -216,9 +216,13 @@ impl Metrics {
             .collect()
     }
 
-    /// All that is not zero in one line, for a log. Buckets of histograms are left out.
+    /// Gauges, and counters that are not zero, in one line for a log. Buckets of histograms are left out.
     pub fn line(&self) -> String {
-        let shown = |(name, value): &(String, f64)| *value != 0.0 && !name.contains("_bucket{");
+        let counted = |name: &str| ["_total", "_count", "_sum"].iter().any(|part| name.contains(part));
+        let shown = |(name, value): &(String, f64)| match () {
+            () if name.contains("_bucket{") => false,
+            () => *value != 0.0 || !counted(name),
+        };
         let values = self.snapshot().into_iter().filter(shown);
         values.map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
     }

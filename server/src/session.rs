@@ -338,6 +338,10 @@ impl Session {
         self.out().outbox.clear_aside();
     }
 
+    pub(crate) fn flusher(&self) -> Arc<Flusher> {
+        Arc::clone(&self.flusher)
+    }
+
     /// The sending half, for what a connection does to its socket at the end.
     pub(crate) fn writer(&self) -> &OwnedWriteHalf {
         &self.writer

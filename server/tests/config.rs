@@ -33,8 +33,9 @@ fn load(file: Option<&Path>, variables: &[(&str, &str)], flags: &[&str]) -> Resu
 }
 
 /// A value for every key that is not the default, and none like another.
-const ALL: [(&str, &str); 26] = [
+const ALL: [(&str, &str); 27] = [
     ("listen", "127.0.0.1:1,[::1]:2"),
+    ("schema", "game"),
     ("threads", "3"),
     ("log", "debug"),
     ("log_format", "json"),
@@ -65,6 +66,7 @@ const ALL: [(&str, &str); 26] = [
 fn all() -> Config {
     let mut config = Config {
         listen: vec!["127.0.0.1:1".parse().unwrap(), "[::1]:2".parse().unwrap()],
+        schema: "game".to_string(),
         threads: 3,
         log: "debug".to_string(),
         log_format: LogFormat::Json,
@@ -114,7 +116,7 @@ fn every_key_can_be_said_by_environment_and_by_flag() {
     assert!(differ.contains(&"threads: 0 -> 3".to_string()), "{differ:?}");
     assert!(differ.contains(&"dev_auth.password: changed".to_string()), "{differ:?}");
     let printed = Config::default().to_commented_toml();
-    assert_eq!(printed.lines().filter(|line| line.contains(" = ") && !line.starts_with('#')).count(), 25);
+    assert_eq!(printed.lines().filter(|line| line.contains(" = ") && !line.starts_with('#')).count(), 26);
 }
 
 #[test]

@@ -45,7 +45,8 @@ fn a_refused_login_says_why() {
     );
     let refused = Player::login(server.address, &"x".repeat(33), "welcome").err().unwrap();
     assert_eq!(refused.code, Some(CloseCode::LOGIN_REFUSED));
-    assert_eq!(server.metric("tagwire_logins_denied_total{reason=\"credentials\"}"), 2.0);
+    assert_eq!(server.metric("tagwire_logins_denied_total{reason=\"credentials\"}"), 1.0);
+    assert_eq!(server.metric("tagwire_logins_denied_total{reason=\"name\"}"), 1.0);
 }
 
 #[test]
