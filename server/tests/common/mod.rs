@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use socket2::{Domain, Socket, Type};
 use tagwire::frame::{Decoder, encode, encode_message};
 use tagwire::pb::arena::v1 as arena;
 use tagwire::pb::tagwire::v1;
@@ -199,9 +200,20 @@ pub struct Classic {
     waiting: Vec<Raw>,
 }
 
+/// A connection that comes from this address, of this machine's many (127.0.0.0/8).
+pub fn connect_from(source: &str, address: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::new(source.parse().unwrap(), 0).into()).unwrap();
+    socket.connect(&address.into()).unwrap();
+    socket.into()
+}
+
 impl Classic {
     pub fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
+        Self::over(TcpStream::connect(address).unwrap())
+    }
+
+    pub fn over(stream: TcpStream) -> Self {
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
         Classic { stream, decoder: Decoder::default(), waiting: vec![] }
@@ -288,7 +300,10 @@ pub struct Ended {
 
 impl Player {
     pub fn login(address: SocketAddr, name: &str, password: &str) -> Result<Player, Ended> {
-        let stream = TcpStream::connect(address).unwrap();
+        Self::login_over(TcpStream::connect(address).unwrap(), name, password)
+    }
+
+    pub fn login_over(stream: TcpStream, name: &str, password: &str) -> Result<Player, Ended> {
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
         let credentials = Credentials { username: name.to_string(), password: password.to_string() };
