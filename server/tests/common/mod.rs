@@ -369,10 +369,12 @@ impl Player {
 
     /// Waits for an event that `pick` wants; others are passed over.
     pub fn wait<T>(&mut self, mut pick: impl FnMut(Event) -> Option<T>) -> T {
+        let start = Instant::now();
         loop {
             if let Some(picked) = pick(self.next().expect("the session goes on")) {
                 return picked;
             }
+            assert!(start.elapsed() < PATIENCE, "only other things came");
         }
     }
 
