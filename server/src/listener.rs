@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
@@ -90,7 +90,7 @@ pub(crate) async fn accept(core: Arc<Core>, listener: TcpListener, connections: 
                 info!("connections are accepted again: for {lasted:.1?} there was not room for all, {waited} waited");
                 continue;
             }
-            () = core.stopping.cancelled() => return,
+            () = core.stopping.cancelled() => break,
         };
         match accepted {
             Ok((stream, peer)) => {
@@ -117,6 +117,14 @@ pub(crate) async fn accept(core: Arc<Core>, listener: TcpListener, connections: 
                 });
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
+        }
+    }
+    // The runtime may not have heard yet of who knocked last: the system knows. Dropping the listener resets them.
+    let Ok(listener) = listener.into_std() else { return };
+    for _ in 0..BACKLOG {
+        let Ok((stream, peer)) = listener.accept() else { return };
+        if let Ok(stream) = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream)) {
+            connections.spawn(connection::run(Arc::clone(&core), stream, peer));
         }
     }
 }

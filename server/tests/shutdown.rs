@@ -106,3 +106,20 @@ fn sigterm_under_load_tells_everyone_and_resets_nobody() {
     assert!(log.contains("tagwire_sessions=0") && log.contains("tagwire_connections=0"), "{log}");
     drop(deaf);
 }
+
+/// They are connected as soon as the kernel says so, whether the server has looked or not.
+#[test]
+fn who_knocks_just_before_a_stop_is_closed_in_order() {
+    for threads in [1, 2] {
+        for _ in 0..20 {
+            let mut server = TestServer::with(|config| config.threads = threads);
+            let mut knocking: Vec<_> = (0..10).map(|_| Classic::connect(server.address)).collect();
+            server.begin_stop();
+            for client in &mut knocking {
+                assert_eq!(client.rest(), []);
+            }
+            drop(knocking);
+            server.stop();
+        }
+    }
+}

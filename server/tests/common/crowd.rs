@@ -347,7 +347,7 @@ pub fn percentile(values: &mut [u64], percent: usize) -> u64 {
     values[(values.len() * percent / 100).min(values.len() - 1)]
 }
 
-/// Whom the server told what, for printing and judging: code and retry delay by how many, in order of the code.
+/// How many were told which code and saw which end, for printing.
 pub fn endings(seen: &[Seen]) -> std::collections::BTreeMap<(Option<CloseCode>, &'static str), usize> {
     let mut endings = std::collections::BTreeMap::new();
     for one in seen {
