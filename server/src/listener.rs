@@ -97,15 +97,7 @@ pub(crate) async fn accept(core: Arc<Core>, listener: TcpListener, connections: 
                 if let Some(shortage) = &mut shortage {
                     shortage.waited += 1;
                 }
-                match core.door.enter(peer.ip(), &core.limits.load()) {
-                    Ok(place) => {
-                        connections.spawn(connection::run(Arc::clone(&core), stream, peer, place));
-                    }
-                    Err(full) => {
-                        core.metrics.limited(full.limit());
-                        debug!(%peer, "closed at once: {}", full.reason());
-                    }
-                }
+                take_in(&core, stream, peer, &connections);
             }
             Err(error) if is_about_one_connection(&error) => {
                 debug!("a connection was lost before it began: {error}")
@@ -124,7 +116,17 @@ pub(crate) async fn accept(core: Arc<Core>, listener: TcpListener, connections: 
     for _ in 0..BACKLOG {
         let Ok((stream, peer)) = listener.accept() else { return };
         if let Ok(stream) = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream)) {
-            connections.spawn(connection::run(Arc::clone(&core), stream, peer));
+            take_in(&core, stream, peer, &connections);
+        }
+    }
+}
+
+fn take_in(core: &Arc<Core>, stream: TcpStream, peer: SocketAddr, connections: &TaskTracker) {
+    match core.door.enter(peer.ip(), &core.limits.load()) {
+        Ok(place) => drop(connections.spawn(connection::run(Arc::clone(core), stream, peer, place))),
+        Err(full) => {
+            core.metrics.limited(full.limit());
+            debug!(%peer, "closed at once: {}", full.reason());
         }
     }
 }

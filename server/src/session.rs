@@ -212,7 +212,9 @@ impl Session {
             // Nothing was refused by the socket yet if all of it came in one turn.
             self.write(&mut out);
             if out.outbox.is_over() {
-                let reason = format!("{} bytes wait for you, more than the limits allow", out.outbox.len());
+                let (bytes, frames) = (out.outbox.len(), out.outbox.frames());
+                let reason =
+                    format!("{bytes} bytes in {frames} frames wait for you, more than the limits allow");
                 self.end_locked(&mut out, Ending::told(CloseCode::SLOW, reason));
                 return;
             }

@@ -163,7 +163,7 @@ fn one_who_reads_nothing_is_cut_and_delays_nobody() {
     assert_eq!(cuts.len(), size.rounds, "{cuts:?}");
     for cut in cuts {
         assert!(cut.contains("3001"), "{cut}");
-        let (before, _) = cut.split_once(" bytes wait for you").unwrap();
+        let (before, _) = cut.split_once(" bytes in ").unwrap();
         let waited: usize = before.rsplit(' ').next().unwrap().parse().unwrap();
         println!("cut with {waited} bytes waiting, {OUTBOX_BYTES} allowed");
         assert!((OUTBOX_BYTES + 1..=OUTBOX_BYTES + MAX_FRAME_BYTES).contains(&waited), "{cut}");

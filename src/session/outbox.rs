@@ -277,6 +277,11 @@ impl Outbox {
         self.bytes.len() - self.written + self.aside_bytes
     }
 
+    /// Frames that wait to be written, those aside among them.
+    pub fn frames(&self) -> usize {
+        self.frames + self.aside.len()
+    }
+
     /// True where the socket has refused bytes and not taken all since.
     pub fn is_blocked(&self) -> bool {
         self.blocked

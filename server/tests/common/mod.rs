@@ -394,10 +394,12 @@ impl Player {
 
     /// Waits for the end.
     pub fn ended(&mut self) -> Ended {
+        let start = Instant::now();
         loop {
             if let Err(ended) = self.next() {
                 return ended;
             }
+            assert!(start.elapsed() < PATIENCE, "the session goes on");
         }
     }
 
