@@ -106,12 +106,22 @@ fn a_request_over_its_rate_is_answered_with_when_to_ask_again() {
     assert_eq!(answer.message, "too fast: max_rate is 2/s");
     side.now = side.now.after_us(500_000);
     assert!(matches!(side.take(&ask(4)), Ok(Some(Incoming::Request { .. }))));
-    // The stack's own requests have their rates too.
+}
+
+#[test]
+fn a_client_joins_so_many_rooms_a_second() {
+    let limits = SessionLimits { max_joins_per_second: 10, ..NO_RATES };
+    let mut side = ServerSide::open_with(limits, Dialect::Native, Access::Player);
     let join = |key| v1::Request { key, tag: v1::JoinRoom::TAG.0.into(), ..Default::default() };
-    for key in 5..15 {
+    for key in 1..11 {
         assert!(matches!(side.take(&join(key)), Ok(Some(Incoming::Request { .. }))), "{key}");
     }
-    dropped(side.take(&join(15)));
+    let dropped = dropped(side.take(&join(11)));
+    assert_eq!(dropped.limit, Some(Limit::Joins(10)));
+    assert!(matches!(
+        dropped.reply,
+        Some(Reply::Response(v1::Response { key: 11, retry_after_ms: 100, .. }))
+    ));
 }
 
 fn limited(frames: u32, bytes: u32) -> SessionLimits {

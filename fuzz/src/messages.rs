@@ -33,6 +33,7 @@ const LIMITS: SessionLimits = SessionLimits {
     max_frame_bytes: MAX_FRAME_BYTES,
     max_frames_per_second: 150,
     max_bytes_per_second: 1 << 20,
+    max_joins_per_second: 5,
 };
 
 pub fn run(data: &[u8]) {

@@ -133,7 +133,7 @@ fn one_message_more_than_its_rate() {
 }
 
 #[test]
-fn one_request_more_than_its_rate() {
+fn one_room_more_than_may_be_joined_in_a_second() {
     let server = TestServer::start();
     let mut player = server.player("a");
     let mut out = vec![];
@@ -152,7 +152,7 @@ fn one_request_more_than_its_rate() {
     assert!(answers.iter().all(|answer| answer.status == i32::from(status::Value::Ok)));
     assert_eq!((last.key, last.status), (11, status::Value::Unavailable.into()));
     assert!((1..=100).contains(&last.retry_after_ms) && !last.may_have_run, "{last:?}");
-    assert_eq!(reached(&server, "max_rate"), 1.0);
+    assert_eq!(reached(&server, "max_joins_per_second"), 1.0);
 }
 
 #[test]

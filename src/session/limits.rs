@@ -9,7 +9,7 @@ use std::fmt;
 
 use crate::frame::SHORT_HEADER_BYTES;
 use crate::rate::{Rate, Strikes, TokenBucket};
-use crate::schema::Delivery;
+use crate::schema::{Delivery, Rules};
 use crate::session::Fault;
 use crate::tag::Tag;
 use crate::time::Now;
@@ -32,6 +32,8 @@ pub struct SessionLimits {
     pub max_frames_per_second: u32,
     /// Bytes of frames a second, at least `max_frame_bytes`; 0: no limit.
     pub max_bytes_per_second: u32,
+    /// JoinRoom requests a second: each tells two rooms; 0: no limit.
+    pub max_joins_per_second: u32,
 }
 
 /// A limit that a message is over.
@@ -46,17 +48,30 @@ pub enum Limit {
     Frames(u32),
     /// [`SessionLimits::max_bytes_per_second`].
     Bytes(u32),
+    /// [`SessionLimits::max_joins_per_second`].
+    Joins(u32),
     /// Deliveries a second of the room that it was sent to: no fault of its sender alone.
     Room(u32),
 }
 
 impl Limit {
+    /// That of the schema for a message.
+    pub(crate) fn of(rules: &Rules) -> Option<Self> {
+        rules.max_rate.map(|max_rate| Limit::Message { max_rate })
+    }
+
+    /// A setting, of which 0 means none.
+    pub(crate) fn per_second(max: u32, limit: impl FnOnce(u32) -> Self) -> Option<Self> {
+        (max > 0).then(|| limit(max))
+    }
+
     /// Its name in schemas and settings.
     pub fn name(self) -> &'static str {
         match self {
             Limit::Message { .. } => "max_rate",
             Limit::Frames(_) => "max_frames_per_second",
             Limit::Bytes(_) => "max_bytes_per_second",
+            Limit::Joins(_) => "max_joins_per_second",
             Limit::Room(_) => "max_room_deliveries_per_second",
         }
     }
@@ -68,6 +83,7 @@ impl fmt::Display for Limit {
             Limit::Message { max_rate } => write!(f, "max_rate is {max_rate}/s"),
             Limit::Frames(max) => write!(f, "a client may send {max} frames a second"),
             Limit::Bytes(max) => write!(f, "a client may send {max} bytes a second"),
+            Limit::Joins(max) => write!(f, "a client may join {max} rooms a second"),
             Limit::Room(max) => write!(f, "the room takes {max} deliveries a second"),
         }
     }
@@ -115,8 +131,10 @@ impl Rates {
     }
 
     /// Takes a message into account that has a rate of its own.
-    pub(crate) fn take_message(&mut self, now: Now, tag: Tag, max_rate: Option<u32>) -> Result<(), TooFast> {
-        let Some(max_rate) = max_rate else { return Ok(()) };
+    pub(crate) fn take_message(&mut self, now: Now, tag: Tag, limit: Option<Limit>) -> Result<(), TooFast> {
+        let Some(limit @ (Limit::Message { max_rate: max } | Limit::Joins(max))) = limit else {
+            return Ok(());
+        };
         let place = match self.messages.binary_search_by_key(&tag, |(tag, _)| *tag) {
             Ok(place) => place,
             Err(place) => {
@@ -125,8 +143,7 @@ impl Rates {
             }
         };
         let (_, bucket) = &mut self.messages[place];
-        let limit = Limit::Message { max_rate };
-        bucket.take(now, Rate::per_second(max_rate), 1).map_err(|wait_us| TooFast { limit, wait_us })
+        bucket.take(now, Rate::per_second(max), 1).map_err(|wait_us| TooFast { limit, wait_us })
     }
 
     /// Counts what came too fast against the client, unless it may be lost anyway.

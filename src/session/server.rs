@@ -296,11 +296,11 @@ impl ServerSession {
         };
         let mut over = too_fast;
         if over.is_none() {
-            let max_rate = match tag {
-                v1::JoinRoom::TAG => v1::JoinRoom::RULES.max_rate,
-                _ => self.schema.get(tag).and_then(|(_, info)| info.rules.max_rate),
+            let limit = match tag {
+                v1::JoinRoom::TAG => Limit::per_second(self.limits.max_joins_per_second, Limit::Joins),
+                _ => self.schema.get(tag).and_then(|(_, info)| Limit::of(&info.rules)),
             };
-            if let Err(too_fast) = self.rates.take_message(now, tag, max_rate) {
+            if let Err(too_fast) = self.rates.take_message(now, tag, limit) {
                 self.rates.strike(now, too_fast, Delivery::Ordered)?;
                 over = Some(too_fast);
             }
@@ -335,7 +335,7 @@ impl ServerSession {
         if info.request {
             return Ok(self.only_as_request(now, tag, &info.full_name));
         }
-        if let Err(too_fast) = self.rates.take_message(now, tag, info.rules.max_rate) {
+        if let Err(too_fast) = self.rates.take_message(now, tag, Limit::of(&info.rules)) {
             return self.too_fast(now, frame, info.rules.delivery, too_fast);
         }
         if let Some(limit) = info.rules.max_bytes

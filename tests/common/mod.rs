@@ -82,8 +82,12 @@ pub fn schema_with(fingerprint: Fingerprint) -> Arc<Schema> {
 }
 
 pub const MAX_FRAME_BYTES: usize = 64 * 1024;
-pub const NO_RATES: SessionLimits =
-    SessionLimits { max_frame_bytes: MAX_FRAME_BYTES, max_frames_per_second: 0, max_bytes_per_second: 0 };
+pub const NO_RATES: SessionLimits = SessionLimits {
+    max_frame_bytes: MAX_FRAME_BYTES,
+    max_frames_per_second: 0,
+    max_bytes_per_second: 0,
+    max_joins_per_second: 0,
+};
 
 /// A server's side of a session, with its decoder.
 pub struct ServerSide {

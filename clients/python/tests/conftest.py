@@ -6,6 +6,7 @@ import asyncio
 import faulthandler
 import os
 import re
+import shutil
 import signal
 import subprocess
 import threading
@@ -29,6 +30,7 @@ LONG = bool(os.environ.get("TAGWIRE_LONG"))
 settings.register_profile("tagwire", deadline=None, max_examples=10_000 if LONG else 100)
 settings.load_profile("tagwire")
 
+ROOT = Path(__file__).parents[3]
 HANG_SECONDS = 600.0 if LONG else 60.0
 START_SECONDS = 10.0
 STOP_SECONDS = 10.0
@@ -197,6 +199,8 @@ class Server:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
+            # The caller's settings are not the test's.
+            env={name: value for name, value in os.environ.items() if not name.startswith("TAGWIRE_")},
             text=True,
         )
         self._up = threading.Event()
@@ -235,9 +239,34 @@ class Server:
             self.process.stdout.close()  # type: ignore[union-attr]
 
 
+@pytest.fixture(scope="session")
+def unlimited_schema(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The schema without the rates of its messages."""
+    folder = tmp_path_factory.mktemp("schema") / "proto"
+    shutil.copytree(ROOT / "proto" / "arena", folder / "arena")
+    cuts = 0
+    for path in folder.rglob("*.proto"):
+        text, count = re.subn(r',\s*max_rate:\s*"[^"]*"', "", path.read_text("utf-8"))
+        path.write_text(text, "utf-8")
+        cuts += count
+    assert cuts > 0, "no rate is left to be cut"
+    return folder
+
+
+@pytest.fixture
+def unlimited(unlimited_schema: Path) -> Iterator[Server]:
+    """A server for tests that send as fast as they can."""
+    rates = ["max_frames_per_second", "max_bytes_per_second", "max_joins_per_second"]
+    settings = [part for rate in rates for part in ("--set", f"limits.{rate}=0")]
+    yield from _running(Server("--schema", str(unlimited_schema), *settings))
+
+
 @pytest.fixture
 def server() -> Iterator[Server]:
-    server = Server()
+    yield from _running(Server())
+
+
+def _running(server: Server) -> Iterator[Server]:
     try:
         yield server
     finally:

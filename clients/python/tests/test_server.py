@@ -215,8 +215,8 @@ async def test_what_the_server_does_not_know_is_dropped_with_a_notice(server):
         assert client.closed is None
 
 
-async def test_10000_messages_arrive_in_order(server):
-    async with server.connect("anna") as anna, server.connect("ben") as ben:
+async def test_10000_messages_arrive_in_order(unlimited):
+    async with unlimited.connect("anna") as anna, unlimited.connect("ben") as ben:
         await until(lambda: names(anna) == {"ben"})
 
         async def send_all() -> None:
@@ -231,8 +231,8 @@ async def test_10000_messages_arrive_in_order(server):
         assert taken == [list(range(10_000))] * 2
 
 
-async def test_10000_requests_in_a_row_are_answered_in_order(server):
-    async with server.connect() as client:
+async def test_10000_requests_in_a_row_are_answered_in_order(unlimited):
+    async with unlimited.connect() as client:
         for start in range(0, 10_000, 8):
             rooms = [str(number) for number in range(start, start + 8)]
             assert await asyncio.gather(*(client.join(room, timeout=10) for room in rooms)) == rooms

@@ -37,6 +37,8 @@ pub struct Limits {
     /// Bytes that one connection may send in a second; 0: no limit. Default 1048576, else at least `max_frame_bytes`:
     /// the bucket holds one second, and a larger frame could never pass.
     pub max_bytes_per_second: u32,
+    /// Rooms that one client may join in a second, each of which tells the members of two; 0: no limit. Default 10.
+    pub max_joins_per_second: u32,
     /// Failed logins from one address in a minute; 0: no limit. Default 10.
     pub max_failed_logins_per_address: u32,
     /// Failed logins with one name in a minute; 0: no limit. Default 10.
@@ -66,6 +68,7 @@ impl Default for Limits {
             max_connections_per_address: 100,
             max_frames_per_second: 1000,
             max_bytes_per_second: 1024 * 1024,
+            max_joins_per_second: 10,
             max_failed_logins_per_address: 10,
             max_failed_logins_per_name: 10,
             max_room_members: 1000,
@@ -94,6 +97,7 @@ impl Limits {
             range("limits.max_bytes_per_second", self.max_bytes_per_second.into(), max_frame_bytes, 1 << 30)
                 .map_err(|error| error.or("0").because_of("limits.max_frame_bytes", max_frame_bytes))?;
         }
+        range("limits.max_joins_per_second", self.max_joins_per_second.into(), 0, 1 << 30)?;
         let (by_address, by_name) = (self.max_failed_logins_per_address, self.max_failed_logins_per_name);
         range("limits.max_failed_logins_per_address", by_address.into(), 0, 1_000_000)?;
         range("limits.max_failed_logins_per_name", by_name.into(), 0, 1_000_000)?;
@@ -109,6 +113,7 @@ impl Limits {
             max_frame_bytes: self.max_frame_bytes,
             max_frames_per_second: self.max_frames_per_second,
             max_bytes_per_second: self.max_bytes_per_second,
+            max_joins_per_second: self.max_joins_per_second,
         }
     }
 
