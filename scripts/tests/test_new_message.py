@@ -1,4 +1,5 @@
-"""A new message without writing Rust: edit the schema, run `scripts/gen`, start the server.
+"""A new message without writing Rust: edit the schema, run `scripts/gen`, start the server, built again or
+with `--schema`.
 
 All of it happens in a copy of the project below the target folder, with two clients that exchange it.
 """
@@ -120,10 +121,17 @@ def test_a_new_message_needs_no_rust(root: pathlib.Path, copy: pathlib.Path, tmp
         *(f"clients/python/gen/arena/v1/{name}" for name in ("__init__.py", "__init__.pyi")),
     }
 
+    exchange(copy, tmp_path, copy / "target/debug/tagwire-server")
+    # The server that knows nothing of it, and reads the schema when it starts.
+    exchange(copy, tmp_path, target(root) / "debug/tagwire-server", "--schema", copy / "proto")
+
+
+def exchange(copy: pathlib.Path, tmp_path: pathlib.Path, *server_command: str | pathlib.Path) -> None:
+    """Two clients exchange the new message through this server."""
     log = tmp_path / "server.log"
     with log.open("w") as out:
         server = subprocess.Popen(
-            [copy / "target/debug/tagwire-server", "--listen", "127.0.0.1:0"],
+            [*server_command, "--listen", "127.0.0.1:0"],
             stdout=out,
             stderr=out,
             cwd=tmp_path,

@@ -143,10 +143,10 @@ fn one_room_more_than_may_be_joined_in_a_second() {
     player.send_bytes(&out);
     let mut answers = vec![];
     while answers.len() < 11 {
-        player.wait(|event| match event {
-            Event::Response(response) => Some(answers.push(response)),
+        answers.push(player.wait(|event| match event {
+            Event::Response(response) => Some(response),
             _ => None,
-        });
+        }));
     }
     let last = answers.pop().unwrap();
     assert!(answers.iter().all(|answer| answer.status == i32::from(status::Value::Ok)));

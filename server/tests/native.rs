@@ -298,3 +298,37 @@ fn order_holds_over_ten_thousand_messages_and_several_senders() {
         senders.into_iter().for_each(|s| drop(s.join().unwrap()));
     }
 }
+
+#[test]
+fn what_happens_is_counted() {
+    let server = TestServer::start();
+    let (mut a, mut b, c) = (server.player("a"), server.player("b"), server.classic("c"));
+    a.send(&arena::Chat { text: "hi".to_string() });
+    a.send(&mouse(1, 1));
+    b.message();
+    b.mouse();
+    a.wait(|event| matches!(event, Event::Ping(_)).then_some(()));
+    a.wait(|event| matches!(event, Event::Ping(_)).then_some(()));
+    for (name, value) in [
+        ("tagwire_connections_accepted_total", 3.0),
+        ("tagwire_logins_granted_total", 3.0),
+        ("tagwire_messages_received_total{message=\"arena.v1.Chat\"}", 1.0),
+        ("tagwire_message_bytes_received_total{message=\"arena.v1.Chat\"}", 4.0),
+        ("tagwire_messages_delivered_total{message=\"arena.v1.Chat\"}", 3.0),
+        ("tagwire_message_bytes_delivered_total{message=\"arena.v1.Chat\"}", 12.0),
+        ("tagwire_messages_delivered_total{message=\"arena.v1.MouseEvent\"}", 2.0),
+        ("tagwire_sessions", 3.0),
+        ("tagwire_rooms", 1.0),
+    ] {
+        assert_eq!(server.metric(name), value, "{name}");
+    }
+    for name in ["tagwire_rtt_seconds_count", "tagwire_rtt_seconds_sum", "tagwire_tasks"] {
+        assert!(server.metric(name) > 0.0, "{name}");
+    }
+    drop((a, b, c));
+    server.wait_for("tagwire_connections", 0.0);
+    let metrics = server.stop();
+    let line = metrics.line();
+    assert!(line.contains("tagwire_sessions=0 ") && line.contains("tagwire_tasks=0"), "{line}");
+    assert!(!line.contains("_bucket") && !line.contains("tagwire_messages_shed_total"), "{line}");
+}
