@@ -9,10 +9,10 @@ use tagwire::close::CloseCode;
 use tagwire::frame::DecodeError;
 use tagwire::pb::tagwire::v1::{self, verdict};
 use tagwire::session::client::{Event, SendError};
-use tagwire::session::login::Login;
+use tagwire::session::login::{Login, MAX_OFFER_BYTES};
 use tagwire::session::server::Incoming;
 use tagwire::session::{Dialect, Fault};
-use tagwire::{Access, Fingerprint, Message, Tag};
+use tagwire::{Access, Message, Tag};
 
 fn login_of(bytes: &str) -> Result<Option<Incoming<'static>>, Fault> {
     let bytes: Vec<u8> =
@@ -114,19 +114,69 @@ fn test_server_welcomes_new_clients_and_never_classic_ones() {
 }
 
 #[test]
-fn test_server_says_when_the_schemas_were_not_compared() {
-    for (theirs, expected) in [
-        (vec![7; 16], verdict::Value::Same),
-        (vec![8; 16], verdict::Value::NotCompared),
-        (vec![], verdict::Value::NotCompared),
-    ] {
+fn a_schema_is_asked_for_offered_and_then_the_login_is_answered() {
+    let mut client = ClientSide::new("player1", "welcome");
+    let mut side = ServerSide::new();
+    let Ok(Some(Incoming::Login(login))) = side.take_bytes(&std::mem::take(&mut client.out)) else {
+        panic!()
+    };
+    let wanted = side.session.ask_schema();
+    side.decoder.set_limits(side.session.decoder_limits());
+    assert_eq!(frame(&wanted), [0, 253]);
+    assert_eq!(client.take(&wanted), Ok(Event::SchemaOffered));
+    let offer = std::mem::take(&mut client.out);
+    let taken = side.take_bytes(&offer);
+    assert_eq!(taken, Ok(Some(Incoming::Offer(schema().descriptors().clone()))));
+    // While it is compared nothing is taken; the exchange does not count.
+    assert_eq!(side.take_bytes(&offer), Err(Fault::TooEarly(v1::SchemaOffer::TAG)));
+    assert_eq!(side.session.frames_received(), 0);
+    let welcome = side.admit(&login, Access::Player).unwrap();
+    assert_eq!(client.take(&welcome), Ok(Event::Welcome(welcome)));
+    assert!(client.session.is_open());
+}
+
+#[test]
+fn test_server_takes_nothing_but_the_schema_it_asked_for() {
+    let asking = || {
         let mut side = ServerSide::new();
-        let client = v1::ClientInfo { protocol: 1, fingerprint: theirs.into(), ..Default::default() };
-        let login = v1::PlayerLogin { client: Some(client), ..Default::default() };
-        let Ok(Some(Incoming::Login(login))) = side.take(&login) else { panic!() };
-        assert_eq!(side.admit(&login, Access::Player).unwrap().verdict, i32::from(expected));
+        let client = Some(v1::ClientInfo { protocol: 1, ..Default::default() });
+        side.take(&v1::PlayerLogin { client, ..Default::default() }).unwrap();
+        side.session.ask_schema();
+        side.decoder.set_limits(side.session.decoder_limits());
+        side
+    };
+    for (what, bytes) in [
+        ("another message", frame(&ToRoom::new("hi"))),
+        ("a Ping", frame(&v1::Ping::default())),
+        ("a second login", frame(&v1::PlayerLogin::default())),
+        ("256 KiB and one byte", vec![0xff, 0, 0, 254, 0, 4, 0, 1]),
+    ] {
+        assert!(matches!(asking().take_bytes(&bytes), Err(Fault::Frame(_))), "{what}");
     }
-    assert_eq!(schema_with(Fingerprint([1; 16])).fingerprint().to_string(), "01".repeat(16));
+    let fault = asking().take_bytes(&[1, 254, 0xff]).unwrap_err();
+    assert_eq!(CloseCode::from(&fault), CloseCode::MALFORMED);
+    let descriptors = vec![0; MAX_OFFER_BYTES - 4].into();
+    assert!(matches!(asking().take(&v1::SchemaOffer { descriptors }), Ok(Some(Incoming::Offer(_)))));
+}
+
+#[test]
+fn test_client_offers_its_schema_once_and_before_welcome() {
+    let wanted = v1::SchemaWanted {};
+    let mut client = ClientSide::new("player1", "welcome");
+    client.take(&wanted).unwrap();
+    assert_eq!(client.take(&wanted), Err(Fault::TooEarly(v1::SchemaWanted::TAG)));
+    let mut inside = ClientSide::open();
+    assert_eq!(inside.take(&wanted), Ok(Event::Dropped(v1::SchemaWanted::TAG)));
+    assert!(inside.sent().is_empty());
+}
+
+#[test]
+fn test_client_is_told_what_differs() {
+    let mut client = ClientSide::new("player1", "welcome");
+    let findings = vec!["arena.v1.MouseEvent.x: int32 became string".to_string()];
+    let disconnect = v1::Disconnect { code: 3502, findings: findings.clone(), ..Default::default() };
+    let told = client.take(&disconnect).unwrap();
+    assert!(matches!(told, Event::Disconnect { findings: told, .. } if told == findings));
 }
 
 #[test]

@@ -39,7 +39,7 @@ pub fn run(data: &[u8]) {
         assert_eq!(session.handle_frame(START, early), Err(Fault::TooEarly(early.tag)));
         return;
     }
-    let welcome = session.admit(START, &login, admission(&login.username, Access::Player));
+    let welcome = session.admit(START, admission(&login.username, Access::Player));
     assert_eq!(session.decoder_limits(), Limits { max_frame_bytes, only: None });
     assert_eq!(welcome.is_some(), login.dialect == Dialect::Native, "classic clients get no Welcome");
     let Some(welcome) = welcome else { return };

@@ -177,11 +177,9 @@ impl Server {
         let client =
             (dialect == Dialect::Native).then(|| v1::ClientInfo { protocol: 1, ..Default::default() });
         let login = v1::PlayerLogin { client, ..Default::default() }.encode_to_vec();
-        let Ok(Incoming::Login(login)) = session.handle_frame(START, Frame { tag: Tag(1), payload: &login })
-        else {
-            panic!("a login is a login")
-        };
-        session.admit(START, &login, admission("player1", access));
+        let taken = session.handle_frame(START, Frame { tag: Tag(1), payload: &login });
+        assert!(matches!(taken, Ok(Incoming::Login(_))), "a login is a login");
+        session.admit(START, admission("player1", access));
         Server {
             decoder: Decoder::new(session.decoder_limits()),
             session,
@@ -224,7 +222,7 @@ impl Server {
             let schema = schema();
             let mut connection_is_over = false;
             match incoming {
-                Incoming::Login(_) => panic!("it is inside already"),
+                Incoming::Login(_) | Incoming::Offer(_) => panic!("it is inside already"),
                 Incoming::Relay { message, tag: of, to_all, payload: checked } => {
                     assert_eq!((of, checked), (tag, payload));
                     is_allowed(&schema, message, frame, self.access);

@@ -28,6 +28,8 @@ pub struct Config {
     pub listen: Vec<SocketAddr>,
     /// Folder of `.proto` files, or one file, to serve instead of the schema that was compiled in. Default "": none.
     pub schema: String,
+    /// Which clients come in, by how their schema compares to the server's. Default `compatible`.
+    pub schema_policy: SchemaPolicy,
     /// Threads that carry connections; 0: as many as cores. Default 0.
     pub threads: usize,
     /// What to log: a level, or a filter of the crate tracing-subscriber. Default "info".
@@ -59,6 +61,18 @@ pub enum LogFormat {
     Json,
 }
 
+/// Which clients come in, by how their schema compares to the server's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SchemaPolicy {
+    /// The same, and those that differ by additions.
+    Compatible,
+    /// The same alone.
+    Exact,
+    /// All; nothing is compared.
+    Off,
+}
+
 /// One password for every name: nobody is who they say. `Debug` does not show the password; serialising does.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -86,6 +100,7 @@ impl Default for Config {
         Config {
             listen: vec![SocketAddr::from(([127, 0, 0, 1], 7777))],
             schema: String::new(),
+            schema_policy: SchemaPolicy::Compatible,
             threads: 0,
             log: "info".to_string(),
             log_format: LogFormat::Human,

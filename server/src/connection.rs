@@ -1,6 +1,5 @@
 //! One socket's life: what it speaks, the login, the session, the end.
 
-use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
@@ -11,22 +10,19 @@ use std::time::Duration;
 
 use socket2::SockRef;
 use tagwire::CloseCode;
-use tagwire::name::{self, NameError};
-use tagwire::opening::Opening;
-use tagwire::session::login::Login;
-use tagwire::session::server::{Admission, Incoming, ServerSession};
-use tagwire::session::{Dialect, Fault};
+use tagwire::session::Dialect;
+use tagwire::session::server::{Admission, ServerSession};
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::task::yield_now;
 use tokio::time::timeout;
 use tracing::{debug, info};
 
-use crate::auth::{Denied, Identity};
 use crate::config::Limits;
 use crate::core::Core;
 use crate::door::Place;
 use crate::flusher::TurnGuard;
+use crate::login::{Granted, Refused, log_in};
 use crate::reader::{ReadError, Reader, Turn};
 use crate::session::{Ending, Player, Session};
 
@@ -35,24 +31,6 @@ use crate::session::{Ending, Player, Session};
 const LINGER: Duration = Duration::from_secs(1);
 /// TCP itself gives a silent classic peer up after so long.
 const CLASSIC_TIMEOUT: Duration = Duration::from_secs(15);
-
-/// Who finds the server full is told to come back after so long.
-const FULL_RETRY_US: u64 = 5_000_000;
-
-/// Why nobody came in.
-#[derive(Debug, thiserror::Error)]
-enum NotIn {
-    #[error("it went without a word")]
-    Gone,
-    #[error("{0:?} is not spoken here")]
-    Speaks(Opening),
-    #[error("no login within the deadline")]
-    Deadline,
-    #[error("the server stops")]
-    Stopping,
-    #[error(transparent)]
-    Read(#[from] ReadError),
-}
 
 /// Counts an open socket, until it is dropped: however the connection's task ends.
 struct Connected<'a>(&'a Core);
@@ -108,95 +86,17 @@ pub(crate) async fn run(core: Arc<Core>, stream: TcpStream, peer: SocketAddr, pl
     let mut protocol = ServerSession::new(Arc::clone(&core.router.schema), limits.session());
     let mut reader = Reader::new(half, protocol.decoder_limits(), core.metrics.bytes_received.clone());
 
-    let deadline = Duration::from_millis(limits.login_timeout_ms);
-    let login = tokio::select! {
-        login = timeout(deadline, read_login(&core, &mut reader, &mut protocol)) => {
-            login.unwrap_or(Err(NotIn::Deadline))
-        }
-        () = core.stopping.cancelled() => Err(NotIn::Stopping),
-    };
-    let judged = match login {
-        Ok(login) => judge(&core, &limits, &place, login, peer),
-        Err(not_in) => {
-            debug!(%peer, "connection ended before a login: {not_in}");
-            core.metrics.denied("no login");
-            // A version of the protocol that is not ours is the one thing that such a client is told.
-            let last = match &not_in {
-                NotIn::Read(ReadError::Fault(fault @ Fault::Version(_))) => {
-                    Ending::told(CloseCode::from(fault), fault.to_string()).frame(Dialect::Native)
-                }
-                _ => None,
-            };
-            return refuse(&mut reader, writer, last).await;
-        }
-    };
-    match judged {
-        Ok((login, identity)) => {
-            let inside = admit(&core, &limits, &mut reader, &mut protocol, &login, identity, writer, peer);
+    match log_in(&core, &limits, &place, &mut reader, &mut protocol, &writer, peer).await {
+        Ok(granted) => {
+            let inside = admit(&core, &limits, &mut reader, &mut protocol, granted, writer, peer);
             serve(&core, &mut reader, &mut protocol, &inside.session).await;
             leave(inside, &mut reader).await;
         }
         Err(Refused { dialect, reason, ending }) => {
             core.metrics.denied(reason);
-            refuse(&mut reader, writer, ending.frame(dialect)).await;
+            refuse(&mut reader, writer, ending.and_then(|ending| ending.frame(dialect))).await;
         }
     }
-}
-
-/// A login that does not come in.
-struct Refused {
-    dialect: Dialect,
-    /// For the counter.
-    reason: &'static str,
-    ending: Ending,
-}
-
-/// Asks everyone who has a say in whether a player comes in. The name of the login is in its normal form then.
-fn judge(
-    core: &Core,
-    limits: &Limits,
-    place: &Place,
-    mut login: Login,
-    peer: SocketAddr,
-) -> Result<(Login, Identity), Refused> {
-    let dialect = login.dialect;
-    let refused = |reason, code, text: String, wait_us: u64| {
-        let retry_after_ms = u32::try_from(wait_us.div_ceil(1000)).unwrap_or(u32::MAX);
-        Refused { dialect, reason, ending: Ending::Told { code, reason: text, retry_after_ms } }
-    };
-    let denied = |name: &str, why: &dyn fmt::Display| {
-        info!("ACCESS DENIED for {} from {peer}: {why}", name.escape_debug());
-    };
-    if dialect == Dialect::Classic && !core.config.classic {
-        denied(&login.username, &"classic clients are not served here");
-        return Err(refused("classic", CloseCode::VERSION, String::new(), 0));
-    }
-    if let Some(full) = place.full {
-        denied(&login.username, &full.reason());
-        core.metrics.limited(full.limit());
-        return Err(refused("full", CloseCode::OVERLOAD, full.reason(), FULL_RETRY_US));
-    }
-    let bad_name = |name: &str, error: NameError| {
-        denied(name, &error);
-        refused("name", CloseCode::LOGIN_REFUSED, error.to_string(), 0)
-    };
-    login.username = name::player(&login.username).map_err(|error| bad_name(&login.username, error))?;
-    let (now, key) = (core.clock.now(), name::key(&login.username));
-    if let Err((limit, wait_us)) = core.door.may_try(now, peer.ip(), &key, limits) {
-        let text = format!("too many logins failed; try again in {} s", wait_us.div_ceil(1_000_000));
-        denied(&login.username, &text);
-        core.metrics.limited(limit);
-        return Err(refused("limited", CloseCode::LOGIN_REFUSED, text, wait_us));
-    }
-    let mut identity = core.auth.authenticate(&login).map_err(|error| {
-        denied(&login.username, &error);
-        if error == Denied::WrongPassword {
-            core.door.failed(now, peer.ip(), &key, limits);
-        }
-        refused("credentials", CloseCode::LOGIN_REFUSED, error.to_string(), 0)
-    })?;
-    identity.name = name::player(&identity.name).map_err(|error| bad_name(&identity.name, error))?;
-    Ok((login, identity))
 }
 
 fn set_options(stream: &TcpStream, notsent_lowat_bytes: u32) -> io::Result<()> {
@@ -207,41 +107,17 @@ fn set_options(stream: &TcpStream, notsent_lowat_bytes: u32) -> io::Result<()> {
     Ok(())
 }
 
-async fn read_login(core: &Core, reader: &mut Reader, protocol: &mut ServerSession) -> Result<Login, NotIn> {
-    match poll_fn(|cx| reader.poll_opening(cx)).await.map_err(ReadError::Io)? {
-        Some(Opening::Tagwire) => {}
-        Some(other) => return Err(NotIn::Speaks(other)),
-        None => return Err(NotIn::Gone),
-    }
-    loop {
-        let turn = poll_fn(|cx| {
-            reader.poll_turn(cx, |frame| {
-                Ok(match protocol.handle_frame(core.clock.now(), frame)? {
-                    Incoming::Login(login) => ControlFlow::Break(login),
-                    _ => ControlFlow::Continue(()),
-                })
-            })
-        });
-        match turn.await? {
-            Turn::Broke(login) => return Ok(login),
-            Turn::Read => {}
-            Turn::Eof => return Err(NotIn::Gone),
-        }
-    }
-}
-
 /// Lets a player in.
-#[expect(clippy::too_many_arguments, reason = "all that a connection has becomes part of the session")]
 fn admit<'a>(
     core: &'a Core,
     limits: &Limits,
     reader: &mut Reader,
     protocol: &mut ServerSession,
-    login: &Login,
-    identity: Identity,
+    granted: Granted,
     writer: OwnedWriteHalf,
     peer: SocketAddr,
 ) -> Inside<'a> {
+    let Granted { login, identity, verdict } = granted;
     let now = core.clock.now();
     let (session_id, player_id) = core.ids.next();
     let name = if identity.name.is_empty() { core.guest_name(player_id) } else { identity.name };
@@ -260,9 +136,10 @@ fn admit<'a>(
         name,
         room: room.to_string(),
         access: identity.access,
+        verdict,
     };
     let entered = core.router.rooms.enter(session, &room, |room| {
-        if let Some(welcome) = protocol.admit(now, login, admission(room)) {
+        if let Some(welcome) = protocol.admit(now, admission(room)) {
             session.send(&welcome);
         }
     });

@@ -13,6 +13,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Limits};
 use crate::directory::Directory;
 use crate::door::Door;
+use crate::exchange::Exchange;
 use crate::flusher::Flusher;
 use crate::metrics::Metrics;
 use crate::rooms::Rooms;
@@ -26,6 +27,7 @@ pub(crate) struct Core {
     pub(crate) limits: Arc<ArcSwap<Limits>>,
     pub(crate) door: Arc<Door>,
     pub(crate) auth: Box<dyn Authenticator>,
+    pub(crate) exchange: Exchange,
     pub(crate) router: Router,
     pub(crate) directory: Arc<Directory>,
     pub(crate) metrics: Arc<Metrics>,
@@ -69,6 +71,7 @@ impl Core {
         Core {
             door: Arc::default(),
             auth,
+            exchange: Exchange::new(&schema, config.schema_policy),
             router: Router { schema: Arc::new(schema), rooms, metrics: Arc::clone(&metrics) },
             directory: Arc::new(Directory::new()),
             metrics,
@@ -101,6 +104,7 @@ impl Core {
             code: CloseCode::SHUTDOWN,
             reason: "the server stops".to_string(),
             retry_after_ms: self.config.shutdown_retry_ms,
+            findings: vec![],
         }
     }
 }

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! - [`Config`]: what may be set. [`Sources`]: where it comes from. [`auth`]: who may come in. [`metrics`]: what is counted.
-//! - [`Server`]: start and stop. [`Control`]: change while it runs. `core`: what its parts share. `listener`: sockets and their acceptance. `door`: who may stand there. `connection`: one socket's life. `session`: one player's handle.
+//! - [`Server`]: start and stop. [`Control`]: change while it runs. `core`: what its parts share. `listener`: sockets and their acceptance. `door`: who may stand there. `connection`: one socket's life. `login`: the way in. `exchange`: whether schemas fit. `session`: one player's handle.
 //! - `router`: what a message does. `rooms`: who hears whom. `directory`: who is inside, and the timer wheel.
 //! - `dynamic`: a schema read at run time. `flusher`: which sockets have something to be written.
 //!
@@ -21,10 +21,11 @@ mod control;
 mod core;
 mod directory;
 mod door;
-#[cfg(feature = "dynamic")]
 mod dynamic;
+mod exchange;
 mod flusher;
 mod listener;
+mod login;
 pub mod metrics;
 mod reader;
 mod rooms;
@@ -33,10 +34,10 @@ mod server;
 mod session;
 
 pub use config::{
-    Change, Config, ConfigError, DevAuth, Flag, Limits, Loaded, LogFormat, Sources, ValueError, log_filter,
+    Change, Config, ConfigError, DevAuth, Flag, Limits, Loaded, LogFormat, SchemaPolicy, Sources, ValueError,
+    log_filter,
 };
 pub use control::Control;
-#[cfg(feature = "dynamic")]
 pub use dynamic::{SchemaError, read_schema};
 pub use listener::{ListenError, bind, raise_descriptor_limit};
 pub use server::Server;

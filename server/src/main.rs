@@ -3,9 +3,7 @@
 mod logging;
 
 use std::io::{self, Write};
-#[cfg(feature = "dynamic")]
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -14,7 +12,7 @@ use logging::Level;
 use tagwire::Schema;
 use tagwire_server::metrics::Metrics;
 use tagwire_server::{
-    Config, ConfigError, Control, Flag, Loaded, Server, Sources, bind, raise_descriptor_limit,
+    Config, ConfigError, Control, Flag, Loaded, Server, Sources, bind, raise_descriptor_limit, read_schema,
 };
 use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -128,10 +126,7 @@ fn schema(config: &Config) -> anyhow::Result<Schema> {
     if config.schema.is_empty() {
         return Ok(tagwire::pb::schema());
     }
-    #[cfg(feature = "dynamic")]
-    return Ok(tagwire_server::read_schema(Path::new(&config.schema))?);
-    #[cfg(not(feature = "dynamic"))]
-    anyhow::bail!("schema = {}: this server was built without the feature `dynamic`", config.schema)
+    Ok(read_schema(Path::new(&config.schema))?)
 }
 
 /// Everything that the user can get wrong; what is returned then runs the server.

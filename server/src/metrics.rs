@@ -8,6 +8,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
+use tagwire::pb::tagwire::v1::verdict;
 use tagwire::{CloseCode, Schema};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -23,6 +24,11 @@ struct Reason {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Limit {
     limit: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Verdict {
+    verdict: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -77,6 +83,7 @@ pub struct Metrics {
     dropped: Family<Reason, Counter>,
     disconnects: Family<Code, Counter>,
     limited: Family<Limit, Counter>,
+    compared: Family<Verdict, Counter>,
 }
 
 impl Metrics {
@@ -149,6 +156,7 @@ impl Metrics {
                 "What was refused for a limit, by its name",
                 Family::default()
             ),
+            compared: register!("schemas_compared", "Logins by how the schemas compare", Family::default()),
             messages,
             registry,
         }
@@ -190,6 +198,11 @@ impl Metrics {
     /// Something was refused for the limit of that name.
     pub(crate) fn limited(&self, limit: &str) {
         self.limited.get_or_create(&Limit { limit: limit.to_string() }).inc();
+    }
+
+    /// A client came with a schema that compares so.
+    pub(crate) fn compared(&self, verdict: verdict::Value) {
+        self.compared.get_or_create(&Verdict { verdict: verdict.as_str_name().to_string() }).inc();
     }
 
     pub(crate) fn disconnect(&self, code: Option<CloseCode>) {

@@ -66,7 +66,8 @@ impl Router {
                 return Ok(ControlFlow::Break(Ending::Left { code, reason }));
             }
             Incoming::Dropped(dropped) => self.dropped(session, dropped),
-            Incoming::Login(_) => return Err(Fault::SecondLogin),
+            // Neither comes once the session is open.
+            Incoming::Login(_) | Incoming::Offer(_) => return Err(Fault::SecondLogin),
         }
         Ok(ControlFlow::Continue(()))
     }

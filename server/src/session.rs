@@ -25,7 +25,7 @@ use crate::rooms::Room;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Ending {
     /// The server says so, with a Disconnect where the dialect has it.
-    Told { code: CloseCode, reason: String, retry_after_ms: u32 },
+    Told { code: CloseCode, reason: String, retry_after_ms: u32, findings: Vec<String> },
     /// The client said so.
     Left { code: CloseCode, reason: String },
     /// The socket is at its end.
@@ -34,16 +34,17 @@ pub(crate) enum Ending {
 
 impl Ending {
     pub(crate) fn told(code: CloseCode, reason: impl Into<String>) -> Self {
-        Ending::Told { code, reason: reason.into(), retry_after_ms: 0 }
+        Ending::Told { code, reason: reason.into(), retry_after_ms: 0, findings: vec![] }
     }
 
     /// The last frame of a session that ends so; `None` where nothing is to be said, or not in that dialect.
     pub(crate) fn frame(&self, dialect: Dialect) -> Option<Vec<u8>> {
-        let Ending::Told { code, reason, retry_after_ms } = self else { return None };
+        let Ending::Told { code, reason, retry_after_ms, findings } = self else { return None };
         let disconnect = v1::Disconnect {
             code: u32::from(code.0),
             reason: reason.clone(),
             retry_after_ms: *retry_after_ms,
+            findings: findings.clone(),
             ..v1::Disconnect::default()
         };
         let mut frame = vec![];

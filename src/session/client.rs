@@ -21,6 +21,8 @@ pub const WRAPPER_BYTES: usize = 64;
 enum State {
     /// The login is not answered.
     Waiting,
+    /// Neither is the schema that was offered.
+    Offered,
     /// Inside.
     Open,
     /// Ended.
@@ -40,6 +42,8 @@ pub struct Credentials {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Event {
+    /// The server asked for this client's schema, and it was offered.
+    SchemaOffered,
     /// The login was accepted.
     Welcome(v1::Welcome),
     /// A message of the game.
@@ -67,6 +71,8 @@ pub enum Event {
         reason: String,
         /// Not again before so many milliseconds.
         retry_after_ms: u32,
+        /// With SCHEMA_MISMATCH: what differs.
+        findings: Vec<String>,
     },
     /// A message that is not known here or cannot be read: to be counted.
     Dropped(Tag),
@@ -166,13 +172,19 @@ impl ClientSession {
         let malformed = |error| Fault::Malformed { tag, error };
         if tag == v1::Disconnect::TAG {
             self.state = State::Closed;
-            let v1::Disconnect { code, reason, retry_after_ms, .. } =
+            let v1::Disconnect { code, reason, retry_after_ms, findings, .. } =
                 v1::Disconnect::decode(payload).map_err(malformed)?;
             let code = CloseCode(u16::try_from(code).unwrap_or(u16::MAX));
-            return Ok(Event::Disconnect { code, reason, retry_after_ms });
+            return Ok(Event::Disconnect { code, reason, retry_after_ms, findings });
         }
         match self.state {
-            State::Waiting if tag == v1::Welcome::TAG => {
+            State::Waiting if tag == v1::SchemaWanted::TAG => {
+                self.state = State::Offered;
+                let offer = v1::SchemaOffer { descriptors: self.schema.descriptors().clone() };
+                encode_message(&offer, out);
+                Ok(Event::SchemaOffered)
+            }
+            State::Waiting | State::Offered if tag == v1::Welcome::TAG => {
                 let welcome = v1::Welcome::decode(payload).map_err(malformed)?;
                 if let Some(limits) = &welcome.limits {
                     self.max_frame_bytes = (limits.max_frame_bytes as usize).min(frame::MAX_FRAME_BYTES);
@@ -180,7 +192,7 @@ impl ClientSession {
                 self.state = State::Open;
                 Ok(Event::Welcome(welcome))
             }
-            State::Waiting => Err(Fault::TooEarly(tag)),
+            State::Waiting | State::Offered => Err(Fault::TooEarly(tag)),
             State::Closed => Ok(Event::Dropped(tag)),
             State::Open => {
                 let event = self.handle_open(now, tag, payload, out);

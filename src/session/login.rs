@@ -12,6 +12,9 @@ use crate::session::{Dialect, Fault};
 /// Largest payload of a login, bytes.
 pub const MAX_LOGIN_BYTES: usize = 8 * 1024;
 
+/// Largest payload of a SchemaOffer, bytes.
+pub const MAX_OFFER_BYTES: usize = 256 * 1024;
+
 /// What a player shows to come in. Printing it never shows a secret.
 #[derive(Clone, PartialEq)]
 pub struct Login {

@@ -10,9 +10,9 @@ use prost::Message as _;
 use crate::close::CloseCode;
 use crate::frame::{self, Frame};
 use crate::pb::tagwire::v1::{self, reason, verdict};
-use crate::schema::{Access, Delivery, Fingerprint, Message, Schema, Target};
+use crate::schema::{Access, Delivery, Message, Schema, Target};
 use crate::session::limits::{Limit, Rates, SessionLimits, TooFast};
-use crate::session::login::{Login, MAX_LOGIN_BYTES};
+use crate::session::login::{Login, MAX_LOGIN_BYTES, MAX_OFFER_BYTES};
 use crate::session::{Dialect, Fault, Received};
 use crate::tag::Tag;
 use crate::time::Now;
@@ -24,8 +24,10 @@ const NOTICE_INTERVAL_US: u64 = 1_000_000;
 enum State {
     /// Waiting for the login.
     Login,
-    /// The login is with the authenticator.
+    /// The login is with the authenticator, or the offered schema is being compared.
     Deciding,
+    /// Waiting for the schema that was asked for.
+    Offering,
     /// Inside.
     Open,
 }
@@ -35,6 +37,9 @@ enum State {
 pub enum Incoming<'a> {
     /// Somebody wants in: answer with [`ServerSession::admit`] or end the connection. Read no frame before.
     Login(Login),
+    /// The schema that was asked for, an encoded `google.protobuf.FileDescriptorSet`, not looked at yet. Answer with
+    /// [`ServerSession::admit`] or end the connection; read no frame before.
+    Offer(Bytes),
     /// To the members of the sender's room.
     Relay {
         /// Place of the message in the schema.
@@ -131,6 +136,8 @@ pub struct Admission {
     pub room: String,
     /// What it may do.
     pub access: Access,
+    /// How its schema compares with the server's.
+    pub verdict: verdict::Value,
 }
 
 impl ServerSession {
@@ -157,6 +164,9 @@ impl ServerSession {
                 max_frame_bytes: MAX_LOGIN_BYTES.min(self.limits.max_frame_bytes),
                 only: Some(v1::PlayerLogin::TAG),
             },
+            State::Offering => {
+                frame::Limits { max_frame_bytes: MAX_OFFER_BYTES, only: Some(v1::SchemaOffer::TAG) }
+            }
             State::Open => frame::Limits { max_frame_bytes: self.limits.max_frame_bytes, only: None },
         }
     }
@@ -177,9 +187,16 @@ impl ServerSession {
             .then(|| v1::Ping { frames_received: self.received.tell(), ..v1::Ping::default() })
     }
 
+    /// Asks the client for its schema, once, after its credentials proved good. Send what is returned, and set the
+    /// decoder's limits: the answer is the next frame, and the only one that is taken.
+    pub fn ask_schema(&mut self) -> v1::SchemaWanted {
+        self.state = State::Offering;
+        v1::SchemaWanted {}
+    }
+
     /// Lets the player in whose login was asked about. The Welcome is to be sent before anything else; classic
     /// clients get none.
-    pub fn admit(&mut self, now: Now, login: &Login, admission: Admission) -> Option<v1::Welcome> {
+    pub fn admit(&mut self, now: Now, admission: Admission) -> Option<v1::Welcome> {
         self.state = State::Open;
         self.access = admission.access;
         let fingerprint = self.schema.fingerprint();
@@ -189,7 +206,7 @@ impl ServerSession {
             name: admission.name,
             protocol: crate::PROTOCOL_VERSION,
             fingerprint: Bytes::copy_from_slice(&fingerprint.0),
-            verdict: verdict(&login.fingerprint, fingerprint).into(),
+            verdict: admission.verdict.into(),
             ping_interval_ms: u32::try_from(super::ping::PING_INTERVAL_US / 1000).unwrap_or(u32::MAX),
             limits: Some(v1::Limits {
                 max_frame_bytes: u32::try_from(self.limits.max_frame_bytes).unwrap_or(u32::MAX),
@@ -215,6 +232,12 @@ impl ServerSession {
                 Ok(Incoming::Login(login))
             }
             State::Deciding => Err(Fault::TooEarly(frame.tag)),
+            State::Offering => {
+                let malformed = |error| Fault::Malformed { tag: frame.tag, error };
+                let offer = v1::SchemaOffer::decode(Bytes::copy_from_slice(frame.payload));
+                self.state = State::Deciding;
+                Ok(Incoming::Offer(offer.map_err(malformed)?.descriptors))
+            }
             State::Open => {
                 self.received.count(frame.tag, frame.payload.len());
                 let result = match self.rates.take_frame(now, &self.limits, frame.payload.len()) {
@@ -442,9 +465,4 @@ impl ServerSession {
 
 fn wrong_direction<M: Message>() -> Fault {
     Fault::Direction { tag: M::TAG, name: Cow::Borrowed(M::FULL_NAME) }
-}
-
-/// How the client's schema compares, from the fingerprints alone.
-fn verdict(theirs: &[u8], ours: Fingerprint) -> verdict::Value {
-    if theirs == ours.0 { verdict::Value::Same } else { verdict::Value::NotCompared }
 }

@@ -59,12 +59,8 @@ message!(SlowLatest, 10, Rules { to: Target::Room, delivery: Delivery::Latest, m
 message!(AsksSlowly, 301, Rules { max_rate: Some(2), ..PLAIN });
 
 pub fn schema() -> Arc<Schema> {
-    schema_with(Fingerprint([7; 16]))
-}
-
-pub fn schema_with(fingerprint: Fingerprint) -> Arc<Schema> {
     Arc::new(Schema::new(
-        fingerprint,
+        Fingerprint([7; 16]),
         tagwire::bytes::Bytes::new(),
         vec![
             MessageInfo::push::<ToRoom>(),
@@ -123,7 +119,7 @@ impl ServerSide {
     }
 
     pub fn admit(&mut self, login: &Login, access: Access) -> Option<v1::Welcome> {
-        let welcome = self.session.admit(self.now, login, admission(&login.username, access));
+        let welcome = self.session.admit(self.now, admission(&login.username, access));
         self.decoder.set_limits(self.session.decoder_limits());
         welcome
     }
@@ -143,7 +139,14 @@ impl ServerSide {
 }
 
 pub fn admission(name: &str, access: Access) -> Admission {
-    Admission { session_id: 1, player_id: 2, name: name.to_string(), room: "main".to_string(), access }
+    Admission {
+        session_id: 1,
+        player_id: 2,
+        name: name.to_string(),
+        room: "main".to_string(),
+        access,
+        verdict: v1::verdict::Value::Same,
+    }
 }
 
 pub fn frame<M: Message>(message: &M) -> Vec<u8> {

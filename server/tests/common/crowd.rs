@@ -239,8 +239,8 @@ impl Client {
                 Event::Ping(ping) if ping.sent_epoch != 0 => {
                     Self::pinged(&self.counts, &mut self.pings, &mut self.last_ping, &mut self.longest_gap);
                 }
-                Event::Disconnect { code, reason, retry_after_ms } => {
-                    self.told = Some(Ended { code: Some(code), reason, retry_after_ms });
+                Event::Disconnect { code, reason, retry_after_ms, findings } => {
+                    self.told = Some(Ended { code: Some(code), reason, retry_after_ms, findings });
                     // Whoever heard this says no more.
                     self.out.clear();
                 }

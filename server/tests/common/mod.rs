@@ -289,6 +289,8 @@ pub struct Player {
     decoder: Decoder,
     events: Vec<Event>,
     start: Instant,
+    /// The server asked for the schema.
+    pub offered: bool,
 }
 
 #[derive(Debug, PartialEq)]
@@ -296,6 +298,7 @@ pub struct Ended {
     pub code: Option<CloseCode>,
     pub reason: String,
     pub retry_after_ms: u32,
+    pub findings: Vec<String>,
 }
 
 impl Player {
@@ -304,13 +307,22 @@ impl Player {
     }
 
     pub fn login_over(stream: TcpStream, name: &str, password: &str) -> Result<Player, Ended> {
+        Self::login_with(tagwire::pb::schema(), stream, name, password)
+    }
+
+    /// A client whose stubs were made from this schema.
+    pub fn login_with(
+        schema: Schema,
+        stream: TcpStream,
+        name: &str,
+        password: &str,
+    ) -> Result<Player, Ended> {
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
         let credentials = Credentials { username: name.to_string(), password: password.to_string() };
         let mut out = vec![];
-        let schema = Arc::new(tagwire::pb::schema());
         let now = Now { monotonic_us: 0, unix_us: 1 };
-        let session = ClientSession::connect(now, schema, &credentials, &mut out);
+        let session = ClientSession::connect(now, Arc::new(schema), &credentials, &mut out);
         let mut player = Player {
             stream,
             session,
@@ -318,15 +330,18 @@ impl Player {
             decoder: Decoder::default(),
             events: vec![],
             start: Instant::now(),
+            offered: false,
         };
         player.stream.write_all(&out).unwrap();
-        match player.next() {
-            Ok(Event::Welcome(welcome)) => {
-                player.welcome = welcome;
-                Ok(player)
+        loop {
+            match player.next()? {
+                Event::SchemaOffered => player.offered = true,
+                Event::Welcome(welcome) => {
+                    player.welcome = welcome;
+                    return Ok(player);
+                }
+                other => panic!("first came {other:?}"),
             }
-            Ok(other) => panic!("first came {other:?}"),
-            Err(ended) => Err(ended),
         }
     }
 
@@ -340,8 +355,8 @@ impl Player {
         loop {
             if !self.events.is_empty() {
                 return match self.events.remove(0) {
-                    Event::Disconnect { code, reason, retry_after_ms } => {
-                        Err(Ended { code: Some(code), reason, retry_after_ms })
+                    Event::Disconnect { code, reason, retry_after_ms, findings } => {
+                        Err(Ended { code: Some(code), reason, retry_after_ms, findings })
                     }
                     event => Ok(event),
                 };
@@ -349,7 +364,14 @@ impl Player {
             assert!(start.elapsed() < PATIENCE, "nothing came");
             let mut buffer = [0; 65536];
             let count = match self.stream.read(&mut buffer) {
-                Ok(0) => return Err(Ended { code: None, reason: "EOF".to_string(), retry_after_ms: 0 }),
+                Ok(0) => {
+                    return Err(Ended {
+                        code: None,
+                        reason: "EOF".to_string(),
+                        retry_after_ms: 0,
+                        findings: vec![],
+                    });
+                }
                 Ok(count) => count,
                 Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => continue,
                 Err(e) => panic!("not a clean end: {e}"),

@@ -1,0 +1,285 @@
+//! The way in: first bytes, login, the schema where it has to be compared, all within one deadline.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use tagwire::CloseCode;
+use tagwire::bytes::Bytes;
+use tagwire::frame::encode_message;
+use tagwire::name::{self, NameError};
+use tagwire::opening::Opening;
+use tagwire::pb::tagwire::v1::verdict;
+use tagwire::session::login::Login;
+use tagwire::session::server::{Incoming, ServerSession};
+use tagwire::session::{Dialect, Fault};
+use tokio::net::tcp::OwnedWriteHalf;
+use tokio::time::timeout;
+use tracing::{debug, info};
+
+use crate::auth::{Denied, Identity};
+use crate::config::Limits;
+use crate::core::Core;
+use crate::door::Place;
+use crate::exchange::{Compared, Judged, Known};
+use crate::reader::{ReadError, Reader, Turn};
+use crate::session::Ending;
+
+/// Who finds the server full is told to come back after so long.
+const FULL_RETRY_US: u64 = 5_000_000;
+/// Differences that a client is told at most, and their characters in all: its frames are bounded, too.
+const MAX_FINDINGS: usize = 100;
+const MAX_FINDINGS_CHARS: usize = 32 * 1024;
+
+/// A player who may come in.
+#[derive(Debug)]
+pub(crate) struct Granted {
+    pub(crate) login: Login,
+    pub(crate) identity: Identity,
+    pub(crate) verdict: verdict::Value,
+}
+
+/// Somebody who may not.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    pub(crate) dialect: Dialect,
+    /// For the counter.
+    pub(crate) reason: &'static str,
+    /// What is said; to nobody who has not shown that it would understand it.
+    pub(crate) ending: Option<Ending>,
+}
+
+/// Why nobody came in.
+#[derive(Debug, thiserror::Error)]
+enum NotIn {
+    #[error("it went without a word")]
+    Gone,
+    #[error("{0:?} is not spoken here")]
+    Speaks(Opening),
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+/// What became of the time until the deadline.
+enum Waited {
+    Done(Box<Result<Granted, Refused>>),
+    Deadline,
+    Stopping,
+}
+
+/// Everything up to Welcome.
+pub(crate) async fn log_in(
+    core: &Core,
+    limits: &Limits,
+    place: &Place,
+    reader: &mut Reader,
+    protocol: &mut ServerSession,
+    writer: &OwnedWriteHalf,
+    peer: SocketAddr,
+) -> Result<Granted, Refused> {
+    let deadline = Duration::from_millis(limits.login_timeout_ms);
+    let way_in = async {
+        let login = read_login(core, reader, protocol).await.map_err(|not_in| turned_away(&not_in, peer))?;
+        let (login, identity) = judge(core, limits, place, login, peer)?;
+        let verdict = match login.dialect {
+            Dialect::Native => agree(core, reader, protocol, writer, &login, peer).await?,
+            Dialect::Classic => verdict::Value::NotCompared,
+        };
+        Ok(Granted { login, identity, verdict })
+    };
+    let waited = tokio::select! {
+        done = timeout(deadline, way_in) => done.map_or(Waited::Deadline, |done| Waited::Done(Box::new(done))),
+        () = core.stopping.cancelled() => Waited::Stopping,
+    };
+    let dialect = protocol.dialect();
+    match waited {
+        Waited::Done(done) => *done,
+        Waited::Deadline => {
+            debug!(%peer, "no login within the deadline");
+            let ending = Ending::told(CloseCode::LOGIN_TIMEOUT, "the login took too long");
+            Err(Refused { dialect, reason: "deadline", ending: Some(ending) })
+        }
+        Waited::Stopping => {
+            Err(Refused { dialect, reason: "stopping", ending: Some(core.shutdown_ending()) })
+        }
+    }
+}
+
+/// A connection that did not even bring a login.
+fn turned_away(not_in: &NotIn, peer: SocketAddr) -> Refused {
+    debug!(%peer, "connection ended before a login: {not_in}");
+    // A version of the protocol that is not ours is the one thing that such a client is told.
+    let (dialect, ending) = match not_in {
+        NotIn::Read(ReadError::Fault(fault @ Fault::Version(_))) => {
+            (Dialect::Native, Some(Ending::told(CloseCode::from(fault), fault.to_string())))
+        }
+        _ => (Dialect::Classic, None),
+    };
+    Refused { dialect, reason: "no login", ending }
+}
+
+async fn read_login(core: &Core, reader: &mut Reader, protocol: &mut ServerSession) -> Result<Login, NotIn> {
+    match poll_fn(|cx| reader.poll_opening(cx)).await.map_err(ReadError::Io)? {
+        Some(Opening::Tagwire) => {}
+        Some(other) => return Err(NotIn::Speaks(other)),
+        None => return Err(NotIn::Gone),
+    }
+    loop {
+        let turn = poll_fn(|cx| {
+            reader.poll_turn(cx, |frame| {
+                Ok(match protocol.handle_frame(core.clock.now(), frame)? {
+                    Incoming::Login(login) => ControlFlow::Break(login),
+                    _ => ControlFlow::Continue(()),
+                })
+            })
+        });
+        match turn.await? {
+            Turn::Broke(login) => return Ok(login),
+            Turn::Read => {}
+            Turn::Eof => return Err(NotIn::Gone),
+        }
+    }
+}
+
+/// Asks everyone who has a say in whether a player comes in. The name of the login is in its normal form then.
+fn judge(
+    core: &Core,
+    limits: &Limits,
+    place: &Place,
+    mut login: Login,
+    peer: SocketAddr,
+) -> Result<(Login, Identity), Refused> {
+    let dialect = login.dialect;
+    let refused = |reason, code, text: String, wait_us: u64| {
+        let retry_after_ms = u32::try_from(wait_us.div_ceil(1000)).unwrap_or(u32::MAX);
+        Refused {
+            dialect,
+            reason,
+            ending: Some(Ending::Told { code, reason: text, retry_after_ms, findings: vec![] }),
+        }
+    };
+    let denied = |name: &str, why: &dyn fmt::Display| {
+        info!("ACCESS DENIED for {} from {peer}: {why}", name.escape_debug());
+    };
+    if dialect == Dialect::Classic && !core.config.classic {
+        denied(&login.username, &"classic clients are not served here");
+        return Err(refused("classic", CloseCode::VERSION, String::new(), 0));
+    }
+    if let Some(full) = place.full {
+        denied(&login.username, &full.reason());
+        core.metrics.limited(full.limit());
+        return Err(refused("full", CloseCode::OVERLOAD, full.reason(), FULL_RETRY_US));
+    }
+    let bad_name = |name: &str, error: NameError| {
+        denied(name, &error);
+        refused("name", CloseCode::LOGIN_REFUSED, error.to_string(), 0)
+    };
+    login.username = name::player(&login.username).map_err(|error| bad_name(&login.username, error))?;
+    let (now, key) = (core.clock.now(), name::key(&login.username));
+    if let Err((limit, wait_us)) = core.door.may_try(now, peer.ip(), &key, limits) {
+        let text = format!("too many logins failed; try again in {} s", wait_us.div_ceil(1_000_000));
+        denied(&login.username, &text);
+        core.metrics.limited(limit);
+        return Err(refused("limited", CloseCode::LOGIN_REFUSED, text, wait_us));
+    }
+    let mut identity = core.auth.authenticate(&login).map_err(|error| {
+        denied(&login.username, &error);
+        if error == Denied::WrongPassword {
+            core.door.failed(now, peer.ip(), &key, limits);
+        }
+        refused("credentials", CloseCode::LOGIN_REFUSED, error.to_string(), 0)
+    })?;
+    identity.name = name::player(&identity.name).map_err(|error| bad_name(&identity.name, error))?;
+    Ok((login, identity))
+}
+
+/// Sees to it that both sides mean the same by their messages.
+async fn agree(
+    core: &Core,
+    reader: &mut Reader,
+    protocol: &mut ServerSession,
+    writer: &OwnedWriteHalf,
+    login: &Login,
+    peer: SocketAddr,
+) -> Result<verdict::Value, Refused> {
+    let name = login.username.escape_debug();
+    let refused = |ending| Refused { dialect: Dialect::Native, reason: "schema", ending: Some(ending) };
+    let fault = |fault: &Fault| refused(Ending::told(CloseCode::from(fault), fault.to_string()));
+    let judged = match core.exchange.known(&login.fingerprint) {
+        Known::Judged(judged) => judged,
+        Known::Unknown(claimed) => {
+            let offered = ask_schema(core, reader, protocol, writer).await.map_err(|error| match error {
+                ReadError::Fault(error) => fault(&error),
+                ReadError::Io(error) => refused(Ending::Lost(error.to_string())),
+            })?;
+            core.exchange.compare(claimed, offered).await.map_err(|error| {
+                info!("ACCESS DENIED for {name} from {peer}: {error}");
+                refused(Ending::told(CloseCode::VIOLATION, error.to_string()))
+            })?
+        }
+    };
+    match judged {
+        Judged::Admitted(verdict) => {
+            core.metrics.compared(verdict);
+            Ok(verdict)
+        }
+        Judged::Mismatch(compared) => {
+            let ending = mismatch(&compared);
+            core.metrics.compared(compared.verdict);
+            info!("ACCESS DENIED for {name} from {peer}: {ending}");
+            compared.differences.iter().for_each(|difference| debug!(%peer, "{difference}"));
+            Err(refused(ending))
+        }
+    }
+}
+
+fn mismatch(compared: &Compared) -> Ending {
+    let Compared { differences, breaking, .. } = compared;
+    let reason = match breaking {
+        0 => format!("this server admits its own schema alone, and {} things differ", differences.len()),
+        1 => "the schemas contradict each other in one place".to_string(),
+        count => format!("the schemas contradict each other in {count} places"),
+    };
+    let (mut findings, mut chars) = (vec![], 0);
+    for difference in differences {
+        chars += difference.len();
+        if findings.len() + 1 >= MAX_FINDINGS || chars > MAX_FINDINGS_CHARS {
+            findings.push(format!("... and {} more", differences.len() - findings.len()));
+            break;
+        }
+        findings.push(difference.clone());
+    }
+    Ending::Told { code: CloseCode::SCHEMA_MISMATCH, reason, retry_after_ms: 0, findings }
+}
+
+/// Asks the client for its schema and waits for it.
+async fn ask_schema(
+    core: &Core,
+    reader: &mut Reader,
+    protocol: &mut ServerSession,
+    writer: &OwnedWriteHalf,
+) -> Result<Bytes, ReadError> {
+    let mut question = vec![];
+    encode_message(&protocol.ask_schema(), &mut question);
+    reader.set_limits(protocol.decoder_limits());
+    // Nothing was written before: the socket's buffer takes these two bytes whole.
+    writer.writable().await?;
+    writer.try_write(&question)?;
+    loop {
+        let turn = poll_fn(|cx| {
+            reader.poll_turn(cx, |frame| {
+                Ok(match protocol.handle_frame(core.clock.now(), frame)? {
+                    Incoming::Offer(descriptors) => ControlFlow::Break(descriptors),
+                    _ => ControlFlow::Continue(()),
+                })
+            })
+        });
+        match turn.await? {
+            Turn::Broke(descriptors) => return Ok(descriptors),
+            Turn::Read => {}
+            Turn::Eof => return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into()),
+        }
+    }
+}
