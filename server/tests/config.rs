@@ -13,7 +13,7 @@ use std::process::Command;
 use common::program::{Program, command, run};
 use common::*;
 use rustix::process::Signal;
-use tagwire_server::{Config, ConfigError, Flag, Limits, Loaded, LogFormat, Sources};
+use tagwire_server::{Config, ConfigError, Flag, Limits, Loaded, LogFormat, SchemaPolicy, Sources};
 
 /// A folder with this `tagwire.toml`.
 fn folder(text: &str) -> (tempfile::TempDir, PathBuf) {
@@ -33,9 +33,10 @@ fn load(file: Option<&Path>, variables: &[(&str, &str)], flags: &[&str]) -> Resu
 }
 
 /// A value for every key that is not the default, and none like another.
-const ALL: [(&str, &str); 28] = [
+const ALL: [(&str, &str); 29] = [
     ("listen", "127.0.0.1:1,[::1]:2"),
     ("schema", "game"),
+    ("schema_policy", "exact"),
     ("threads", "3"),
     ("log", "debug"),
     ("log_format", "json"),
@@ -68,6 +69,7 @@ fn all() -> Config {
     let mut config = Config {
         listen: vec!["127.0.0.1:1".parse().unwrap(), "[::1]:2".parse().unwrap()],
         schema: "game".to_string(),
+        schema_policy: SchemaPolicy::Exact,
         threads: 3,
         log: "debug".to_string(),
         log_format: LogFormat::Json,
@@ -118,7 +120,7 @@ fn every_key_can_be_said_by_environment_and_by_flag() {
     assert!(differ.contains(&"threads: 0 -> 3".to_string()), "{differ:?}");
     assert!(differ.contains(&"dev_auth.password: changed".to_string()), "{differ:?}");
     let printed = Config::default().to_commented_toml();
-    assert_eq!(printed.lines().filter(|line| line.contains(" = ") && !line.starts_with('#')).count(), 27);
+    assert_eq!(printed.lines().filter(|line| line.contains(" = ") && !line.starts_with('#')).count(), 28);
 }
 
 #[test]
