@@ -32,12 +32,13 @@ from .errors import (
     LoginRefused,
     RequestFailed,
     RequestTimeout,
+    SchemaMismatch,
     Status,
     TagwireError,
 )
 from .pump import SyncClient, connect_sync
 from .schema import Rules, Schema
-from .session import Dropped, Member, MemberChange, Noticed, NoticeReason, Pinged
+from .session import Dropped, Member, MemberChange, Noticed, NoticeReason, Pinged, Verdict
 from .version import VERSION as __version__
 
 __all__ = [
@@ -60,9 +61,11 @@ __all__ = [
     "RequestTimeout",
     "Rules",
     "Schema",
+    "SchemaMismatch",
     "Status",
     "SyncClient",
     "TagwireError",
+    "Verdict",
     "__version__",
     "connect",
     "connect_sync",

@@ -38,9 +38,10 @@ from .errors import (
     LoginRefused,
     RequestFailed,
     RequestTimeout,
+    SchemaMismatch,
     TagwireError,
 )
-from .gen.v1 import JoinRoom, JoinRoomReply, Response, Verdict, Welcome
+from .gen.v1 import JoinRoom, JoinRoomReply, Response, Welcome
 from .gen.v1 import Status as StatusTable
 from .schema import Rules, Schema
 from .session import (
@@ -58,6 +59,7 @@ from .session import (
     Responded,
     Session,
     State,
+    Verdict,
 )
 from .transport import parse_address
 
@@ -100,8 +102,8 @@ def connect(
       iterating gives none; requests, pings, members and room work all the same.
 
     Raises, when awaited or entered: `AddressError`, `ConnectError` (no session came to be), `LoginRefused`
-    (the server said why). `ValueError` when the credentials are too large. When cancelled, nothing stays
-    open.
+    (the server said why) and of it `SchemaMismatch` (the schemas do not fit). `ValueError` when the
+    credentials are too large. When cancelled, nothing stays open.
     """
     if not isinstance(schema, Schema):
         raise TypeError(f"schema must be the SCHEMA of generated stubs, not {schema!r}")
@@ -224,6 +226,13 @@ class Client:
         resume token: do not log it."""
         assert self._session.welcome is not None
         return self._session.welcome
+
+    @property
+    def verdict(self) -> Verdict:
+        """How the schema of this client compares to the server's, as told at the login: `Verdict.SAME`,
+        `COMPATIBLE` (they differ by additions) or `NOT_COMPARED`. One that does not fit is a
+        `SchemaMismatch` when connecting."""
+        return Verdict(self.welcome.verdict)
 
     @property
     def schema(self) -> Schema:
@@ -381,12 +390,14 @@ class Client:
         except ConnectionClosed as error:
             closed = error.closed
             if closed.by_peer and closed.code != CloseCode.TIMEOUT:
-                raise LoginRefused(closed) from None
-            why = f"connected, but {closed.reason}. Is it a tagwire server?"
-            raise ConnectError(str(address), why) from error.__cause__
+                mismatch = closed.code == CloseCode.SCHEMA_MISMATCH
+                raise (SchemaMismatch if mismatch else LoginRefused)(closed) from None
+            raise self._no_session(address, closed.reason) from error.__cause__
         except asyncio.TimeoutError:
-            why = f"connected, but the login was not answered within {timeout:g} s. Is it a tagwire server?"
-            raise ConnectError(str(address), why) from None
+            why = f"the login was not answered within {timeout:g} s"
+            if self._session.schema_wanted:
+                why += "; the server asked for the schema of this client and may still be comparing it"
+            raise self._no_session(address, why) from None
         finally:
             if timer is not None:
                 timer.cancel()
@@ -394,6 +405,11 @@ class Client:
                 if not self._opened.cancel() and not self._opened.cancelled():
                     self._opened.exception()  # known to us, so not to be logged
                 self._connection.abort()
+
+    def _no_session(self, address: Any, why: str) -> ConnectError:
+        # Only a tagwire server asks for a schema.
+        doubt = "" if self._session.schema_wanted else ". Is it a tagwire server?"
+        return ConnectError(str(address), f"connected, but {why}{doubt}")
 
     def _login_timed_out(self) -> None:
         if not self._opened.done():
@@ -608,7 +624,9 @@ class Client:
             else:
                 warn_of(event)
         elif isinstance(event, Opened):
-            if event.welcome.verdict == Verdict.BREAKING:
+            if event.welcome.verdict == Verdict.COMPATIBLE:
+                log.info("the server's schema differs by additions; each side reads what the other sends")
+            elif event.welcome.verdict == Verdict.BREAKING:
                 log.warning("the server's schema contradicts the stubs of this client; generate them again")
             if not self._opened.done():
                 self._opened.set_result(None)

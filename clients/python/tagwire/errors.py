@@ -4,6 +4,7 @@
     ├── ConnectError          no session came to be, and no server said why
     │   └── AddressError      the address is none, or of a kind that is not supported yet
     ├── LoginRefused          the server answered the login with a refusal
+    │   └── SchemaMismatch    because the schemas of the two sides do not fit
     ├── ConnectionClosed      the session has ended
     ├── BufferFull            `send_soon` found no room
     └── RequestFailed         the answer to a request is not OK
@@ -27,13 +28,16 @@ __all__ = [
     "LoginRefused",
     "RequestFailed",
     "RequestTimeout",
+    "SchemaMismatch",
     "Status",
     "TagwireError",
 ]
 
 _HINTS = {
     CloseCode.LOGIN_REFUSED: "the dev password is 'welcome' unless the server was told otherwise",
-    CloseCode.SCHEMA_MISMATCH: "generate the stubs again from the server's schema",
+    CloseCode.SCHEMA_MISMATCH: (
+        "run `scripts/gen` (`tagwire gen`) with the server's schema, or update the server"
+    ),
     CloseCode.VERSION: "use a client and a server of the same protocol version",
     CloseCode.OVERLOAD: "the server is full; try again later",
     CloseCode.SHUTDOWN: "the server is stopping; try again later",
@@ -81,17 +85,19 @@ class LoginRefused(TagwireError):
     """The server answered the login with a refusal. `code` is a `CloseCode`."""
 
     code: CloseCode
+    _default_reason = ""
 
     def __init__(self, closed: Closed) -> None:
         hint = _HINTS.get(closed.code, "")
+        reason = closed.reason or self._default_reason
         text = f"login refused: {closed.code}"
-        text += f", {closed.reason}" if closed.reason else ""
+        text += f", {reason}" if reason else ""
         text += f"; {hint}" if hint else ""
         text += "".join(f"\n  {finding}" for finding in closed.findings)
-        super().__init__(text, code=closed.code, reason=closed.reason or closed.code.name)
+        super().__init__(text, code=closed.code, reason=reason or closed.code.name)
         self.closed = closed
-        self.findings = closed.findings
-        """With SCHEMA_MISMATCH: what differs between the two schemas."""
+        self.findings = list(closed.findings)
+        """What differs between the two schemas, a line each. Empty unless it is a `SchemaMismatch`."""
         self.retry_after = closed.retry_after
         """Seconds that the server asks to wait before trying again. 0: the usual back-off."""
 
@@ -99,6 +105,16 @@ class LoginRefused(TagwireError):
     def retryable(self) -> bool:
         """Whether trying again may help."""
         return self.code.retryable
+
+
+class SchemaMismatch(LoginRefused):
+    """The server compared this client's schema with its own, and they do not fit: `findings` says field by
+    field what differs. `code` is `CloseCode.SCHEMA_MISMATCH`.
+
+    Its text begins with what to do; the findings follow, one a line.
+    """
+
+    _default_reason = "the schema of this client and the server's contradict each other"
 
 
 class ConnectionClosed(TagwireError):

@@ -52,6 +52,7 @@ from .session import (
     Received,
     Responded,
     Session,
+    Verdict,
 )
 from .transport import Address, parse_address
 
@@ -171,6 +172,13 @@ class SyncClient:
         """The server's answer to the login: limits, verdict on the schema, and more. Holds a secret, the
         resume token: do not log it."""
         return self._wire.welcome
+
+    @property
+    def verdict(self) -> Verdict:
+        """How the schema of this client compares to the server's, as told at the login: `Verdict.SAME`,
+        `COMPATIBLE` (they differ by additions) or `NOT_COMPARED`. One that does not fit is a
+        `SchemaMismatch` when connecting."""
+        return Verdict(self.welcome.verdict)
 
     @property
     def schema(self) -> Schema:

@@ -40,6 +40,7 @@ from .gen.v1 import (
     Welcome,
 )
 from .gen.v1 import Member as MemberMessage
+from .gen.v1 import Verdict as VerdictTable
 from .named import Named
 from .schema import Schema
 from .version import VERSION
@@ -59,6 +60,7 @@ __all__ = [
     "Responded",
     "Session",
     "State",
+    "Verdict",
 ]
 
 PROTOCOL = 1
@@ -69,7 +71,6 @@ ACK_BYTES = 64 * 1024
 SILENCE_SECONDS = 10.0
 CLOSE_SECONDS = 1.0
 MAX_LOGIN_BYTES = 8 * 1024
-MAX_OFFER_BYTES = 256 * 1024
 DEFAULT_FRAME_BYTES = 64 * 1024
 MAX_FRAME_BYTES = 16 * 1024 * 1024
 WRAPPER_BYTES = 64
@@ -89,7 +90,9 @@ DISCONNECT = _tag(Disconnect)
 REQUEST = _tag(Request)
 JOIN_ROOM = _tag(JoinRoom)
 SCHEMA_WANTED = _tag(SchemaWanted)
-UNCOUNTED = frozenset(map(_tag, (PlayerLogin, Ping, Welcome, Disconnect, SchemaWanted, SchemaOffer)))
+SCHEMA_OFFER = _tag(SchemaOffer)
+MAX_OFFER_BYTES = STACK.rules_of(SchemaOffer).max_bytes
+UNCOUNTED = frozenset(map(_tag, (PlayerLogin, Ping, Welcome, Disconnect))) | {SCHEMA_WANTED, SCHEMA_OFFER}
 """Tags of the frames that have no place in the count; all others have one, known or not."""
 
 
@@ -128,6 +131,21 @@ class NoticeReason(Named):
     """Why the server dropped a message. An `int`; the names are those of `tagwire.v1.Reason`."""
 
     _table = Reason.Value
+
+
+class Verdict(Named):
+    """How the client's schema compares to the server's. An `int`; the names are those of
+    `tagwire.v1.Verdict`:
+
+    - `SAME`: both are the same.
+    - `COMPATIBLE`: they differ by additions; each side reads what the other sends.
+    - `NOT_COMPARED`: nothing is known, because this client has no fingerprint or the server did not ask for
+      its descriptors. What one side does not know is dropped and counted.
+    - `BREAKING`: they contradict each other. A server that refuses such a client sends no verdict but
+      SCHEMA_MISMATCH.
+    """
+
+    _table = VerdictTable.Value
 
 
 @dataclass(frozen=True)
@@ -246,6 +264,8 @@ class Session:
         """Counted frames that were given to `data_to_send`."""
         self.max_frame_bytes = DEFAULT_FRAME_BYTES
         """Largest payload that the server takes."""
+        self.schema_wanted = False
+        """Whether the server has asked for the descriptors, which it does once at most."""
         self.dropped = Dropped()
 
         login = PlayerLogin(
@@ -266,7 +286,6 @@ class Session:
         self._close_by = 0.0
         self._unacked_frames = 0
         self._unacked_bytes = 0
-        self._offered = False
         # The server's clock minus the monotonic one, in microseconds, and the round trip known then.
         self._clock: deque[tuple[float, float]] = deque(maxlen=CLOCK_SAMPLES)
         self._handlers: dict[int, Callable[[bytes, int, Now], None]] = {
@@ -446,15 +465,20 @@ class Session:
         self._end(closed, State.CLOSED)
 
     def _on_schema_wanted(self, payload: bytes, size: int, now: Now) -> None:
-        if self.state is not State.LOGIN or self._offered:
+        if self.state is not State.LOGIN or self.schema_wanted:
             self.dropped.misplaced += 1
             return
-        self._offered = True
-        if len(self.schema.descriptors) > MAX_OFFER_BYTES - WRAPPER_BYTES:
-            reason = f"the schema is too large to be compared: {len(self.schema.descriptors)} bytes"
+        self.schema_wanted = True
+        offer = SchemaOffer(descriptors=self.schema.descriptors)
+        if offer.ByteSize() > MAX_OFFER_BYTES:
+            reason = (
+                f"the server does not know the schema {self.schema.name!r} of this client and wants to "
+                f"compare it, but offering it takes {offer.ByteSize()} bytes, limit {MAX_OFFER_BYTES}; "
+                "run `scripts/gen` (`tagwire gen`) with the server's schema, which needs no offer"
+            )
             self.close(CloseCode.TOO_LARGE, reason, now)
             return
-        self._put(SchemaOffer(descriptors=self.schema.descriptors), _tag(SchemaOffer))
+        self._put(offer, SCHEMA_OFFER)
 
     def _on_ping(self, payload: bytes, size: int, now: Now) -> None:
         ping = self._decode(Ping, payload)

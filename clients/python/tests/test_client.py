@@ -15,7 +15,7 @@ import pytest
 
 import arena
 import tagwire
-from conftest import Peer, frame_of, member, relayed, soon, welcome
+from conftest import Link, Peer, frame_of, member, relayed, soon, welcome
 from tagwire import client as client_module
 from tagwire import session as session_module
 from tagwire.frame import encode
@@ -29,6 +29,8 @@ from tagwire.gen.v1 import (
     PlayerLogin,
     Request,
     Response,
+    SchemaOffer,
+    SchemaWanted,
     Status,
     Verdict,
 )
@@ -189,6 +191,133 @@ async def test_cancelling_a_login_closes_the_socket(peer: Peer):
     with pytest.raises(asyncio.CancelledError):
         await task
     assert await link.eof()
+
+
+# The schema exchange
+
+
+async def asked_for_the_schema(peer: Peer, **options) -> tuple[asyncio.Task, Link]:
+    """A client that is logging in and was asked for its schema, and the server's end of it."""
+    task = asyncio.ensure_future(awaited(peer.connect(**options)))
+    link = await peer.accept()
+    await link.take(PlayerLogin)
+    link.send(SchemaWanted())
+    return task, link
+
+
+async def test_a_client_that_is_asked_for_its_schema_offers_it_and_is_let_in(peer: Peer):
+    task, link = await asked_for_the_schema(peer)
+    assert (await link.take(SchemaOffer)).descriptors == arena.SCHEMA.descriptors
+    assert not task.done()
+    link.send(welcome(verdict=Verdict.COMPATIBLE), score(3))
+    client = await soon(task)
+    assert await soon(anext(aiter(client))) == arena.Score(points=3)
+    await client.send(arena.Chat(text="in"))
+    assert await link.take(arena.Chat) == arena.Chat(text="in")
+    assert client.dropped == tagwire.Dropped()
+
+
+@pytest.mark.parametrize("name", ["SAME", "COMPATIBLE", "NOT_COMPARED"])
+async def test_the_verdict_is_told_and_only_additions_are_logged(peer: Peer, caplog, name):
+    caplog.set_level(logging.DEBUG, "tagwire")
+    task, link = await asked_for_the_schema(peer)
+    await link.take(SchemaOffer)
+    link.send(welcome(verdict=Verdict.Value.Value(name)), score(1))
+    client = await soon(task)
+    await soon(anext(aiter(client)))
+    assert client.verdict == getattr(tagwire.Verdict, name)
+    assert isinstance(client.verdict, tagwire.Verdict)
+    assert client.verdict.name == name
+    link.send(welcome(verdict=Verdict.COMPATIBLE), score(2))  # a second one is dropped
+    await soon(anext(aiter(client)))
+    told = [(record.levelname, record.getMessage()) for record in caplog.records if record.name == "tagwire"]
+    if name == "COMPATIBLE":
+        text = "the server's schema differs by additions; each side reads what the other sends"
+        assert told == [("INFO", text)]
+    else:
+        assert told == []
+
+
+async def test_a_schema_that_does_not_fit_is_refused_with_all_that_differs(peer: Peer):
+    findings = [
+        "arena.v1.MouseEvent.x: int32 became string: what the other side sends in it is lost",
+        "arena.v1.Chat: tag 4 became 7",
+    ]
+    task, link = await asked_for_the_schema(peer)
+    await link.take(SchemaOffer)
+    link.send(Disconnect(code=3502, findings=findings))
+    with pytest.raises(tagwire.SchemaMismatch) as caught:
+        await soon(task)
+    error = caught.value
+    assert (error.code, error.findings) == (tagwire.CloseCode.SCHEMA_MISMATCH, findings)
+    first, *rest = str(error).splitlines()
+    assert "contradict each other; run `scripts/gen` (`tagwire gen`) with the server's schema, or" in first
+    assert [line.strip() for line in rest] == findings
+    assert not error.retryable
+    assert await link.eof()
+
+
+async def test_another_refusal_is_no_schema_mismatch(peer: Peer):
+    task, link = await asked_for_the_schema(peer)
+    await link.take(SchemaOffer)
+    link.send(Disconnect(code=3507, reason="no complete login within 5 s"))
+    with pytest.raises(tagwire.LoginRefused, match="LOGIN_TIMEOUT") as caught:
+        await soon(task)
+    assert type(caught.value) is tagwire.LoginRefused
+    assert caught.value.findings == []
+
+
+async def test_a_server_that_asks_twice_is_answered_once(peer: Peer):
+    task, link = await asked_for_the_schema(peer)
+    await link.take(SchemaOffer)
+    link.send(SchemaWanted(), welcome())
+    client = await soon(task)
+    assert client.dropped.misplaced == 1
+    await client.send(arena.Chat(text="next"))
+    assert await link.take(arena.Chat) == arena.Chat(text="next")
+
+
+async def test_a_server_that_asks_after_welcome_is_not_answered(peer: Peer):
+    client, link = await peer.connected(SchemaWanted(), score(1))
+    await soon(anext(aiter(client)))
+    assert client.dropped.misplaced == 1
+    await client.send(arena.Chat(text="next"))
+    assert await link.take(arena.Chat) == arena.Chat(text="next")
+    assert client.closed is None
+
+
+async def test_a_schema_that_is_too_large_to_be_offered_is_explained(peer: Peer):
+    large = Schema(name="arena", fingerprint=b"", descriptors=bytes(300_000), rules=())
+    task, link = await asked_for_the_schema(peer, schema=large)
+    with pytest.raises(tagwire.ConnectError, match=r"takes 300004 bytes, limit 262144; run ") as caught:
+        await soon(task)
+    assert "the server does not know the schema 'arena' of this client" in str(caught.value)
+    assert "Is it a tagwire server" not in str(caught.value)
+    assert await link.eof()
+
+
+async def test_a_server_that_thinks_about_the_schema_for_too_long_is_given_up(peer: Peer):
+    began = time.monotonic()
+    task, link = await asked_for_the_schema(peer, timeout=0.3)
+    await link.take(SchemaOffer)
+    with pytest.raises(tagwire.ConnectError, match=r"within 0\.3 s; .*still be comparing it$") as caught:
+        await soon(task)
+    assert 0.25 < time.monotonic() - began < 2
+    assert "Is it a tagwire server" not in str(caught.value)
+    assert await link.eof()
+
+
+async def test_being_asked_does_not_prolong_the_login(peer: Peer):
+    began = time.monotonic()
+    task = asyncio.ensure_future(awaited(peer.connect(timeout=1.0)))
+    link = await peer.accept()
+    await link.take(PlayerLogin)
+    await asyncio.sleep(0.7)
+    link.send(SchemaWanted())
+    await link.take(SchemaOffer)
+    with pytest.raises(tagwire.ConnectError, match=r"within 1 s"):
+        await soon(task)
+    assert time.monotonic() - began < 1.5
 
 
 async def test_breaking_schemas_are_warned_of(peer: Peer, caplog):

@@ -30,9 +30,11 @@ PUBLIC = {
     "RequestTimeout",
     "Rules",
     "Schema",
+    "SchemaMismatch",
     "Status",
     "SyncClient",
     "TagwireError",
+    "Verdict",
     "__version__",
     "connect",
     "connect_sync",
@@ -87,6 +89,7 @@ def test_every_failure_is_a_tagwire_error_with_code_and_reason():
         assert issubclass(getattr(tagwire, name), tagwire.TagwireError)
     assert issubclass(tagwire.RequestTimeout, tagwire.RequestFailed)
     assert issubclass(tagwire.AddressError, tagwire.ConnectError)
+    assert issubclass(tagwire.SchemaMismatch, tagwire.LoginRefused)
 
 
 def test_close_codes_are_those_of_the_generated_table():
@@ -117,11 +120,34 @@ def test_a_refused_login_says_what_to_do():
     assert (error.code, error.reason, error.retryable) == (3501, "wrong password", False)
 
 
-def test_a_schema_mismatch_lists_what_differs():
-    closed = tagwire.Closed(
-        tagwire.CloseCode.SCHEMA_MISMATCH, "", by_peer=True, findings=("x: int32 -> string",)
+def test_a_schema_mismatch_says_what_to_do_and_lists_all_that_differs():
+    findings = [f"arena.v1.MouseEvent.f{number}: int32 became string" for number in range(100)]
+    closed = tagwire.Closed(tagwire.CloseCode.SCHEMA_MISMATCH, "", by_peer=True, findings=tuple(findings))
+    error = tagwire.SchemaMismatch(closed)
+    assert error.findings == findings
+    first, *rest = str(error).split("\n")
+    assert first == (
+        "login refused: SCHEMA_MISMATCH (3502), the schema of this client and the server's contradict each "
+        "other; run `scripts/gen` (`tagwire gen`) with the server's schema, or update the server"
     )
-    assert "\n  x: int32 -> string" in str(tagwire.LoginRefused(closed))
+    assert rest == [f"  {finding}" for finding in findings]
+    assert (error.code, error.retryable) == (tagwire.CloseCode.SCHEMA_MISMATCH, False)
+    assert "contradict" in error.reason
+
+
+def test_a_schema_mismatch_keeps_the_servers_own_reason():
+    closed = tagwire.Closed(tagwire.CloseCode.SCHEMA_MISMATCH, "only the same is let in", by_peer=True)
+    error = tagwire.SchemaMismatch(closed)
+    assert error.reason == "only the same is let in"
+    assert str(error).startswith("login refused: SCHEMA_MISMATCH (3502), only the same is let in; run ")
+    assert "contradict" not in str(error)
+
+
+def test_verdicts_are_those_of_the_generated_table():
+    for name, number in stack.Verdict.Value.items():
+        assert getattr(tagwire.Verdict, name) == number
+        assert name in (tagwire.Verdict.__doc__ or "")
+    assert tagwire.Verdict(9).name == "9"
 
 
 def test_a_closed_connection_says_who_why_and_when_again():

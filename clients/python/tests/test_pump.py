@@ -31,7 +31,10 @@ from tagwire.gen.v1 import (
     PlayerLogin,
     Request,
     Response,
+    SchemaOffer,
+    SchemaWanted,
     Status,
+    Verdict,
 )
 from test_client import ASKING, Answer, Ask, score
 
@@ -208,6 +211,45 @@ def test_connecting_raises_what_the_async_client_raises(stage: Stage):
         tagwire.connect_sync("localhost", schema=None)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="limit 8192"):
         tagwire.connect_sync("localhost", schema=arena.SCHEMA, token="x" * 10_000)
+    until(lambda: not network_threads())
+
+
+def test_a_game_learns_the_verdict_on_its_schema(stage: Stage, caplog):
+    caplog.set_level(logging.DEBUG, "tagwire")
+
+    async def admit() -> None:
+        link = await stage.peer.accept()
+        await link.take(PlayerLogin)
+        link.send(SchemaWanted())
+        assert (await link.take(SchemaOffer)).descriptors == arena.SCHEMA.descriptors
+        link.send(welcome(verdict=Verdict.COMPATIBLE))
+
+    admitting = asyncio.run_coroutine_threadsafe(admit(), stage.loop)
+    client = stage.connect()
+    admitting.result(10)
+    assert client.verdict == tagwire.Verdict.COMPATIBLE
+    assert isinstance(client.verdict, tagwire.Verdict)
+    told = [record.levelname for record in caplog.records if record.name == "tagwire"]
+    assert told == ["INFO"]
+    assert stage.connected()[0].verdict == tagwire.Verdict.NOT_COMPARED
+
+
+def test_a_game_learns_what_differs_in_its_schema(stage: Stage):
+    findings = ["arena.v1.MouseEvent.x: int32 became string: what the other side sends in it is lost", "two"]
+
+    async def refuse() -> None:
+        link = await stage.peer.accept()
+        await link.take(PlayerLogin)
+        link.send(SchemaWanted())
+        await link.take(SchemaOffer)
+        link.send(Disconnect(code=3502, findings=findings))
+
+    refusing = asyncio.run_coroutine_threadsafe(refuse(), stage.loop)
+    with pytest.raises(tagwire.SchemaMismatch, match="`tagwire gen`") as caught:
+        stage.connect()
+    refusing.result(10)
+    assert caught.value.findings == findings
+    assert str(caught.value).splitlines()[1:] == [f"  {finding}" for finding in findings]
     until(lambda: not network_threads())
 
 

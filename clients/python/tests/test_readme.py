@@ -19,6 +19,7 @@ EXPECTED = [
     r"round trip \d+\.\d ms, the server's clock says \d{10}\n"
     r"closed by this client: NORMAL \(0\)\n",
     r"login refused: .* the dev password is 'welcome' .*\nLOGIN_REFUSED False\n",
+    r"SAME\n",
     r"player5: hello, lobby\n",
     r"",
 ]

@@ -30,6 +30,8 @@ from tagwire.gen.v1 import (
     Status,
 )
 from tagwire.gen.v1 import Member as MemberMessage
+from tagwire.gen.v1 import Verdict as VerdictTable
+from tagwire.schema import Schema
 from tagwire.session import (
     Member,
     MemberChange,
@@ -84,6 +86,11 @@ def session(clock: Clock) -> Session:
     session.receive_data(frame_of(welcome()), clock())
     session.events()
     return session
+
+
+def schema_of(descriptors: bytes) -> Schema:
+    """A schema with these descriptors, which nobody looks into here."""
+    return Schema(name="arena", fingerprint=b"", descriptors=descriptors, rules=())
 
 
 def sent(session: Session) -> list[tuple[int, bytes]]:
@@ -178,16 +185,117 @@ def test_a_disconnect_before_welcome_tells_code_reason_findings_and_delay(clock)
     assert session.state is State.CLOSED
 
 
-def test_the_descriptors_are_offered_once_when_wanted_before_welcome(clock):
+# The schema exchange
+
+
+def test_the_descriptors_are_offered_when_wanted(clock):
+    session = started(clock)
+    session.receive_data(bytes.fromhex("00fd"), clock())
+    descriptors = arena.SCHEMA.descriptors
+    length = len(descriptors)
+    assert 255 < length < 1 << 14
+    # Field 1 of the payload: its key, its length as a varint of two bytes, itself.
+    field = bytes((0x0A, length & 0x7F | 0x80, length >> 7)) + descriptors
+    header = bytes.fromhex("ff0000fe") + len(field).to_bytes(4, "big")
+    assert session.data_to_send() == [header + field]
+    assert session.state is State.LOGIN
+    assert session.events() == []
+    assert session.schema_wanted
+
+
+def test_few_descriptors_are_offered_in_the_short_form(clock):
+    session = Session(schema_of(b"\x0a\x00"), username="player1")
+    session.start(clock())
+    session.data_to_send()
+    session.receive_data(bytes.fromhex("00fd"), clock())
+    assert session.data_to_send() == [bytes.fromhex("04fe0a020a00")]
+
+
+def test_after_the_offer_welcome_opens_the_session(clock):
+    session = started(clock)
+    session.receive_data(frame_of(SchemaWanted()), clock())
+    session.receive_data(frame_of(welcome(verdict=VerdictTable.COMPATIBLE)), clock.advance(3))
+    (opened,) = session.events()
+    assert isinstance(opened, Opened)
+    assert opened.welcome.verdict == VerdictTable.COMPATIBLE
+    assert session.state is State.OPEN
+
+
+def test_after_the_offer_a_disconnect_ends_the_session(clock):
+    session = started(clock)
+    session.receive_data(frame_of(SchemaWanted()), clock())
+    session.receive_data(frame_of(Disconnect(code=3502, findings=["a", "b"])), clock())
+    assert session.events() == [Closed(CloseCode.SCHEMA_MISMATCH, by_peer=True, findings=("a", "b"))]
+    assert session.state is State.CLOSED
+
+
+def test_a_server_that_knows_the_schema_is_offered_nothing(session):
+    assert session.data_to_send() == []
+    assert not session.schema_wanted
+
+
+def test_the_frames_of_the_exchange_are_not_counted(clock):
     session = started(clock)
     session.receive_data(frame_of(SchemaWanted()) * 2, clock())
-    ((tag, payload),) = sent(session)
-    assert tag == 254
-    assert SchemaOffer.FromString(payload).descriptors == arena.SCHEMA.descriptors
-    assert session.dropped.misplaced == 1
-    session.receive_data(frame_of(welcome()), clock())
+    assert (session.frames_received, session.frames_sent) == (0, 0)
+    session.receive_data(frame_of(welcome()) + frame_of(SchemaWanted()), clock())
+    assert (session.frames_received, session.frames_sent) == (0, 0)
+
+
+def test_a_schema_that_is_wanted_twice_is_offered_once(clock):
+    session = started(clock)
+    session.receive_data(frame_of(SchemaWanted()), clock())
+    assert [tag for tag, _ in sent(session)] == [254]
     session.receive_data(frame_of(SchemaWanted()), clock())
     assert session.data_to_send() == []
+    assert session.dropped.misplaced == 1
+    session.receive_data(frame_of(welcome()), clock())
+    assert session.state is State.OPEN
+
+
+def test_a_schema_that_is_wanted_after_welcome_is_not_offered(session, clock):
+    session.receive_data(frame_of(SchemaWanted()), clock())
+    assert session.data_to_send() == []
+    assert session.dropped.misplaced == 1
+    assert session.state is State.OPEN
+    assert not session.schema_wanted
+
+
+def test_a_schema_that_nobody_wants_before_the_login_is_not_offered(clock):
+    session = Session(arena.SCHEMA, username="player1")
+    session.receive_data(frame_of(SchemaWanted()), clock())
+    session.start(clock())
+    assert [tag for tag, _ in sent(session)] == [1]
+
+
+def test_256_kib_is_the_most_that_is_offered(clock):
+    for size, fits in ((262_144, True), (262_145, False)):
+        session = Session(schema_of(bytes(size - 4)), username="player1")  # 4: key and length of the field
+        session.start(clock())
+        session.data_to_send()
+        session.receive_data(frame_of(SchemaWanted()), clock())
+        if fits:
+            ((tag, payload),) = sent(session)
+            assert (tag, len(payload)) == (254, size)
+            assert session.state is State.LOGIN
+        else:
+            assert session.data_to_send() == []
+            (closed,) = session.events()
+            assert (closed.code, closed.by_peer) == (CloseCode.TOO_LARGE, False)
+            assert "offering it takes 262145 bytes, limit 262144" in closed.reason
+            assert session.state is State.CLOSED
+            session.receive_data(frame_of(welcome()), clock())
+            assert session.state is State.CLOSED
+
+
+def test_the_login_waits_while_the_server_compares(clock):
+    session = started(clock)
+    session.receive_data(frame_of(SchemaWanted()), clock.advance(1))
+    session.handle_timer(clock.advance(9.999))
+    assert session.state is State.LOGIN
+    session.handle_timer(clock.advance(0.001))
+    (closed,) = session.events()
+    assert (closed.code, closed.by_peer) == (CloseCode.TIMEOUT, True)
 
 
 # Pings, clock, liveness
