@@ -51,6 +51,9 @@ pub enum Fault {
     /// Too many invalid messages.
     #[error("more than {FORGIVEN_INVALID} invalid messages within {} s", INVALID_WINDOW_US / 1_000_000)]
     TooManyInvalid,
+    /// More requests in one Batch than may be.
+    #[error("a batch of {0} requests, at most {max} may be", max = crate::session::server::MAX_BATCH)]
+    Batch(usize),
     /// A second login.
     #[error("a second login on one connection")]
     SecondLogin,
@@ -72,6 +75,7 @@ impl From<&Fault> for CloseCode {
             Fault::Direction { .. }
             | Fault::Access { .. }
             | Fault::TooManyInvalid
+            | Fault::Batch(_)
             | Fault::SecondLogin
             | Fault::Acknowledged(_)
             | Fault::TooEarly(_) => CloseCode::VIOLATION,

@@ -2,7 +2,7 @@
 //!
 //! - [`server`]: the server's side of one session. [`client`]: the client's.
 //! - [`login`]: what opens a session. [`ping`]: round trips. [`dialect`]: what is sent to whom in which form.
-//! - [`limits`]: how much a client may send. [`outbox`]: what waits for a socket. [`fault`]: what ends a session, and
+//! - [`requests`]: which keys run and have run. [`limits`]: how much a client may send. [`outbox`]: what waits for a socket. [`fault`]: what ends a session, and
 //!   with which code.
 
 pub mod client;
@@ -12,6 +12,7 @@ pub mod limits;
 pub mod login;
 pub mod outbox;
 pub mod ping;
+pub mod requests;
 pub mod server;
 
 use crate::Message;

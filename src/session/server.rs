@@ -9,13 +9,17 @@ use prost::Message as _;
 
 use crate::close::CloseCode;
 use crate::frame::{self, Frame};
-use crate::pb::tagwire::v1::{self, reason, verdict};
+use crate::pb::tagwire::v1::{self, reason, status, verdict};
 use crate::schema::{Access, Delivery, Message, Schema, Target};
 use crate::session::limits::{Limit, Rates, SessionLimits, TooFast};
 use crate::session::login::{Login, MAX_LOGIN_BYTES, MAX_OFFER_BYTES};
+use crate::session::requests::{Begin, Requests};
 use crate::session::{Dialect, Fault, Received};
 use crate::tag::Tag;
 use crate::time::Now;
+
+/// Most requests of a Batch.
+pub const MAX_BATCH: usize = 64;
 
 /// At most one Notice in so long, microseconds.
 const NOTICE_INTERVAL_US: u64 = 1_000_000;
@@ -60,17 +64,26 @@ pub enum Incoming<'a> {
         /// Checked.
         payload: &'a [u8],
     },
-    /// To be answered with a Response of that key.
+    /// To be run and answered with a Response of that key, by [`Requests::finish`] and to the client.
     Request {
         /// What the answer is known by.
         key: u64,
-        /// Tag of the message in the body.
+        /// Tag of the message in the body: JoinRoom's, or of a request of the schema.
         tag: Tag,
-        /// The encoded message, not checked yet.
+        /// The encoded message. Checked, but for JoinRoom.
         body: Bytes,
     },
     /// A request that is not run: send this.
     Answered(v1::Response),
+    /// A request that runs already: its answer will do.
+    Repeated,
+    /// Requests to be run one after the other. Each is a Request, Answered, Repeated or Dropped.
+    Batch {
+        /// In order.
+        requests: Vec<Incoming<'static>>,
+        /// After the first that is not OK the rest is not run.
+        stop_on_error: bool,
+    },
     /// An answer to a Ping, or an acknowledgement.
     Ping(v1::Ping),
     /// The client goes.
@@ -118,7 +131,7 @@ pub struct ServerSession {
     dialect: Dialect,
     access: Access,
     received: Received,
-    highest_key: u64,
+    requests: Arc<Requests>,
     noticed: HashSet<Tag>,
     last_notice: Option<Now>,
 }
@@ -151,7 +164,7 @@ impl ServerSession {
             dialect: Dialect::Classic,
             access: Access::Guest,
             received: Received::default(),
-            highest_key: 0,
+            requests: Arc::default(),
             noticed: HashSet::new(),
             last_notice: None,
         }
@@ -174,6 +187,11 @@ impl ServerSession {
     /// What the session speaks; Classic until a login says otherwise.
     pub fn dialect(&self) -> Dialect {
         self.dialect
+    }
+
+    /// The keys of the session, for those who run its requests.
+    pub fn requests(&self) -> Arc<Requests> {
+        Arc::clone(&self.requests)
     }
 
     /// Counted frames of the client so far.
@@ -283,6 +301,10 @@ impl ServerSession {
                 let request = v1::Request::decode(Bytes::copy_from_slice(frame.payload));
                 self.handle_request(now, request.map_err(malformed)?, None)
             }
+            v1::Batch::TAG => {
+                let batch = v1::Batch::decode(Bytes::copy_from_slice(frame.payload));
+                self.handle_batch(now, batch.map_err(malformed)?)
+            }
             v1::Welcome::TAG => Err(wrong_direction::<v1::Welcome>()),
             v1::Response::TAG => Err(wrong_direction::<v1::Response>()),
             v1::Notice::TAG => Err(wrong_direction::<v1::Notice>()),
@@ -294,54 +316,105 @@ impl ServerSession {
         }
     }
 
-    /// Keys rise strictly; another is not run again. `too_fast`: the connection is over a limit already.
-    fn handle_request<'a>(
+    fn handle_batch(&mut self, now: Now, batch: v1::Batch) -> Result<Incoming<'static>, Fault> {
+        if batch.requests.len() > MAX_BATCH {
+            return Err(Fault::Batch(batch.requests.len()));
+        }
+        let mut requests = Vec::with_capacity(batch.requests.len());
+        for request in batch.requests {
+            // Each costs what it would alone; their bytes came with the frame.
+            let too_fast = self.rates.take_frame(now, &self.limits, 0).err();
+            if let Some(too_fast) = too_fast {
+                self.rates.strike(now, too_fast, Delivery::Ordered)?;
+            }
+            requests.push(self.handle_request(now, request, too_fast)?);
+        }
+        Ok(Incoming::Batch { requests, stop_on_error: batch.stop_on_error })
+    }
+
+    /// Judges a request. `too_fast`: the connection is over a limit already.
+    fn handle_request(
         &mut self,
         now: Now,
         request: v1::Request,
         too_fast: Option<TooFast>,
-    ) -> Result<Incoming<'a>, Fault> {
-        let refused = |status: v1::status::Value, message: &str| v1::Response {
-            key: request.key,
-            tag: request.tag,
-            status: status.into(),
-            message: message.to_string(),
-            ..v1::Response::default()
-        };
-        if request.key <= self.highest_key {
-            let answer = refused(v1::status::Value::Unavailable, "keys rise; this one was passed");
-            return Ok(Incoming::Answered(v1::Response { may_have_run: true, ..answer }));
+    ) -> Result<Incoming<'static>, Fault> {
+        let v1::Request { key, tag, body } = request;
+        match self.requests.begin(key, tag) {
+            Begin::Run => {}
+            Begin::Running => return Ok(Incoming::Repeated),
+            Begin::Answered(response) => return Ok(Incoming::Answered(response)),
         }
-        self.highest_key = request.key;
-        let tag = match u16::try_from(request.tag) {
-            Ok(tag) if tag != 0 => Tag(tag),
-            _ => return Ok(Incoming::Answered(refused(v1::status::Value::Unknown, "tags are 1 to 65535"))),
+        let refused = |status: status::Value, message: String, retry_after_ms| {
+            let status = status.into();
+            let response =
+                v1::Response { key, tag, status, message, retry_after_ms, ..v1::Response::default() };
+            self.requests.finish(&response);
+            response
         };
-        let mut over = too_fast;
-        if over.is_none() {
-            let limit = match tag {
-                v1::JoinRoom::TAG => Limit::per_second(self.limits.max_joins_per_second, Limit::Joins),
-                _ => self.schema.get(tag).and_then(|(_, info)| Limit::of(&info.rules)),
-            };
-            if let Err(too_fast) = self.rates.take_message(now, tag, limit) {
-                self.rates.strike(now, too_fast, Delivery::Ordered)?;
-                over = Some(too_fast);
+        let Some(tag) = u16::try_from(tag).ok().filter(|tag| *tag != 0).map(Tag) else {
+            let text = "tags are 1 to 65535".to_string();
+            return Ok(Incoming::Answered(refused(status::Value::Unknown, text, 0)));
+        };
+        let schema = Arc::clone(&self.schema);
+        let found = schema.get(tag).map(|(_, info)| info);
+        let limit = match tag {
+            v1::JoinRoom::TAG => Limit::per_second(self.limits.max_joins_per_second, Limit::Joins),
+            _ => found.and_then(|info| Limit::of(&info.rules)),
+        };
+        let over = match too_fast {
+            Some(too_fast) => Some(too_fast),
+            None => self.rates.take_message(now, tag, limit).err(),
+        };
+        if let Some(over) = over {
+            if too_fast.is_none() {
+                self.rates.strike(now, over, Delivery::Ordered)?;
             }
+            let text = format!("too fast: {}", over.limit);
+            let retry_after_ms = u32::try_from(over.wait_us.div_ceil(1000)).unwrap_or(u32::MAX);
+            let response = refused(status::Value::Unavailable, text.clone(), retry_after_ms);
+            return Ok(Incoming::Dropped(Dropped {
+                tag,
+                reason: reason::Value::RateLimited,
+                text,
+                limit: Some(over.limit),
+                reply: Some(Reply::Response(response)),
+            }));
         }
-        let Some(TooFast { limit, wait_us }) = over else {
-            return Ok(Incoming::Request { key: request.key, tag, body: request.body });
+        let answer = |status, text| Ok(Incoming::Answered(refused(status, text, 0)));
+        if tag == v1::JoinRoom::TAG {
+            return Ok(Incoming::Request { key, tag, body });
+        }
+        let Some(info) = found else {
+            return answer(
+                status::Value::Unknown,
+                format!("the server's schema has no message with tag {tag}"),
+            );
         };
-        let text = format!("too fast: {limit}");
-        let answer = refused(v1::status::Value::Unavailable, &text);
-        let retry_after_ms = u32::try_from(wait_us.div_ceil(1000)).unwrap_or(u32::MAX);
-        let reply = Some(Reply::Response(v1::Response { retry_after_ms, ..answer }));
-        Ok(Incoming::Dropped(Dropped {
-            tag,
-            reason: reason::Value::RateLimited,
-            text,
-            limit: Some(limit),
-            reply,
-        }))
+        let name = &info.full_name;
+        if !info.request {
+            return answer(
+                status::Value::Unknown,
+                format!("{name} is no request of a service: send it alone"),
+            );
+        }
+        if info.rules.access > self.access {
+            return answer(status::Value::Denied, format!("{name} is not for this session to ask"));
+        }
+        let invalid = match info.rules.max_bytes {
+            Some(max) if body.len() > max as usize => {
+                Some(format!("{name} of {} bytes, max_bytes {max}", body.len()))
+            }
+            _ => (info.check)(&body).err().map(|error| format!("{name}: {error}")),
+        };
+        match invalid {
+            Some(text) => {
+                let answer = answer(status::Value::Invalid, text);
+                self.rates.strike_invalid(now)?;
+                answer
+            }
+            None => Ok(Incoming::Request { key, tag, body }),
+        }
     }
 
     fn handle_game<'a>(&mut self, now: Now, frame: Frame<'a>) -> Result<Incoming<'a>, Fault> {
