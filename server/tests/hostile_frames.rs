@@ -102,7 +102,7 @@ impl Attack {
             self.sent.fetch_add(count, Ordering::Relaxed);
             self.left.fetch_sub(count as i64, Ordering::Relaxed);
             life -= count as i64;
-            // A deaf one's answers fill the server, not what it is sent: it is read all the time.
+            // The server reads a deaf one all the time, however much waits for it.
             let written = timeout(PATIENCE, writer.write_all(&out)).await.expect("the server reads");
             out.clear();
             if written.is_err() || after == After::Nothing {
