@@ -124,3 +124,18 @@ pub trait Service: Send + Sync + 'static {
     /// Begins to answer a request whose body has passed the checks of the schema.
     fn call(&self, context: Context, tag: Tag, body: Bytes) -> Call;
 }
+
+/// For generated code: reads a request.
+///
+/// # Errors
+/// It is not such a message.
+#[doc(hidden)]
+pub fn decode<M: prost::Message + Default>(body: Bytes) -> Result<M, Refusal> {
+    M::decode(body).map_err(|error| Refusal::invalid(error.to_string()))
+}
+
+/// For generated code: a tag that this service does not answer.
+#[doc(hidden)]
+pub fn not_here(tag: Tag) -> Call {
+    Box::pin(async move { Err(Refusal::unknown(format!("no service here answers tag {tag}"))) })
+}

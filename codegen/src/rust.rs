@@ -8,7 +8,7 @@ use prost_build::Module;
 
 use crate::error::Error;
 use crate::fingerprint::fingerprint;
-use crate::model::{Message, Model, Origin, Rules};
+use crate::model::{Message, Model, Origin, Rules, Service};
 
 /// Rust code for the messages of `origin`: modules named like the packages and, for a game, `schema()`.
 /// The code refers to the crate `tagwire` and to nothing else.
@@ -176,7 +176,108 @@ fn additions(model: &Model, origin: Origin, package: &str, out: &mut String) -> 
         "What reaches a client unasked: the messages of this package that the server sends or relays.",
         tagged.iter().filter(|(_, m, r)| received(m, r)).map(|(t, m, _)| (*t, *m)),
     );
+    for service in model.services.iter().filter(|s| s.origin == origin && s.package == package) {
+        self::service(model, service, out)?;
+    }
     Ok(())
+}
+
+/// A trait for the game to implement, and what hands a server's requests to it.
+fn service(model: &Model, service: &Service, out: &mut String) -> Result<(), Error> {
+    let name = type_name(&service.name);
+    let server = format!("{name}Server");
+    if let Some(taken) = model
+        .messages
+        .iter()
+        .find(|m| m.package == service.package && m.scope.is_empty() && type_name(&m.name) == server)
+    {
+        return Err(Error::Layout {
+            what: format!(
+                "{}: message {} has the name of the type that tagwire adds for the service {}",
+                taken.location, taken.full_name, service.full_name
+            ),
+            fix: "rename the message".to_string(),
+        });
+    }
+    let (mut methods, mut arms, mut tags) = (String::new(), String::new(), String::new());
+    for method in &service.methods {
+        let method_name = keyword(method.name.to_snake_case());
+        let request = relative(model, &service.package, &method.request);
+        let reply = relative(model, &service.package, &method.reply);
+        let tag = model.message(&method.request).and_then(|m| m.rules.as_ref()?.tag).unwrap_or_default();
+        docs(&mut methods, &method.comment, "    ");
+        writeln!(
+            methods,
+            "    fn {method_name}(&self, context: ::tagwire::service::Context, request: {request}) -> impl \
+             ::core::future::Future<Output = ::core::result::Result<{reply}, ::tagwire::service::Refusal>> + Send;"
+        )
+        .expect("writing to a String cannot fail");
+        writeln!(
+            arms,
+            "            {tag} => ::std::boxed::Box::pin(async move {{\n                \
+             let request = ::tagwire::service::decode(body)?;\n                \
+             let reply = {name}::{method_name}(&*service, context, request).await?;\n                \
+             Ok(::tagwire::prost::Message::encode_to_vec(&reply).into())\n            }}),"
+        )
+        .expect("writing to a String cannot fail");
+        write!(tags, "::tagwire::Tag({tag}), ").expect("writing to a String cannot fail");
+    }
+    docs(out, &service.comment, "");
+    write!(
+        out,
+        "pub trait {name}: Send + Sync + 'static {{\n{methods}}}\n\
+         /// Hands requests to a [`{name}`]: `server.service({server}::new(...))`.\n#[derive(Debug)]\n\
+         pub struct {server}<T>(::std::sync::Arc<T>);\n\
+         impl<T: {name}> {server}<T> {{\n    /// For this implementation.\n    pub fn new(service: T) -> Self {{\n        \
+         {server}(::std::sync::Arc::new(service))\n    }}\n}}\n\
+         impl<T: {name}> ::tagwire::service::Service for {server}<T> {{\n    \
+         fn name(&self) -> &'static str {{\n        {:?}\n    }}\n    \
+         fn tags(&self) -> &'static [::tagwire::Tag] {{\n        &[{tags}]\n    }}\n    \
+         fn call(&self, context: ::tagwire::service::Context, tag: ::tagwire::Tag, body: ::tagwire::bytes::Bytes) -> ::tagwire::service::Call {{\n        \
+         let service = ::std::sync::Arc::clone(&self.0);\n        match tag.0 {{\n{arms}            \
+         _ => ::tagwire::service::not_here(tag),\n        }}\n    }}\n}}\n",
+        service.full_name
+    )
+    .expect("writing to a String cannot fail");
+    Ok(())
+}
+
+fn docs(out: &mut String, comment: &str, indent: &str) {
+    for line in comment.lines() {
+        writeln!(out, "{indent}#[doc = {:?}]", format!(" {line}")).expect("writing to a String cannot fail");
+    }
+}
+
+/// A message's Rust type as it is called in the module of a package. Google's are as prost-build maps them.
+fn relative(model: &Model, package: &str, full_name: &str) -> String {
+    let Some(message) = model.message(full_name) else { return full_name.to_string() };
+    if message.origin == Origin::Google {
+        let prost_types = format!("::tagwire::prost_types::{}", path(message));
+        return match full_name {
+            "google.protobuf.Empty" => "()".to_string(),
+            "google.protobuf.BoolValue" => "bool".to_string(),
+            "google.protobuf.Int32Value" => "i32".to_string(),
+            "google.protobuf.Int64Value" => "i64".to_string(),
+            "google.protobuf.UInt32Value" => "u32".to_string(),
+            "google.protobuf.UInt64Value" => "u64".to_string(),
+            "google.protobuf.FloatValue" => "f32".to_string(),
+            "google.protobuf.DoubleValue" => "f64".to_string(),
+            "google.protobuf.StringValue" => "::tagwire::prost::alloc::string::String".to_string(),
+            "google.protobuf.BytesValue" => "::tagwire::prost::alloc::vec::Vec<u8>".to_string(),
+            _ => prost_types,
+        };
+    }
+    if message.origin == Origin::Stack {
+        return format!("::tagwire::pb::tagwire::v1::{}", path(message));
+    }
+    if message.package == package {
+        return path(message);
+    }
+    let modules = |package: &str| -> Vec<String> {
+        Module::from_protobuf_package_name(package).parts().map(str::to_string).collect()
+    };
+    let up = "super::".repeat(modules(package).len());
+    up + &modules(&message.package).iter().map(|m| format!("{m}::")).collect::<String>() + &path(message)
 }
 
 fn set<'a>(out: &mut String, name: &str, doc: &str, messages: impl Iterator<Item = (u16, &'a Message)>) {
@@ -184,10 +285,7 @@ fn set<'a>(out: &mut String, name: &str, doc: &str, messages: impl Iterator<Item
     for (tag, message) in messages {
         let variant = message.scope.iter().chain([&message.name]).map(|s| type_name(s)).collect::<String>();
         let of = path(message);
-        for doc in message.comment.lines() {
-            writeln!(variants, "    #[doc = {:?}]", format!(" {doc}"))
-                .expect("writing to a String cannot fail");
-        }
+        docs(&mut variants, &message.comment, "    ");
         writeln!(variants, "    {variant}({of}),").expect("writing to a String cannot fail");
         writeln!(arms, "            {tag} => Self::{variant}(::tagwire::prost::Message::decode(payload)?),")
             .expect("writing to a String cannot fail");
