@@ -139,6 +139,8 @@ fn admit<'a>(
         verdict,
     };
     let entered = core.router.rooms.enter(session, &room, |room| {
+        // Before the answer, so that nobody who has it finds it not counted.
+        core.metrics.granted.inc();
         if let Some(welcome) = protocol.admit(now, admission(room)) {
             session.send(&welcome);
         }
@@ -147,7 +149,6 @@ fn admit<'a>(
     if let Err(error) = entered {
         session.end(Ending::told(CloseCode::OVERLOAD, error.to_string()));
     } else {
-        core.metrics.granted.inc();
         info!(player = player_id, sdk = ?login.sdk, "ACCESS GRANTED for {} from {peer}", session.player.name);
     }
     if core.stopping.is_cancelled() {

@@ -19,6 +19,9 @@ const MAX_TURN_BYTES: usize = 64 * 1024;
 /// And takes at most so many frames.
 const MAX_TURN_FRAMES: usize = 256;
 
+/// After the end of a session so much is still read and forgotten: more than the buffers of two sockets hold.
+const MAX_DISCARDED_BYTES: usize = 16 * 1024 * 1024;
+
 thread_local! {
     /// Where reads go: a connection keeps only the part of a frame that its bytes ended in.
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; MAX_TURN_BYTES].into_boxed_slice());
@@ -53,12 +56,13 @@ pub(crate) struct Reader {
     rest: Vec<u8>,
     /// Where in `rest` they begin.
     at: usize,
+    discarded: usize,
 }
 
 impl Reader {
     /// Reads from `half` and adds the bytes to a counter.
     pub(crate) fn new(half: OwnedReadHalf, limits: Limits, bytes_received: Counter) -> Self {
-        Reader { half, bytes_received, decoder: Decoder::new(limits), rest: Vec::new(), at: 0 }
+        Reader { half, bytes_received, decoder: Decoder::new(limits), rest: Vec::new(), at: 0, discarded: 0 }
     }
 
     pub(crate) fn set_limits(&mut self, limits: Limits) {
@@ -92,7 +96,7 @@ impl Reader {
         cx: &mut Context<'_>,
         mut handle: impl FnMut(Frame<'_>) -> Result<ControlFlow<T>, Fault>,
     ) -> Poll<Result<Turn<T>, ReadError>> {
-        let Reader { half, bytes_received, decoder, rest, at } = self;
+        let Reader { half, bytes_received, decoder, rest, at, .. } = self;
         if !rest.is_empty() {
             let mut input = &rest[*at..];
             let taken = take(decoder, &mut input, &mut handle);
@@ -116,12 +120,15 @@ impl Reader {
         }))
     }
 
-    /// Reads and forgets; ready at the peer's end.
+    /// Reads and forgets; ready at the peer's end, or when it has sent more than it can have had on its way.
     pub(crate) fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             match ready!(poll_read(&mut self.half, cx, |_| ())) {
                 Ok(0) | Err(_) => return Poll::Ready(()),
-                Ok(_) => {}
+                Ok(read) => self.discarded += read,
+            }
+            if self.discarded > MAX_DISCARDED_BYTES {
+                return Poll::Ready(());
             }
         }
     }

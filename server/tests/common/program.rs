@@ -1,5 +1,6 @@
 //! The server as a process of its own.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -107,6 +108,59 @@ impl Program {
 
     pub fn signal(&self, signal: Signal) {
         kill_process(self.pid(), signal).unwrap();
+    }
+
+    /// What it counts now, all that is not zero, by name with labels.
+    pub fn counted(&self) -> BTreeMap<String, f64> {
+        const MARK: &str = "counted: ";
+        let from = self.log.lock().unwrap().len();
+        self.signal(Signal::USR1);
+        let start = Instant::now();
+        loop {
+            let log = self.log.lock().unwrap();
+            if let Some((_, rest)) = log[from..].split_once(MARK)
+                && let Some((line, _)) = rest.split_once('\n')
+            {
+                // A label's value may have spaces.
+                let entries = line.trim_start_matches("tagwire_").split(" tagwire_");
+                let entries = entries.filter_map(|entry| entry.rsplit_once('='));
+                return entries
+                    .map(|(name, value)| (format!("tagwire_{name}"), value.parse().unwrap()))
+                    .collect();
+            }
+            drop(log);
+            assert!(start.elapsed() < Duration::from_secs(10), "it does not say what it counts");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Waits until these have these values.
+    pub fn wait_for_counts(&self, wanted: &[(&str, f64)]) {
+        let start = Instant::now();
+        loop {
+            let counted = self.counted();
+            let is = |name: &str| counted.get(name).copied().unwrap_or(0.0);
+            if wanted.iter().all(|(name, value)| is(name) == *value) {
+                return;
+            }
+            assert!(start.elapsed() < Duration::from_secs(20), "not {wanted:?} but {counted:#?}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// Resident memory now and at its peak, KiB (proc(5)).
+    pub fn memory(&self) -> (u64, u64) {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let kib = |name: &str| {
+            let (_, value) = status.split_once(name).unwrap();
+            value.split_whitespace().next().unwrap().parse().unwrap()
+        };
+        (kib("VmRSS:"), kib("VmHWM:"))
+    }
+
+    /// The peak begins anew.
+    pub fn reset_peak(&self) {
+        std::fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5").unwrap();
     }
 
     /// Waits until a line of the log has the text; returns the log as it is then.
