@@ -7,7 +7,8 @@
 //! - [`load`]: reads and compiles the files; knows the stack's own without copies.
 //! - [`model`]: what the files say, as plain data; every other part reads only this.
 //! - [`check`]: the rules a schema must keep.
-//! - [`fingerprint`]: the number that two sides compare.
+//! - [`fingerprint`](mod@fingerprint): the number that two sides compare.
+//! - [`diff`]: what differs where the numbers do, and whether it matters.
 //! - [`rust`], [`python`]: one printer a language; spelling, no meaning.
 //!
 //! In a `build.rs`:
@@ -22,6 +23,7 @@ use std::path::{Path, PathBuf};
 use std::{env, fs, process};
 
 pub mod check;
+pub mod diff;
 mod error;
 pub mod fingerprint;
 pub mod load;
