@@ -200,8 +200,17 @@ fn a_missing_folder() {
     for command in ["gen", "check"] {
         let (code, _, err) = run(&dir, &[command, "--schema", "lost"]);
         assert!(code == 2 && err.starts_with("error: lost: "), "{err}");
+    }
+}
+
+#[test]
+fn a_schema_may_be_one_file() {
+    let dir = project();
+    for command in ["gen", "check"] {
         let (code, _, err) = run(&dir, &[command, "--schema", "proto/game.proto"]);
-        assert!(code == 2 && err.starts_with("error: proto/game.proto: "), "{err}");
+        assert_eq!((code, err.as_str()), (0, ""));
+        let (code, _, err) = run(&dir, &[command, "--schema", "proto/lost.proto"]);
+        assert!(code == 2 && err.starts_with("error: proto/lost.proto: "), "{err}");
     }
 }
 
