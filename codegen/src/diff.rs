@@ -237,10 +237,12 @@ fn rules_of(name: &str, theirs: &Rules, ours: &Rules, found: &mut Found) {
     let (their_from, our_from) = (from(theirs), from(ours));
     if their_from != our_from {
         let what = format!("from {their_from} became {our_from}");
-        if their_from == "BOTH" || our_from == "BOTH" {
+        if theirs.from_client() && !ours.from_client() {
+            found.breaking(name, what, "a client that sends it is turned out");
+        } else if their_from == "BOTH" || our_from == "BOTH" {
             found.harmless(name, what);
         } else {
-            found.breaking(name, what, "what the other side sends is refused");
+            found.breaking(name, what, "neither side sends it any more");
         }
     }
     if theirs.delivery != ours.delivery {
