@@ -1,6 +1,7 @@
 //! What a schema must not do, whatever is generated from it (`docs/PROTOCOL.md`, section "Schema").
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
 
 use crate::error::{Finding, Findings};
 use crate::model::{Message, Model, Origin, Rules};
@@ -18,7 +19,14 @@ pub fn is_reserved(tag: u32) -> bool {
 /// # Errors
 /// All findings, in the order of the files.
 pub fn check(model: &Model) -> Result<(), Findings> {
-    let mut check = Check { model, findings: vec![] };
+    // Looked up once: a model may come from a stranger, and a look at all of it for each message would cost seconds.
+    let mut check = Check {
+        model,
+        messages: model.messages.iter().map(|m| (m.full_name.as_str(), m)).collect(),
+        proto2: model.files.iter().filter(|f| !f.proto3).map(|f| f.path.as_path()).collect(),
+        free_tag: free_tag(model),
+        findings: vec![],
+    };
     check.messages();
     check.services();
     let mut findings = check.findings;
@@ -28,6 +36,9 @@ pub fn check(model: &Model) -> Result<(), Findings> {
 
 struct Check<'a> {
     model: &'a Model,
+    messages: HashMap<&'a str, &'a Message>,
+    proto2: HashSet<&'a Path>,
+    free_tag: u32,
     findings: Vec<Finding>,
 }
 
@@ -50,7 +61,7 @@ impl Check<'_> {
                         "{} has tag {tag}, which {} has too ({}); a receiver could not tell them apart",
                         message.full_name, other.full_name, other.location
                     ),
-                    format!("give one of them `tag: {}`, which is free", self.free_tag()),
+                    format!("give one of them `tag: {}`, which is free", self.free_tag),
                 );
             }
             self.sender(message, rules);
@@ -60,7 +71,7 @@ impl Check<'_> {
     }
 
     fn tag(&mut self, message: &Message, rules: &Rules) {
-        let free = self.free_tag();
+        let free = self.free_tag;
         match rules.tag {
             None => self.find(
                 &rules.location,
@@ -128,8 +139,7 @@ impl Check<'_> {
 
     /// Presence and defaults of proto2 differ from what our clients are promised.
     fn syntax(&mut self, message: &Message, rules: &Rules) {
-        let proto2 = self.model.files.iter().any(|f| f.path == message.location.path && !f.proto3);
-        if proto2 {
+        if self.proto2.contains(message.location.path.as_path()) {
             self.find(
                 &rules.location,
                 format!(
@@ -170,7 +180,7 @@ impl Check<'_> {
     }
 
     fn request(&mut self, name: &str, method: &crate::model::Method) {
-        let Some(message) = self.model.message(&method.request) else { return };
+        let Some(message) = self.messages.get(method.request.as_str()).copied() else { return };
         if message.origin != Origin::Game {
             self.find(
                 &method.location,
@@ -184,7 +194,7 @@ impl Check<'_> {
             self.find(
                 &message.location,
                 format!("{} is the request of {name} but has no tag to travel under", message.full_name),
-                format!("add `option {option} = {{ tag: {}, from: CLIENT }};`", self.free_tag()),
+                format!("add `option {option} = {{ tag: {}, from: CLIENT }};`", self.free_tag),
             );
             return;
         };
@@ -216,13 +226,13 @@ impl Check<'_> {
             );
         }
     }
+}
 
-    /// The smallest tag that no message has.
-    fn free_tag(&self) -> u32 {
-        let taken: Vec<u32> =
-            self.model.messages.iter().filter_map(|m| m.rules.as_ref().and_then(|r| r.tag)).collect();
-        (2..65280).find(|tag| !is_reserved(*tag) && !taken.contains(tag)).unwrap_or(65279)
-    }
+/// The smallest tag that no message has.
+fn free_tag(model: &Model) -> u32 {
+    let taken: HashSet<u32> =
+        model.messages.iter().filter_map(|m| m.rules.as_ref().and_then(|r| r.tag)).collect();
+    (2..65280).find(|tag| !is_reserved(*tag) && !taken.contains(tag)).unwrap_or(65279)
 }
 
 /// How the option is written in a package: an inner `tagwire` would hide ours.

@@ -20,12 +20,12 @@
 //! (`implicit`, `optional`, `required`, `repeated`, `map`) and its oneof (`-` where it is in none). Comments, file
 //! names, declaration order and the stack's own messages do not count.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 
 use sha2::{Digest, Sha256};
 
-use crate::model::{Kind, Label, Message, Model, Origin};
+use crate::model::{Enum, Kind, Label, Message, Model, Origin, Service};
 
 /// The fingerprint of the game's part of a model that passed its checks.
 pub fn fingerprint(model: &Model) -> [u8; 16] {
@@ -37,25 +37,12 @@ pub fn fingerprint(model: &Model) -> [u8; 16] {
 
 /// The listing that is hashed.
 pub fn listing(model: &Model) -> String {
-    let mut reachable = Reachable { model, messages: BTreeSet::new(), enums: BTreeSet::new() };
-    for (_, message, _) in model.tagged(Origin::Game) {
-        reachable.message(&message.full_name);
-    }
-    let mut services: Vec<_> = model.services.iter().filter(|s| s.origin == Origin::Game).collect();
-    services.sort_by(|a, b| a.full_name.cmp(&b.full_name));
-    for method in services.iter().flat_map(|s| &s.methods) {
-        reachable.message(&method.request);
-        reachable.message(&method.reply);
-    }
-
+    let covered = Covered::of(model);
     let mut out = String::from("tagwire schema 1\n");
     let line = |out: &mut String, text: std::fmt::Arguments<'_>| {
         out.write_fmt(text).and_then(|()| out.write_char('\n')).expect("writing to a String cannot fail");
     };
-    let mut enums: Vec<_> =
-        model.enums.iter().filter(|e| reachable.enums.contains(e.full_name.as_str())).collect();
-    enums.sort_by(|a, b| a.full_name.cmp(&b.full_name));
-    for one in enums {
+    for one in covered.enums.values() {
         line(&mut out, format_args!("enum {}", one.full_name));
         let mut values: Vec<_> = one.values.iter().map(|v| (v.number, &v.name)).collect();
         values.sort();
@@ -63,10 +50,7 @@ pub fn listing(model: &Model) -> String {
             line(&mut out, format_args!("value {number} {name}"));
         }
     }
-    let mut messages: Vec<_> =
-        model.messages.iter().filter(|m| reachable.messages.contains(m.full_name.as_str())).collect();
-    messages.sort_by(|a, b| a.full_name.cmp(&b.full_name));
-    for message in messages {
+    for message in covered.messages.values() {
         line(&mut out, format_args!("message {}{}", message.full_name, rules(message)));
         for field in &message.fields {
             let kind = match &field.kind {
@@ -85,7 +69,7 @@ pub fn listing(model: &Model) -> String {
             line(&mut out, format_args!("field {} {} {kind} {label} {oneof}", field.number, field.name));
         }
     }
-    for service in services {
+    for service in covered.services.values() {
         line(&mut out, format_args!("service {} at={}", service.full_name, service.at));
         let mut methods: Vec<_> = service.methods.iter().collect();
         methods.sort_by(|a, b| a.name.cmp(&b.name));
@@ -111,28 +95,46 @@ fn rules(message: &Message) -> String {
     )
 }
 
-struct Reachable<'a> {
-    model: &'a Model,
-    messages: BTreeSet<&'a str>,
-    enums: BTreeSet<&'a str>,
+/// What the fingerprint covers of a model, by full name.
+pub(crate) struct Covered<'a> {
+    /// Tagged messages, requests, replies, and what is reachable from them.
+    pub(crate) messages: BTreeMap<&'a str, &'a Message>,
+    /// Enums reachable from them.
+    pub(crate) enums: BTreeMap<&'a str, &'a Enum>,
+    /// The game's services.
+    pub(crate) services: BTreeMap<&'a str, &'a Service>,
 }
 
-impl<'a> Reachable<'a> {
-    fn message(&mut self, full_name: &str) {
-        let Some(message) = self.model.message(full_name) else { return };
-        if !self.messages.insert(&message.full_name) {
-            return;
+impl<'a> Covered<'a> {
+    pub(crate) fn of(model: &'a Model) -> Self {
+        // Indexed, and a list instead of recursion: the model may come from a stranger, who makes chains of
+        // messages as long as a descriptor set holds.
+        let messages: HashMap<&str, &Message> =
+            model.messages.iter().map(|m| (m.full_name.as_str(), m)).collect();
+        let enums: HashMap<&str, &Enum> = model.enums.iter().map(|e| (e.full_name.as_str(), e)).collect();
+        let mut covered =
+            Covered { messages: BTreeMap::new(), enums: BTreeMap::new(), services: BTreeMap::new() };
+        let mut wanted: Vec<&str> =
+            model.tagged(Origin::Game).iter().map(|(_, message, _)| message.full_name.as_str()).collect();
+        for service in model.services.iter().filter(|s| s.origin == Origin::Game) {
+            covered.services.insert(&service.full_name, service);
+            wanted.extend(service.methods.iter().flat_map(|m| [m.request.as_str(), m.reply.as_str()]));
         }
-        for field in &message.fields {
-            match &field.kind {
-                Kind::Message(name) => self.message(name),
-                Kind::Enum(name) => {
-                    self.enums.extend(
-                        self.model.enums.iter().find(|e| e.full_name == *name).map(|e| e.full_name.as_str()),
-                    );
+        while let Some(name) = wanted.pop() {
+            let Some(message) = messages.get(name) else { continue };
+            if covered.messages.insert(&message.full_name, message).is_some() {
+                continue;
+            }
+            for field in &message.fields {
+                match &field.kind {
+                    Kind::Message(name) => wanted.push(name),
+                    Kind::Enum(name) => {
+                        covered.enums.extend(enums.get(name.as_str()).map(|e| (e.full_name.as_str(), *e)));
+                    }
+                    Kind::Scalar(_) => {}
                 }
-                Kind::Scalar(_) => {}
             }
         }
+        covered
     }
 }

@@ -1,13 +1,14 @@
 //! From `.proto` files to a checked model of a game's messages, and from it to code. No protoc is needed.
 //!
 //! ```text
-//! .proto files -> load -> Model -> check -> fingerprint -> rust | python
+//! .proto files, or a descriptor set -> load -> Model -> check -> fingerprint -> rust | python | diff
 //! ```
 //!
-//! - [`load`]: reads and compiles the files; knows the stack's own without copies.
+//! - [`load`]: reads and compiles the files; knows the stack's own without copies. Reads descriptor sets of strangers.
 //! - [`model`]: what the files say, as plain data; every other part reads only this.
 //! - [`check`]: the rules a schema must keep.
-//! - [`fingerprint`]: the number that two sides compare.
+//! - [`fingerprint`](mod@fingerprint): the number that two sides compare.
+//! - [`diff`]: what differs where the numbers do, and whether it matters.
 //! - [`rust`], [`python`]: one printer a language; spelling, no meaning.
 //!
 //! In a `build.rs`:
@@ -22,6 +23,8 @@ use std::path::{Path, PathBuf};
 use std::{env, fs, process};
 
 pub mod check;
+mod descriptors;
+pub mod diff;
 mod error;
 pub mod fingerprint;
 pub mod load;

@@ -11,6 +11,9 @@ use prost_reflect::{
 };
 use protox::file::{ChainFileResolver, File as ProtoxFile, FileResolver, GoogleFileResolver};
 
+pub use crate::descriptors::{
+    DescriptorsError, MAX_DEPTH, MAX_DESCRIPTOR_BYTES, MAX_FILES, MAX_NAME_BYTES, MAX_PARTS, load_descriptors,
+};
 use crate::error::Error;
 use crate::model::{
     Enum, EnumValue, Field, File, Kind, Label, Location, Message, Method, Model, Origin, RawFileSet, Rules,
@@ -58,6 +61,28 @@ pub fn load(roots: &[PathBuf]) -> Result<Model, Error> {
 /// None that a user could cause.
 pub fn load_stack() -> Result<Model, Error> {
     let names: Vec<String> = STACK.iter().map(|(name, _)| (*name).to_string()).collect();
+    compile(&names, BTreeMap::new())
+}
+
+/// Google's files that the compiler has.
+const GOOGLE: [&str; 12] = [
+    "google/protobuf/any.proto",
+    "google/protobuf/api.proto",
+    "google/protobuf/compiler/plugin.proto",
+    "google/protobuf/descriptor.proto",
+    "google/protobuf/duration.proto",
+    "google/protobuf/empty.proto",
+    "google/protobuf/field_mask.proto",
+    "google/protobuf/source_context.proto",
+    "google/protobuf/struct.proto",
+    "google/protobuf/timestamp.proto",
+    "google/protobuf/type.proto",
+    "google/protobuf/wrappers.proto",
+];
+
+/// Loads all files that a schema may import without having a copy.
+pub(crate) fn load_built_in() -> Result<Model, Error> {
+    let names = STACK.iter().map(|(name, _)| *name).chain(GOOGLE).map(str::to_string).collect::<Vec<_>>();
     compile(&names, BTreeMap::new())
 }
 

@@ -141,9 +141,10 @@ async fn knock(address: SocketAddr, i: usize) -> (Duration, Option<Cut>) {
         1 => (connected, None),
         _ => {
             stream.write_all(&login(&format!("knock{i}"), i.is_multiple_of(2))).await.unwrap();
-            // Whatever comes first: Welcome, a Ping, or that the room is full.
+            // Whatever comes first: Welcome, a Ping, or that the room is full, which a classic client sees by the end.
             let first = timeout(2 * PATIENCE, stream.read(&mut [0; 64])).await.expect("an answer");
-            assert!(first.is_ok_and(|count| count > 0), "no answer");
+            let is_native = i.is_multiple_of(2);
+            assert!(first.as_ref().is_ok_and(|count| *count > 0 || !is_native), "no answer: {first:?}");
             (connected, None)
         }
     }
