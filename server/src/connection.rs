@@ -124,9 +124,22 @@ fn admit<'a>(
     if login.dialect == Dialect::Classic {
         watch_by_tcp(&writer, peer);
     }
-    let player = Player { session_id, player_id, name: name.clone(), dialect: login.dialect, peer };
-    let session =
-        Session::new(player, writer, limits.outbox(), core.flusher(session_id), Arc::clone(&core.metrics));
+    let player = Player {
+        session_id,
+        player_id,
+        name: name.as_str().into(),
+        access: identity.access,
+        dialect: login.dialect,
+        peer,
+    };
+    let session = Session::new(
+        player,
+        protocol.requests(),
+        writer,
+        limits.outbox(),
+        core.flusher(session_id),
+        Arc::clone(&core.metrics),
+    );
     let inside = Inside::new(core, session);
     let session = &inside.session;
     let room = core.config.default_room.clone();

@@ -16,6 +16,7 @@ use crate::door::Door;
 use crate::exchange::Exchange;
 use crate::flusher::Flusher;
 use crate::metrics::Metrics;
+use crate::requests::Requests;
 use crate::rooms::Rooms;
 use crate::router::Router;
 use crate::session::Ending;
@@ -67,12 +68,20 @@ impl Core {
             threads => threads,
         };
         let limits = Arc::new(ArcSwap::from_pointee(config.limits.clone()));
-        let rooms = Rooms::new(Arc::clone(&limits), Arc::clone(&metrics));
+        let exchange = Exchange::new(&schema, config.schema_policy);
+        let schema = Arc::new(schema);
+        let rooms = Arc::new(Rooms::new(Arc::clone(&limits), Arc::clone(&metrics)));
+        let requests = Arc::new(Requests::new(
+            Arc::clone(&schema),
+            Arc::clone(&rooms),
+            Arc::clone(&limits),
+            Arc::clone(&metrics),
+        ));
         Core {
             door: Arc::default(),
             auth,
-            exchange: Exchange::new(&schema, config.schema_policy),
-            router: Router { schema: Arc::new(schema), rooms, metrics: Arc::clone(&metrics) },
+            exchange,
+            router: Router { schema, rooms, requests, metrics: Arc::clone(&metrics) },
             directory: Arc::new(Directory::new()),
             metrics,
             clock: Arc::new(Clock::start()),

@@ -1,6 +1,7 @@
 //! What is counted, from the first day in one registry; readable as text or as a snapshot.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
@@ -8,7 +9,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
-use tagwire::pb::tagwire::v1::verdict;
+use tagwire::pb::tagwire::v1::{status, verdict};
 use tagwire::{CloseCode, Schema};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -32,6 +33,11 @@ struct Verdict {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Status {
+    status: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Code {
     code: String,
 }
@@ -43,6 +49,8 @@ struct MessageCounters {
     received_bytes: Counter,
     delivered: Counter,
     delivered_bytes: Counter,
+    /// How long the game's code took; of requests.
+    answered: Option<Histogram>,
 }
 
 /// The counters of one server.
@@ -84,6 +92,7 @@ pub struct Metrics {
     disconnects: Family<Code, Counter>,
     limited: Family<Limit, Counter>,
     compared: Family<Verdict, Counter>,
+    responses: Family<Status, Counter>,
 }
 
 impl Metrics {
@@ -106,16 +115,23 @@ impl Metrics {
             register!("messages_delivered", "Relayed messages, once for each receiver", Family::default());
         let delivered_bytes: ByMessage =
             register!("message_bytes_delivered", "Payload bytes of those", Family::default());
-        let counters = |name: &str| {
+        let answered: Family<Message, Histogram, fn() -> Histogram> = register!(
+            "request_seconds",
+            "How long the game's code took to answer",
+            Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.0001, 4.0, 9)))
+        );
+        let counters = |name: &str, request: bool| {
             let of = |family: &ByMessage| family.get_or_create_owned(&Message { message: name.to_string() });
             MessageCounters {
                 received: of(&received),
                 received_bytes: of(&received_bytes),
                 delivered: of(&delivered),
                 delivered_bytes: of(&delivered_bytes),
+                answered: request
+                    .then(|| answered.get_or_create_owned(&Message { message: name.to_string() })),
             }
         };
-        let messages = schema.messages().iter().map(|m| counters(&m.full_name)).collect();
+        let messages = schema.messages().iter().map(|m| counters(&m.full_name, m.request)).collect();
         Metrics {
             connections: register!("connections", "Sockets open now", Gauge::default()),
             accepted: register!("connections_accepted", "Sockets accepted", Counter::default()),
@@ -157,6 +173,7 @@ impl Metrics {
                 Family::default()
             ),
             compared: register!("schemas_compared", "Logins by how the schemas compare", Family::default()),
+            responses: register!("requests_answered", "Requests by how they were answered", Family::default()),
             messages,
             registry,
         }
@@ -168,6 +185,18 @@ impl Metrics {
             counters.received.inc();
             counters.received_bytes.inc_by(bytes as u64);
         }
+    }
+
+    /// The game's code took so long to answer a request.
+    pub(crate) fn request(&self, message: usize, took: Duration) {
+        if let Some(answered) = self.messages.get(message).and_then(|counters| counters.answered.as_ref()) {
+            answered.observe(took.as_secs_f64());
+        }
+    }
+
+    /// A request was answered so.
+    pub(crate) fn answered(&self, status: status::Value) {
+        self.responses.get_or_create(&Status { status: status.as_str_name().to_string() }).inc();
     }
 
     /// It was handed to so many receivers.

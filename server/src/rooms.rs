@@ -42,7 +42,7 @@ pub(crate) struct Busy(pub(crate) u32);
 
 #[derive(Debug)]
 pub(crate) struct Room {
-    pub(crate) name: String,
+    pub(crate) name: Arc<str>,
     members: RwLock<Vec<Arc<Session>>>,
     deliveries: Mutex<Option<TokenBucket>>,
     limits: Arc<ArcSwap<Limits>>,
@@ -100,7 +100,7 @@ fn member(session: &Session, event: event::Value) -> v1::Member {
     v1::Member {
         player: session.player.player_id,
         event: event.into(),
-        name: if named { session.player.name.clone() } else { String::new() },
+        name: if named { session.player.name.to_string() } else { String::new() },
     }
 }
 
@@ -142,7 +142,7 @@ impl Rooms {
             }
             Entry::Vacant(entry) => {
                 let room = Room {
-                    name: entry.key().clone(),
+                    name: entry.key().as_str().into(),
                     members: RwLock::default(),
                     deliveries: Mutex::default(),
                     limits: Arc::clone(&self.limits),
@@ -195,7 +195,7 @@ impl Rooms {
         }
         session.forget_room();
         if members.is_empty() {
-            by_name.remove(&room.name);
+            by_name.remove(&*room.name);
         }
     }
 }

@@ -3,24 +3,23 @@
 use std::ops::ControlFlow;
 use std::sync::{Arc, PoisonError};
 
-use tagwire::bytes::Bytes;
-use tagwire::pb::tagwire::v1::{self, status};
-use tagwire::prost::Message as _;
 use tagwire::session::Fault;
 use tagwire::session::outbox::Lane;
 use tagwire::session::server::{Dropped, Incoming, Reply, ServerSession};
 use tagwire::time::Now;
-use tagwire::{Delivery, Frame, Message, Schema, Tag};
+use tagwire::{Delivery, Frame, Schema};
 use tracing::debug;
 
 use crate::metrics::Metrics;
-use crate::rooms::{Busy, Relayed, RoomError, Rooms};
+use crate::requests::{Requests, Step};
+use crate::rooms::{Busy, Relayed, Rooms};
 use crate::session::{Ending, Session};
 
 #[derive(Debug)]
 pub(crate) struct Router {
     pub(crate) schema: Arc<Schema>,
-    pub(crate) rooms: Rooms,
+    pub(crate) rooms: Arc<Rooms>,
+    pub(crate) requests: Arc<Requests>,
     pub(crate) metrics: Arc<Metrics>,
 }
 
@@ -59,8 +58,15 @@ impl Router {
                 let name = self.schema.messages().get(message).map_or("", |info| &info.full_name);
                 self.dropped(session, protocol.unhandled(now, tag, name));
             }
-            Incoming::Request { key, tag, body } => self.request(session, key, tag, body),
+            Incoming::Request { key, tag, body } => {
+                self.requests.run(session, vec![Step::Run { key, tag, body }], false);
+            }
+            Incoming::Batch { requests, stop_on_error } => {
+                let steps = requests.into_iter().filter_map(|request| self.step(request)).collect();
+                self.requests.run(session, steps, stop_on_error);
+            }
             Incoming::Answered(response) => session.send(&response),
+            Incoming::Repeated => debug!("a request of {} runs already", session.player.name),
             Incoming::Ping(ping) => session.pong(now, &ping)?,
             Incoming::Leave { code, reason } => {
                 return Ok(ControlFlow::Break(Ending::Left { code, reason }));
@@ -79,49 +85,36 @@ impl Router {
     }
 
     fn dropped(&self, session: &Arc<Session>, dropped: Dropped) {
-        let Dropped { tag, reason, text, limit, reply } = dropped;
-        self.metrics.dropped(reason.as_str_name());
-        if let Some(limit) = limit {
-            self.metrics.limited(limit.name());
-        }
-        debug!("message with tag {tag} from {} dropped: {text}", session.player.name);
-        match reply {
+        self.count_dropped(&dropped);
+        debug!("message with tag {} from {} dropped: {}", dropped.tag, session.player.name, dropped.text);
+        match dropped.reply {
             Some(Reply::Notice(notice)) => session.send(&notice),
             Some(Reply::Response(response)) => session.send(&response),
             None => {}
         }
     }
 
-    fn request(&self, session: &Arc<Session>, key: u64, tag: Tag, body: Bytes) {
-        let response = |status: status::Value, body: Bytes, message: String| v1::Response {
-            key,
-            tag: u32::from(tag.0),
-            status: status.into(),
-            body,
-            message,
-            ..v1::Response::default()
-        };
-        let refused = |status, message: String| session.send(&response(status, Bytes::new(), message));
-        if tag != v1::JoinRoom::TAG {
-            let name = self.schema.get(tag).map_or("", |(_, info)| &info.full_name);
-            debug!("request with tag {tag} from {}: nothing answers it", session.player.name);
-            return refused(status::Value::Unknown, format!("no service here answers tag {tag} {name}"));
+    fn count_dropped(&self, dropped: &Dropped) {
+        self.metrics.dropped(dropped.reason.as_str_name());
+        if let Some(limit) = dropped.limit {
+            self.metrics.limited(limit.name());
         }
-        let v1::JoinRoom { room } = match v1::JoinRoom::decode(body) {
-            Ok(join) => join,
-            Err(error) => return refused(status::Value::Invalid, error.to_string()),
-        };
-        let granted = |room: &str| {
-            let reply = v1::JoinRoomReply { room: room.to_string() }.encode_to_vec();
-            session.send(&response(status::Value::Ok, reply.into(), String::new()));
-        };
-        match self.rooms.enter(session, &room, granted) {
-            Ok(()) => debug!("{} entered room {room:?}", session.player.name),
-            Err(error @ RoomError::Name(_)) => refused(status::Value::Invalid, error.to_string()),
-            Err(error) => {
-                debug!("{} did not enter room {room:?}: {error}", session.player.name);
-                refused(status::Value::Unavailable, error.to_string());
+    }
+
+    /// The request of a frame that asks, alone or in a batch.
+    fn step(&self, incoming: Incoming<'static>) -> Option<Step> {
+        match incoming {
+            Incoming::Request { key, tag, body } => Some(Step::Run { key, tag, body }),
+            Incoming::Answered(response) => Some(Step::Answered(response)),
+            Incoming::Dropped(dropped) => {
+                self.count_dropped(&dropped);
+                match dropped.reply {
+                    Some(Reply::Response(response)) => Some(Step::Answered(response)),
+                    _ => None,
+                }
             }
+            // A repeat of one that runs is answered with it; nothing else is in a batch.
+            _ => None,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tagwire::Schema;
+use tagwire::service::Service;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
@@ -18,6 +19,7 @@ use crate::control::Control;
 use crate::core::Core;
 use crate::listener;
 use crate::metrics::Metrics;
+use crate::requests::ServiceError;
 
 /// A stop takes at most so long.
 const STOP_TIMEOUT: Duration = Duration::from_secs(8);
@@ -28,6 +30,8 @@ const ACCEPT_TIMEOUT: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub struct Server {
     core: Arc<Core>,
+    /// Why it cannot be served; the first reason.
+    broken: Option<ServiceError>,
 }
 
 impl Server {
@@ -39,7 +43,17 @@ impl Server {
 
     /// A server that asks `auth` who may come in.
     pub fn with_auth(config: Config, schema: Schema, auth: Box<dyn Authenticator>) -> Self {
-        Server { core: Arc::new(Core::new(config, schema, auth)) }
+        Server { core: Arc::new(Core::new(config, schema, auth)), broken: None }
+    }
+
+    /// Has `service` answer its requests: `server.service(LobbyServer::new(MyLobby))`. That two answer one request, or
+    /// one answers what the schema does not have, is told by [`Server::serve`].
+    #[must_use]
+    pub fn service(mut self, service: impl Service) -> Self {
+        if let Err(error) = self.core.router.requests.add(Arc::new(service)) {
+            self.broken.get_or_insert(error);
+        }
+        self
     }
 
     /// What the server counts, now and while it runs.
@@ -55,12 +69,15 @@ impl Server {
     /// Serves until `shutdown` is ready; then tells everyone, lets what was sent arrive, and returns within 10 s.
     ///
     /// # Errors
-    /// A listener has no address.
+    /// A listener has no address; a service was added that cannot be served.
     pub async fn serve(
         self,
         listeners: Vec<TcpListener>,
         shutdown: impl Future<Output = ()>,
     ) -> io::Result<()> {
+        if let Some(error) = self.broken {
+            return Err(io::Error::other(error));
+        }
         let core = self.core;
         for listener in &listeners {
             info!("server up on {}", listener.local_addr()?);
@@ -97,6 +114,11 @@ impl Server {
         connections.close();
         if timeout(STOP_TIMEOUT, connections.wait()).await.is_err() {
             warn!("{} connections did not end in time", connections.len());
+        }
+        // Nobody is left to be answered; what still runs ends with the runtime.
+        let requests = core.router.requests.tasks().len();
+        if requests > 0 {
+            warn!("{requests} requests still ran");
         }
         always.shutdown().await;
         core.metrics.tasks.set(Handle::current().metrics().num_alive_tasks() as i64);

@@ -13,8 +13,9 @@ use tagwire::pb::tagwire::v1;
 use tagwire::session::Dialect;
 use tagwire::session::outbox::{AckError, Lane, Outbox, OutboxLimits, Pushed};
 use tagwire::session::ping::{PING_INTERVAL_US, Pinger};
+use tagwire::session::requests::Requests;
 use tagwire::time::Now;
-use tagwire::{CloseCode, Message};
+use tagwire::{Access, CloseCode, Message};
 use tokio::net::tcp::OwnedWriteHalf;
 
 use crate::flusher::Flusher;
@@ -75,7 +76,8 @@ impl fmt::Display for Ending {
 pub(crate) struct Player {
     pub(crate) session_id: u64,
     pub(crate) player_id: u32,
-    pub(crate) name: String,
+    pub(crate) name: Arc<str>,
+    pub(crate) access: Access,
     pub(crate) dialect: Dialect,
     pub(crate) peer: SocketAddr,
 }
@@ -86,6 +88,8 @@ pub(crate) struct Session {
     pub(crate) player: Player,
     /// The room it is in; changed by [`crate::rooms::Rooms`] alone.
     pub(crate) room: Mutex<Option<Arc<Room>>>,
+    /// Which of its requests run and have run.
+    pub(crate) requests: Arc<Requests>,
     out: Mutex<Out>,
     writer: OwnedWriteHalf,
     flusher: Arc<Flusher>,
@@ -113,6 +117,7 @@ struct Out {
 impl Session {
     pub(crate) fn new(
         player: Player,
+        requests: Arc<Requests>,
         writer: OwnedWriteHalf,
         limits: OutboxLimits,
         flusher: Arc<Flusher>,
@@ -122,6 +127,7 @@ impl Session {
         Arc::new(Session {
             player,
             room: Mutex::new(None),
+            requests,
             out: Mutex::new(Out {
                 outbox,
                 pinger: Pinger::default(),
@@ -158,6 +164,13 @@ impl Session {
         if self.player.dialect.encode_stack(message, &mut frame) {
             self.send_frame(&frame, Lane::Ordered);
         }
+    }
+
+    /// Answers a request that was begun.
+    pub(crate) fn respond(self: &Arc<Self>, response: &v1::Response) {
+        self.requests.finish(response);
+        self.metrics.answered(response.status());
+        self.send(response);
     }
 
     /// The second's work: ends a session that is gone or whose socket is stuck, else appends a Ping, before everything
@@ -364,10 +377,10 @@ mod tests {
         let peer = listener.local_addr().expect("an address");
         let (_reader, writer) = TcpStream::connect(peer).await.expect("connected").into_split();
         let now = Now { monotonic_us: 0, unix_us: 1 };
-        let name = "player1".to_string();
-        let player = Player { session_id: 1, player_id: 1, name, dialect: Dialect::Native, peer };
+        let name = "player1".into();
+        let player = Player { session_id: 1, player_id: 1, name, access: Access::Player, dialect: Dialect::Native, peer };
         let metrics = Arc::new(Metrics::new(&tagwire::pb::schema()));
-        let session = Session::new(player, writer, OutboxLimits::default(), Arc::default(), metrics);
+        let session = Session::new(player, Arc::default(), writer, OutboxLimits::default(), Arc::default(), metrics);
         let tags = || {
             let out = session.out();
             let mut waiting = out.outbox.unwritten();

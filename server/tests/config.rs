@@ -33,7 +33,7 @@ fn load(file: Option<&Path>, variables: &[(&str, &str)], flags: &[&str]) -> Resu
 }
 
 /// A value for every key that is not the default, and none like another.
-const ALL: [(&str, &str); 29] = [
+const ALL: [(&str, &str); 30] = [
     ("listen", "127.0.0.1:1,[::1]:2"),
     ("schema", "game"),
     ("schema_policy", "exact"),
@@ -55,6 +55,7 @@ const ALL: [(&str, &str); 29] = [
     ("limits.max_frames_per_second", "1001"),
     ("limits.max_bytes_per_second", "1048578"),
     ("limits.max_joins_per_second", "13"),
+    ("limits.request_timeout_ms", "14"),
     ("limits.max_failed_logins_per_address", "11"),
     ("limits.max_failed_logins_per_name", "12"),
     ("limits.max_room_members", "1002"),
@@ -89,6 +90,7 @@ fn all() -> Config {
             max_frames_per_second: 1001,
             max_bytes_per_second: 1048578,
             max_joins_per_second: 13,
+            request_timeout_ms: 14,
             max_failed_logins_per_address: 11,
             max_failed_logins_per_name: 12,
             max_room_members: 1002,
@@ -120,7 +122,7 @@ fn every_key_can_be_said_by_environment_and_by_flag() {
     assert!(differ.contains(&"threads: 0 -> 3".to_string()), "{differ:?}");
     assert!(differ.contains(&"dev_auth.password: changed".to_string()), "{differ:?}");
     let printed = Config::default().to_commented_toml();
-    assert_eq!(printed.lines().filter(|line| line.contains(" = ") && !line.starts_with('#')).count(), 28);
+    assert_eq!(printed.lines().filter(|line| line.contains(" = ") && !line.starts_with('#')).count(), 29);
 }
 
 #[test]

@@ -39,6 +39,8 @@ pub struct Limits {
     pub max_bytes_per_second: u32,
     /// Rooms that one client may join in a second, each of which tells the members of two; 0: no limit. Default 10.
     pub max_joins_per_second: u32,
+    /// A request that the game's code has not answered after so many milliseconds is answered with TIMEOUT. Default 5000.
+    pub request_timeout_ms: u64,
     /// Failed logins from one address in a minute; 0: no limit. Default 10.
     pub max_failed_logins_per_address: u32,
     /// Failed logins with one name in a minute; 0: no limit. Default 10.
@@ -69,6 +71,7 @@ impl Default for Limits {
             max_frames_per_second: 1000,
             max_bytes_per_second: 1024 * 1024,
             max_joins_per_second: 10,
+            request_timeout_ms: 5000,
             max_failed_logins_per_address: 10,
             max_failed_logins_per_name: 10,
             max_room_members: 1000,
@@ -98,6 +101,7 @@ impl Limits {
                 .map_err(|error| error.or("0").because_of("limits.max_frame_bytes", max_frame_bytes))?;
         }
         range("limits.max_joins_per_second", self.max_joins_per_second.into(), 0, 1 << 30)?;
+        range("limits.request_timeout_ms", self.request_timeout_ms, 1, 600_000)?;
         let (by_address, by_name) = (self.max_failed_logins_per_address, self.max_failed_logins_per_name);
         range("limits.max_failed_logins_per_address", by_address.into(), 0, 1_000_000)?;
         range("limits.max_failed_logins_per_name", by_name.into(), 0, 1_000_000)?;

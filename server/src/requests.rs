@@ -1,0 +1,235 @@
+//! Requests: who answers them, where they run, how they end.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::task::{Poll, Waker};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use tagwire::bytes::Bytes;
+use tagwire::pb::tagwire::v1::{self, status};
+use tagwire::prost::Message as _;
+use tagwire::service::{Call, Context, Refusal, Service};
+use tagwire::{Message, Schema, Tag};
+use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, error};
+
+use crate::config::Limits;
+use crate::metrics::Metrics;
+use crate::rooms::{RoomError, Rooms};
+use crate::session::Session;
+
+/// One request of a client, on its way through.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// To be answered by code.
+    Run { key: u64, tag: Tag, body: Bytes },
+    /// Answered already, by the protocol.
+    Answered(v1::Response),
+}
+
+/// Why a service cannot be served.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ServiceError {
+    #[error("{service} answers tag {tag}, which is no request of the schema that is served")]
+    NotInSchema { service: &'static str, tag: Tag },
+    #[error("{first} and {second} both answer tag {tag}")]
+    Twice { first: &'static str, second: &'static str, tag: Tag },
+}
+
+/// Answers the requests of all sessions.
+pub(crate) struct Requests {
+    schema: Arc<Schema>,
+    rooms: Arc<Rooms>,
+    limits: Arc<ArcSwap<Limits>>,
+    metrics: Arc<Metrics>,
+    services: RwLock<HashMap<Tag, Arc<dyn Service>>>,
+    tasks: TaskTracker,
+}
+
+impl fmt::Debug for Requests {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Requests").finish_non_exhaustive()
+    }
+}
+
+impl Requests {
+    pub(crate) fn new(
+        schema: Arc<Schema>,
+        rooms: Arc<Rooms>,
+        limits: Arc<ArcSwap<Limits>>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let (services, tasks) = (RwLock::default(), TaskTracker::new());
+        Requests { schema, rooms, limits, metrics, services, tasks }
+    }
+
+    /// Has a service answer its requests from now on.
+    pub(crate) fn add(&self, service: Arc<dyn Service>) -> Result<(), ServiceError> {
+        let mut services = self.services.write().unwrap_or_else(PoisonError::into_inner);
+        for tag in service.tags() {
+            if !self.schema.get(*tag).is_some_and(|(_, info)| info.request) {
+                return Err(ServiceError::NotInSchema { service: service.name(), tag: *tag });
+            }
+            if let Some(first) = services.insert(*tag, Arc::clone(&service)) {
+                let (first, second) = (first.name(), service.name());
+                return Err(ServiceError::Twice { first, second, tag: *tag });
+            }
+        }
+        Ok(())
+    }
+
+    /// The tasks of requests that run.
+    pub(crate) fn tasks(&self) -> &TaskTracker {
+        &self.tasks
+    }
+
+    /// Answers requests one after the other: at once where no code of the game is asked, else in a task of their own,
+    /// so that nothing else of the connection waits for it.
+    pub(crate) fn run(self: &Arc<Self>, session: &Arc<Session>, steps: Vec<Step>, stop_on_error: bool) {
+        let at_once =
+            steps.iter().all(|step| !matches!(step, Step::Run { tag, .. } if *tag != v1::JoinRoom::TAG));
+        let (requests, session) = (Arc::clone(self), Arc::clone(session));
+        if at_once {
+            let answered = pin!(requests.run_all(session, steps, stop_on_error))
+                .poll(&mut std::task::Context::from_waker(Waker::noop()));
+            debug_assert!(answered.is_ready(), "nothing here is waited for");
+        } else if session.requests.enter() {
+            self.tasks.spawn(async move {
+                let keys = Arc::clone(&session.requests);
+                requests.run_all(session, steps, stop_on_error).await;
+                keys.leave();
+            });
+        } else {
+            let text = "too many requests of yours run already";
+            for step in steps {
+                self.refuse(&session, step, &Refusal::unavailable(text, 0));
+            }
+        }
+    }
+
+    async fn run_all(self: Arc<Self>, session: Arc<Session>, steps: Vec<Step>, stop_on_error: bool) {
+        let mut failed = false;
+        for step in steps {
+            if failed && stop_on_error {
+                let text = "an earlier request of the batch failed";
+                self.refuse(&session, step, &Refusal::unavailable(text, 0));
+                continue;
+            }
+            let status = match step {
+                Step::Answered(response) => {
+                    session.send(&response);
+                    response.status()
+                }
+                Step::Run { key, tag: v1::JoinRoom::TAG, body } => self.join(&session, key, body),
+                Step::Run { key, tag, body } => {
+                    let answer = self.call(&session, tag, body).await;
+                    let response = response(key, tag, answer);
+                    session.respond(&response);
+                    response.status()
+                }
+            };
+            failed |= status != status::Value::Ok;
+        }
+    }
+
+    fn refuse(&self, session: &Arc<Session>, step: Step, refusal: &Refusal) {
+        match step {
+            Step::Run { key, tag, .. } => session.respond(&response(key, tag, Err(refusal.clone()))),
+            Step::Answered(response) => session.send(&response),
+        }
+    }
+
+    /// Lets the game's code answer, until the deadline.
+    async fn call(&self, session: &Arc<Session>, tag: Tag, body: Bytes) -> Result<Bytes, Refusal> {
+        let Some((index, info)) = self.schema.get(tag) else { return Err(Refusal::internal()) };
+        let (name, player) = (&info.full_name, &session.player);
+        let service = self.services.read().unwrap_or_else(PoisonError::into_inner).get(&tag).cloned();
+        let Some(service) = service else {
+            debug!("{name} from {}: nothing answers it", player.name);
+            return Err(Refusal::unknown(format!("no service here answers {name}")));
+        };
+        let room = session.room.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = room.as_ref().map_or_else(|| Arc::from(""), |room| Arc::clone(&room.name));
+        let context = Context {
+            session: player.session_id,
+            player: player.player_id,
+            name: Arc::clone(&player.name),
+            room,
+            access: player.access,
+        };
+        let deadline = Duration::from_millis(self.limits.load().request_timeout_ms);
+        let start = Instant::now();
+        let answer = timeout(deadline, guarded(move || service.call(context, tag, body))).await;
+        self.metrics.request(index, start.elapsed());
+        match answer {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(Panicked)) => {
+                error!("the code that answers {name} panicked; {} is told INTERNAL", player.name);
+                Err(Refusal::internal())
+            }
+            Err(_) => {
+                debug!("{name} from {} was not answered in time", player.name);
+                Err(Refusal::timeout())
+            }
+        }
+    }
+
+    fn join(&self, session: &Arc<Session>, key: u64, body: Bytes) -> status::Value {
+        let answer = |answer| session.respond(&response(key, v1::JoinRoom::TAG, answer));
+        let granted =
+            |room: &str| answer(Ok(v1::JoinRoomReply { room: room.to_string() }.encode_to_vec().into()));
+        let entered = v1::JoinRoom::decode(body)
+            .map_err(|error| Refusal::invalid(error.to_string()))
+            .and_then(|join| {
+                self.rooms.enter(session, &join.room, granted).map_err(|error| match error {
+                    RoomError::Name(error) => Refusal::invalid(error.to_string()),
+                    error => Refusal::unavailable(error.to_string(), 0),
+                })
+            });
+        match entered {
+            Ok(()) => status::Value::Ok,
+            Err(refusal) => {
+                debug!("{} did not enter a room: {refusal}", session.player.name);
+                let status = refusal.status();
+                answer(Err(refusal));
+                status
+            }
+        }
+    }
+}
+
+fn response(key: u64, tag: Tag, answer: Result<Bytes, Refusal>) -> v1::Response {
+    let tag = u32::from(tag.0);
+    match answer {
+        Ok(body) => v1::Response { key, tag, body, ..v1::Response::default() },
+        Err(refusal) => v1::Response {
+            key,
+            tag,
+            status: refusal.status().into(),
+            message: refusal.message().to_string(),
+            code: refusal.code(),
+            retry_after_ms: refusal.retry_after_ms(),
+            ..v1::Response::default()
+        },
+    }
+}
+
+/// The game's code panicked; the panic hook has said how.
+struct Panicked;
+
+/// Runs the game's code so that a panic ends it alone.
+async fn guarded(call: impl FnOnce() -> Call) -> Result<Result<Bytes, Refusal>, Panicked> {
+    let mut call = catch_unwind(AssertUnwindSafe(call)).map_err(|_| Panicked)?;
+    poll_fn(move |cx| match catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(cx))) {
+        Ok(Poll::Ready(answer)) => Poll::Ready(Ok(answer)),
+        Ok(Poll::Pending) => Poll::Pending,
+        Err(_) => Poll::Ready(Err(Panicked)),
+    })
+    .await
+}
