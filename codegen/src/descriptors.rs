@@ -1,6 +1,6 @@
 //! From a descriptor set that a stranger sent to a [`Model`]. Nothing but this file and prost's decoder reads the
-//! bytes: the library behind [`load`](crate::load::load) is written for the output of compilers, and what is made to
-//! hurt it costs it seconds, or panics.
+//! bytes: the library behind [`load`](crate::load::load) is written for the output of compilers, and promises no bound
+//! on what anything else costs, nor that it never panics.
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;

@@ -1,12 +1,16 @@
-//! Any text as a schema: code, or an error that people can read; never a panic.
+//! Any text as a schema: code, or an error that people can read; never a panic. The same bytes as the descriptor set
+//! of a stranger.
 //!
 //! Input: the text of a `.proto` file. Where its first byte is 0: edits of the shipped example, each of kind,
 //! place (two bytes) and what the kind needs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use tagwire_codegen::diff::{Verdict, compare};
+use tagwire_codegen::load::DescriptorsError;
 use tagwire_codegen::model::{Model, Origin};
 use tagwire_codegen::{Error, check, fingerprint, load, python, rust};
 
@@ -88,6 +92,7 @@ impl Drop for Folder {
 }
 
 pub fn run(data: &[u8]) {
+    offered(data);
     let text = match data {
         [0, edits @ ..] => edited(Input(edits)).into_bytes(),
         _ => data.to_vec(),
@@ -95,7 +100,10 @@ pub fn run(data: &[u8]) {
     let folder = Folder::with(&text);
     let Some(model) = loaded(&folder.0) else { return };
     match check::check(&model) {
-        Ok(()) => printed(&model, &folder.0),
+        Ok(()) => {
+            comes_back(&model);
+            printed(&model, &folder.0);
+        }
         Err(findings) => {
             assert!(!findings.0.is_empty());
             for finding in &findings.0 {
@@ -103,6 +111,55 @@ pub fn run(data: &[u8]) {
                 assert!(finding.location.line > 0, "{finding}");
             }
         }
+    }
+}
+
+/// A client's descriptor set, as the server judges it.
+fn offered(bytes: &[u8]) {
+    static OURS: LazyLock<Model> =
+        LazyLock::new(|| loaded(&Folder::with(EXAMPLE.as_bytes()).0).expect("the example is right"));
+    match load::load_descriptors(bytes) {
+        Ok(theirs) => {
+            if let Err(findings) = check::check(&theirs) {
+                assert!(!findings.0.is_empty());
+            }
+            compared(&theirs, &OURS);
+            compared(&OURS, &theirs);
+        }
+        Err(error) => {
+            let text = error.to_string();
+            assert!(!matches!(error, DescriptorsError::BuiltIn(_)), "{text}");
+            assert!(text.len() < 4096 && !text.chars().any(char::is_control), "{text}");
+        }
+    }
+}
+
+fn compared(theirs: &Model, ours: &Model) {
+    let comparison = compare(theirs, ours);
+    let same = fingerprint::listing(theirs) == fingerprint::listing(ours);
+    assert_eq!(comparison.verdict == Verdict::Same, same);
+    assert_eq!(comparison.differences.is_empty(), same);
+    let breaks = comparison.differences.iter().any(|d| d.breaks.is_some());
+    assert_eq!(comparison.verdict == Verdict::Breaking, breaks);
+    for difference in &comparison.differences {
+        assert!(!difference.to_string().chars().any(char::is_control), "{difference}");
+    }
+}
+
+/// What a right schema carries in its stubs is itself again, unless it is over a limit of what strangers may send.
+fn comes_back(model: &Model) {
+    match load::load_descriptors(&model.descriptor_set()) {
+        Ok(again) => {
+            assert_eq!(fingerprint::listing(&again), fingerprint::listing(model));
+            assert_eq!(check::check(&again), Ok(()));
+        }
+        Err(
+            DescriptorsError::TooLarge { .. }
+            | DescriptorsError::TooManyParts
+            | DescriptorsError::TooDeep
+            | DescriptorsError::LongName { .. },
+        ) => {}
+        Err(error) => panic!("{error}"),
     }
 }
 

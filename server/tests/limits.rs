@@ -213,7 +213,7 @@ fn one_byte_more_than_a_frame_or_a_message_may_have() {
     a.send_bytes(&sized(200, 8192));
     a.send_bytes(&sized(200, 8193));
     assert_eq!(a.ended().code, Some(CloseCode::TOO_LARGE));
-    assert_eq!(server.metric("tagwire_disconnects_total{code=\"3505\"}"), 1.0);
+    server.wait_for("tagwire_disconnects_total{code=\"3505\"}", 1.0);
     assert_eq!(server.metric("tagwire_messages_dropped_total{reason=\"UNKNOWN\"}"), 1.0, "8192 bytes passed");
     server.wait_for("tagwire_sessions", 1.0);
 }
