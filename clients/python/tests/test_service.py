@@ -48,7 +48,7 @@ async def test_a_method_gives_the_reply(peer: Peer):
     assert reply.name == "Zoe"
 
 
-@pytest.mark.parametrize(
+METHODS = pytest.mark.parametrize(
     ("service", "method", "request_", "reply"),
     [
         (hall.Lobby, "import_", hall.ImportRequest(), hall.google.protobuf.Empty()),
@@ -61,6 +61,9 @@ async def test_a_method_gives_the_reply(peer: Peer):
         (hall.common.None_, "find", hall.FindRequest(), hall.Url()),
     ],
 )
+
+
+@METHODS
 async def test_every_method_asks_with_its_own_tag(peer: Peer, service, method, request_, reply):
     client, link = await peer.connected(schema=hall.SCHEMA)
     task = asyncio.ensure_future(getattr(service(client), method)(request_))
@@ -258,6 +261,26 @@ def test_a_sync_service_calls_back_in_sync(stage: Stage):  # noqa: F811
     assert seen[1] == hall.RenameReply(name="A")
 
 
+@METHODS
+def test_every_method_of_a_sync_service_asks_with_its_own_tag(
+    stage: Stage,  # noqa: F811
+    service,
+    method,
+    request_,
+    reply,
+):
+    client, link = stage.connected(schema=hall.SCHEMA)
+    seen: list[Any] = []
+    getattr(service.Sync(client), method)(request_, seen.append)
+    request = stage.do(link.take(Request))
+    assert request.tag == hall.SCHEMA.rules_of(request_).tag
+    assert request.body == request_.SerializeToString()
+    stage.send(link, Response(key=1, tag=request.tag, body=reply.SerializeToString()))
+    waiting(client, 1)
+    assert client.sync() == 1
+    assert [(type(one), one) for one in seen] == [(type(reply), reply)]
+
+
 def test_a_sync_service_without_on_error_fails_in_sync(stage: Stage):  # noqa: F811
     client, link = stage.connected(schema=hall.SCHEMA)
     seen: list[Any] = []
@@ -279,6 +302,7 @@ def test_a_sync_service_times_out_and_counts_the_late_answer(stage: Stage):  # n
     waiting(client, 1)
     assert client.sync() == 1
     assert isinstance(seen[0], tagwire.RequestTimeout)
+    assert str(seen[0]).startswith(f"{NAME} was not answered within 0.05 s; ")
     assert not seen[0].by_peer
     stage.send(link, Response(key=1, tag=300))
 
