@@ -55,8 +55,8 @@ async def right(client: tagwire.Client) -> None:
     assert url.name.name == ""
     n: int = (await lobby.sync(hall.Sync(n=1))).n + (await lobby.client(hall.Wave())).n
     assert n == 0
-    answer: hall._Client = await lobby.ask(hall.ask())
-    assert isinstance(answer, hall._Client)
+    answer: hall.Client = await lobby.ask(hall.ask())
+    assert isinstance(answer, hall.Client)
     call: Coroutine[Any, Any, hall.PlayReply] = hall.v1.None_(client).play(hall.PlayRequest(card=1))
     assert (await call).left == 0
     assert isinstance(await hall.common.None_(client).find(hall.FindRequest()), hall.Url)

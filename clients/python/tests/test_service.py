@@ -54,7 +54,7 @@ METHODS = pytest.mark.parametrize(
         (hall.Lobby, "import_", hall.ImportRequest(), hall.google.protobuf.Empty()),
         (hall.Lobby, "get_url", hall.UrlRequest(of="x"), hall.Url(name=hall.Name(name="y"))),
         (hall.Lobby, "sync", hall.Sync(n=1), hall.Sync(n=2)),
-        (hall.Lobby, "ask", hall.ask(), hall._Client()),
+        (hall.Lobby, "ask", hall.ask(), hall.Client()),
         (hall.Lobby, "client", hall.Wave(), hall.Wave.Back(n=3)),
         (hall.Lobby, "rpc_2", hall.Two(), hall.RenameReply(name="y")),
         (hall.v1.None_, "play", hall.PlayRequest(card=7), hall.PlayReply(left=1)),

@@ -10,6 +10,7 @@ from .common import (
     UrlRequest,
 )
 from .v1 import (
+    Client,
     ImportRequest,
     Lobby,
     PlayReply,
@@ -19,9 +20,8 @@ from .v1 import (
     Sync,
     Two,
     Wave,
-    _Client,
     _service,
     ask,
 )
 
-__all__ = ["FindRequest", "ImportRequest", "Lobby", "Name", "PlayReply", "PlayRequest", "RenameReply", "RenameRequest", "SCHEMA", "Sync", "Two", "Url", "UrlRequest", "Wave", "_Client", "_service", "ask", "common", "google", "v1"]
+__all__ = ["Client", "FindRequest", "ImportRequest", "Lobby", "Name", "PlayReply", "PlayRequest", "RenameReply", "RenameRequest", "SCHEMA", "Sync", "Two", "Url", "UrlRequest", "Wave", "_service", "ask", "common", "google", "v1"]

@@ -10,6 +10,7 @@ from .common import (
     UrlRequest as UrlRequest,
 )
 from .v1 import (
+    Client as Client,
     ImportRequest as ImportRequest,
     Lobby as Lobby,
     PlayReply as PlayReply,
@@ -19,9 +20,8 @@ from .v1 import (
     Sync as Sync,
     Two as Two,
     Wave as Wave,
-    _Client as _Client,
     _service as _service,
     ask as ask,
 )
 
-__all__ = ["FindRequest", "ImportRequest", "Lobby", "Name", "PlayReply", "PlayRequest", "RenameReply", "RenameRequest", "SCHEMA", "Sync", "Two", "Url", "UrlRequest", "Wave", "_Client", "_service", "ask", "common", "google", "v1"]
+__all__ = ["Client", "FindRequest", "ImportRequest", "Lobby", "Name", "PlayReply", "PlayRequest", "RenameReply", "RenameRequest", "SCHEMA", "Sync", "Two", "Url", "UrlRequest", "Wave", "_service", "ask", "common", "google", "v1"]

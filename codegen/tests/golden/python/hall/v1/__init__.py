@@ -4,13 +4,13 @@
 from .._schema import SCHEMA as _SCHEMA
 from tagwire import service as _service_
 
-__all__ = ["ImportRequest", "Lobby", "None_", "PlayReply", "PlayRequest", "RenameReply", "RenameRequest", "Sync", "Two", "Wave", "_Client", "_service", "ask"]
+__all__ = ["Client", "ImportRequest", "Lobby", "None_", "PlayReply", "PlayRequest", "RenameReply", "RenameRequest", "Sync", "Two", "Wave", "_service", "ask"]
 RenameRequest = _SCHEMA.message("hall.v1.RenameRequest")
 RenameReply = _SCHEMA.message("hall.v1.RenameReply")
 ImportRequest = _SCHEMA.message("hall.v1.ImportRequest")
 Sync = _SCHEMA.message("hall.v1.Sync")
 ask = _SCHEMA.message("hall.v1.ask")
-_Client = _SCHEMA.message("hall.v1._Client")
+Client = _SCHEMA.message("hall.v1.Client")
 Wave = _SCHEMA.message("hall.v1.Wave")
 Two = _SCHEMA.message("hall.v1.Two")
 PlayRequest = _SCHEMA.message("hall.v1.PlayRequest")
@@ -27,7 +27,7 @@ class Lobby(_service_.Service):
     _IMPORT_ = _SCHEMA.message("hall.v1.ImportRequest"), _SCHEMA.message("google.protobuf.Empty")
     _GET_URL = _SCHEMA.message("hall.common.UrlRequest"), _SCHEMA.message("hall.common.Url")
     _SYNC = _SCHEMA.message("hall.v1.Sync"), _SCHEMA.message("hall.v1.Sync")
-    _ASK = _SCHEMA.message("hall.v1.ask"), _SCHEMA.message("hall.v1._Client")
+    _ASK = _SCHEMA.message("hall.v1.ask"), _SCHEMA.message("hall.v1.Client")
     _CLIENT = _SCHEMA.message("hall.v1.Wave"), _SCHEMA.message("hall.v1.Wave.Back")
     _RPC_2 = _SCHEMA.message("hall.v1.Two"), _SCHEMA.message("hall.v1.RenameReply")
 
@@ -106,6 +106,8 @@ class None_(_service_.Service):
 
 
 class _service(_service_.Service):
+    """Would hide the import of the same name."""
+
     __slots__ = ()
 
     class Sync(_service_.SyncService):

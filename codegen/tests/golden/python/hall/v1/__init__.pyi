@@ -10,7 +10,7 @@ from google.protobuf import message as _message_
 from tagwire import errors as _errors_
 from tagwire import service as _service_
 
-__all__ = ["ImportRequest", "Lobby", "None_", "PlayReply", "PlayRequest", "RenameReply", "RenameRequest", "Sync", "Two", "Wave", "_Client", "_service", "ask"]
+__all__ = ["Client", "ImportRequest", "Lobby", "None_", "PlayReply", "PlayRequest", "RenameReply", "RenameRequest", "Sync", "Two", "Wave", "_service", "ask"]
 _the_Sync_: _t_.TypeAlias = Sync
 _the_ask_: _t_.TypeAlias = ask
 
@@ -67,7 +67,7 @@ class ask(_message_.Message):
     def WhichOneof(self, oneof_group: _t_.NoReturn) -> None: ...
 
 @_t_.final
-class _Client(_message_.Message):
+class Client(_message_.Message):
     def __init__(self) -> None: ...
     def HasField(self, field_name: _t_.NoReturn) -> _b_.bool: ...
     def ClearField(self, field_name: _t_.NoReturn) -> None: ...
@@ -134,7 +134,7 @@ class Lobby(_service_.Service):
         """From another package, with \"\"\"quotes\"\"\" and a \\backslash."""
     async def sync(self, request: _the_Sync_, *, timeout: _b_.float = 2.0) -> _the_Sync_:
         """Has the name of what every service has inside."""
-    async def ask(self, request: _the_ask_, *, timeout: _b_.float = 2.0) -> _Client:
+    async def ask(self, request: _the_ask_, *, timeout: _b_.float = 2.0) -> Client:
         """Its request has the name of the method."""
     async def client(self, request: Wave, *, timeout: _b_.float = 2.0) -> Wave.Back: ...
     async def rpc_2(self, request: Two, *, timeout: _b_.float = 2.0) -> RenameReply: ...
@@ -179,7 +179,7 @@ class Lobby(_service_.Service):
         def ask(
             self,
             request: _the_ask_,
-            on_reply: _abc_.Callable[[_Client], _b_.object],
+            on_reply: _abc_.Callable[[Client], _b_.object],
             *,
             on_error: _abc_.Callable[[_errors_.TagwireError], _b_.object] | None = None,
             timeout: _b_.float = 2.0,
@@ -218,6 +218,7 @@ class None_(_service_.Service):
         ) -> None: ...
 
 class _service(_service_.Service):
+    """Would hide the import of the same name."""
 
     class Sync(_service_.SyncService):
         """The same for a `tagwire.SyncClient`: `_service.Sync(client)`. Answers are told by its `sync`."""
