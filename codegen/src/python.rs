@@ -8,22 +8,24 @@
 //!        py.typed
 //! ```
 //!
-//! The classes are those of the library `protobuf`, made from the descriptors when the package is imported. All
+//! The classes are those of the library `protobuf`, made from the descriptors when the package is imported. Behind
+//! them stands a class for each service, printed in full: its base class in the runtime does the asking. All
 //! imports within the package are relative: its folder may lie anywhere. The `.pyi` files are made to pass
 //! `mypy --strict` for any schema; what cannot be written in Python (a field called `from`) is left out of them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt::Write;
 
+use heck::ToSnakeCase as _;
 use prost::Message as _;
 
 use crate::error::Error;
 use crate::fingerprint::fingerprint;
-use crate::model::{Model, Origin, RawFileSet};
+use crate::model::{Method, Model, Origin, RawFileSet, Service};
 
 mod stub;
 
-use stub::Stub;
+use stub::{Stub, docstring};
 
 /// A package of Python files.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -144,6 +146,22 @@ fn top_name(name: &str) -> String {
     if taken { format!("{name}_") } else { name.to_string() }
 }
 
+/// Name of the class within a service's that asks by way of a `SyncClient`. No method can have it: theirs are all
+/// lower case.
+const SYNC: &str = "Sync";
+
+/// A method's name: `GetURL` is `get_url`. Never begins with an underscore, so it hides nothing of the base class.
+fn method_name(method: &Method) -> String {
+    let name = method.name.to_snake_case();
+    if is_keyword(&name) {
+        format!("{name}_")
+    } else if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) {
+        format!("rpc_{name}")
+    } else {
+        name
+    }
+}
+
 /// What is printed in one folder.
 #[derive(Default)]
 struct Module<'a> {
@@ -151,7 +169,8 @@ struct Module<'a> {
     package: Option<&'a str>,
     /// Names of the folders in it.
     children: BTreeSet<String>,
-    /// Full names of the enums and messages at its top, in the order of the schema, with their Python names.
+    /// Full names of the enums, messages and services at its top, in the order of the schema, with their Python
+    /// names.
     names: Vec<(&'a str, String)>,
 }
 
@@ -161,7 +180,7 @@ struct Printer<'a> {
     name: &'a str,
     /// By path from the package's folder.
     modules: BTreeMap<Vec<String>, Module<'a>>,
-    /// Where each message and enum is: the path of its module and its path within.
+    /// Where each message, enum and service is: the path of its module and its path within.
     places: HashMap<&'a str, (Vec<String>, Vec<String>)>,
     /// Put behind each alias of an import in a stub, so that no name of the schema hides one.
     mark: String,
@@ -223,7 +242,7 @@ impl<'a> Printer<'a> {
         let module_of: HashMap<&str, Vec<String>> =
             self.modules.iter().filter_map(|(path, m)| Some((m.package?, path.clone()))).collect();
         let taken = full_names(model);
-        for (full_name, package, scope, name) in every_type(model) {
+        for (full_name, package, scope, name) in every_type(model).chain(every_service(model)) {
             let outer = full_name.len().checked_sub(name.len() + 1).map(|end| &full_name[..end]);
             let mut inner = if scope.is_empty() {
                 top_name(name)
@@ -281,6 +300,21 @@ impl<'a> Printer<'a> {
                     ),
                     fix: "rename one of them".to_string(),
                 });
+            }
+        }
+        for service in self.model.services.iter().filter(|s| s.origin == self.origin) {
+            let mut names = HashMap::new();
+            for method in &service.methods {
+                let name = method_name(method);
+                if let Some(other) = names.insert(name.clone(), &method.name) {
+                    return Err(Error::Layout {
+                        what: format!(
+                            "the methods {other} and {} of {} would both be {name} in Python",
+                            method.name, service.full_name
+                        ),
+                        fix: "rename one of them".to_string(),
+                    });
+                }
             }
         }
         if self.modules[&vec![]].children.contains("_schema") {
@@ -453,16 +487,77 @@ impl<'a> Printer<'a> {
     fn module(&self, path: &[String], module: &Module<'_>) -> String {
         let mut out = self.opening(path, module);
         let all = self.imports(&mut out, path, module, false);
+        let mark = &self.mark;
         if !module.names.is_empty() {
             let dots = ".".repeat(path.len() + 1);
             line(&mut out, 0, format_args!("from {dots}_schema import SCHEMA as _SCHEMA"));
         }
+        if module.names.iter().any(|(full_name, _)| self.service(full_name).is_some()) {
+            line(&mut out, 0, format_args!("from tagwire import service as _service{mark}"));
+        }
         line(&mut out, 0, format_args!("\n__all__ = {}", list(&all)));
         for (full_name, name) in &module.names {
+            if let Some(service) = self.service(full_name) {
+                self.service_class(&mut out, service, name);
+                continue;
+            }
             let kind = if self.model.message(full_name).is_some() { "message" } else { "enum" };
             line(&mut out, 0, format_args!("{name} = _SCHEMA.{kind}(\"{full_name}\")"));
         }
         out
+    }
+
+    /// The service of that full name.
+    fn service(&self, full_name: &str) -> Option<&'a Service> {
+        self.model.services.iter().find(|s| s.full_name == full_name)
+    }
+
+    fn service_class(&self, out: &mut String, service: &Service, name: &str) {
+        let base = format!("_service{}", self.mark);
+        line(out, 0, format_args!("\n\nclass {name}({base}.Service):"));
+        if !service.comment.is_empty() {
+            docstring(out, 1, &service.comment);
+            out.push('\n');
+        }
+        line(out, 1, format_args!("__slots__ = ()"));
+        // Capitals, as no method has them; and looked up here, as modules that import each other cannot have all
+        // of each other's names.
+        let types = |method: &Method| format!("_{}", method_name(method).to_ascii_uppercase());
+        for method in &service.methods {
+            line(
+                out,
+                1,
+                format_args!(
+                    "{} = _SCHEMA.message(\"{}\"), _SCHEMA.message(\"{}\")",
+                    types(method),
+                    method.request,
+                    method.reply
+                ),
+            );
+        }
+        let function = |out: &mut String, depth: usize, method: &Method, head: String, ask: &str| {
+            line(out, depth, format_args!("\n{head}:"));
+            if !method.comment.is_empty() {
+                docstring(out, depth + 1, &method.comment);
+            }
+            line(out, depth + 1, format_args!("{ask}"));
+        };
+        for method in &service.methods {
+            let head = format!("async def {}(self, request, *, timeout=2.0)", method_name(method));
+            let ask = format!("return await self._ask({name}.{}, request, timeout)", types(method));
+            function(out, 1, method, head, &ask);
+        }
+        line(out, 1, format_args!("\nclass {SYNC}({base}.SyncService):"));
+        docstring(out, 2, &sync_doc(name));
+        line(out, 2, format_args!("\n__slots__ = ()"));
+        for method in &service.methods {
+            let head = format!(
+                "def {}(self, request, on_reply, *, on_error=None, timeout=2.0)",
+                method_name(method)
+            );
+            let ask = format!("self._ask({name}.{}, request, on_reply, on_error, timeout)", types(method));
+            function(out, 2, method, head, &ask);
+        }
     }
 
     fn stub(&self, path: &[String], module: &Module<'_>) -> String {
@@ -478,7 +573,11 @@ impl<'a> Printer<'a> {
             return out;
         }
         let mut stub = Stub::new(self, path);
-        for (full_name, _) in &module.names {
+        for (full_name, name) in &module.names {
+            if let Some(service) = self.service(full_name) {
+                stub.service(service, name);
+                continue;
+            }
             match self.model.message(full_name) {
                 Some(message) => stub.message(message, 0),
                 None => self
@@ -521,6 +620,12 @@ fn every_type(model: &Model) -> impl Iterator<Item = (&str, &str, &[String], &st
     top.into_iter().chain(messages).chain(inner)
 }
 
+/// The same of the services that are printed, which are the game's.
+fn every_service(model: &Model) -> impl Iterator<Item = (&str, &str, &[String], &str)> {
+    let services = model.services.iter().filter(|s| s.origin == Origin::Game);
+    services.map(|s| (s.full_name.as_str(), s.package.as_str(), &[][..], s.name.as_str()))
+}
+
 /// Full names of all that stands in a package or message.
 fn full_names(model: &Model) -> HashSet<String> {
     let messages = model.messages.iter().map(|m| m.full_name.clone());
@@ -531,7 +636,8 @@ fn full_names(model: &Model) -> HashSet<String> {
         let scope = e.full_name.strip_suffix(&e.name).unwrap_or_default();
         e.values.iter().map(move |v| format!("{scope}{}", v.name))
     });
-    messages.chain(fields).chain(enums).chain(values).collect()
+    let services = model.services.iter().map(|s| s.full_name.clone());
+    messages.chain(fields).chain(enums).chain(values).chain(services).collect()
 }
 
 /// The file of Google's that declares what has this full name, by import name.
@@ -555,15 +661,21 @@ fn google_module(file: &str) -> (String, String) {
     (package.replace('/', "."), format!("{name}_pb2"))
 }
 
+/// What the class for a `SyncClient` within a service says of itself.
+fn sync_doc(service: &str) -> String {
+    format!(
+        "The same for a `tagwire.SyncClient`: `{service}.{SYNC}(client)`. Answers are told by its `sync`."
+    )
+}
+
 /// Underscores that no alias of an import collides with: `_t` is free where no name of the schema is `_t`.
 fn mark(model: &Model) -> String {
     let names = model
         .messages
         .iter()
         .flat_map(|m| [&m.name].into_iter().chain(&m.oneofs).chain(m.fields.iter().map(|f| &f.name)))
-        .chain(
-            model.enums.iter().flat_map(|e| [&e.name].into_iter().chain(e.values.iter().map(|v| &v.name))),
-        );
+        .chain(model.enums.iter().flat_map(|e| [&e.name].into_iter().chain(e.values.iter().map(|v| &v.name))))
+        .chain(model.services.iter().map(|s| &s.name));
     let most = names.filter(|n| n.starts_with('_')).map(|n| n.len() - n.trim_end_matches('_').len()).max();
     "_".repeat(most.map_or(0, |most| most + 1))
 }

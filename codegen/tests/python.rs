@@ -15,19 +15,28 @@ use common::{game, read};
 
 #[test]
 fn the_hard_schema_is_printed_as_before() {
-    let model = tagwire_codegen::read(&["tests/golden/nasty"]).unwrap();
+    is_printed_as_before("nasty");
+}
+
+#[test]
+fn the_hard_services_are_printed_as_before() {
+    is_printed_as_before("hall");
+}
+
+fn is_printed_as_before(schema: &str) {
+    let model = tagwire_codegen::read(&[format!("tests/golden/{schema}")]).unwrap();
     let package = print(&model, Origin::Game, None).unwrap();
-    assert_eq!(package.name, "nasty");
+    assert_eq!(package.name, schema);
     // All files are compared before the first difference fails the test.
     let mut changed = vec![];
     for (name, text) in &package.files {
-        if !common::is_golden(&format!("python/nasty/{name}"), text) {
+        if !common::is_golden(&format!("python/{schema}/{name}"), text) {
             changed.push(name);
         }
     }
     assert!(changed.is_empty(), "rewritten in codegen/tests/golden/python, see `git diff`: {changed:?}");
     let printed: BTreeSet<_> = package.files.keys().map(PathBuf::from).collect();
-    let there = files(Path::new("tests/golden/python/nasty"));
+    let there = files(&Path::new("tests/golden/python").join(schema));
     assert_eq!(there, printed, "files that are printed no more are to be removed");
 }
 
@@ -49,9 +58,13 @@ fn files(folder: &Path) -> BTreeSet<PathBuf> {
 
 #[test]
 fn every_file_says_that_it_is_generated() {
-    let model = tagwire_codegen::read(&["tests/golden/nasty"]).unwrap();
+    let game = |schema| tagwire_codegen::read(&[format!("tests/golden/{schema}")]).unwrap();
     let stack = tagwire_codegen::load::load_stack().unwrap();
-    for package in [print(&model, Origin::Game, None).unwrap(), print(&stack, Origin::Stack, None).unwrap()] {
+    for package in [
+        print(&game("nasty"), Origin::Game, None).unwrap(),
+        print(&game("hall"), Origin::Game, None).unwrap(),
+        print(&stack, Origin::Stack, None).unwrap(),
+    ] {
         for (name, text) in &package.files {
             assert!(is_ours(text), "{name}");
             assert!(text.ends_with('\n') && !text.contains(" \n"), "{name} has blanks at line ends");
@@ -211,4 +224,41 @@ fn rules_of_a_request_say_so() {
 fn a_schema_without_tags_has_no_rules() {
     let package = printed(&[("a.proto", &file("game", "message A {}"))], None).unwrap();
     assert!(package.files["_schema.py"].contains("    rules=(),\n"));
+}
+
+#[test]
+fn methods_that_would_have_one_name_are_refused() {
+    let body = "message A { option (tagwire.v1.rules) = { tag: 300, from: CLIENT }; }\n\
+                message B { option (tagwire.v1.rules) = { tag: 301, from: CLIENT }; }\n\
+                service Oracle { rpc GetURL(A) returns (A); rpc GetUrl(B) returns (B); }\n";
+    assert_eq!(
+        printed(&[("game.proto", &game(body))], None).unwrap_err(),
+        "the methods GetURL and GetUrl of game.v1.Oracle would both be get_url in Python\n  \
+         fix: rename one of them"
+    );
+}
+
+#[test]
+fn a_message_gives_way_to_a_service() {
+    let body = "message None { option (tagwire.v1.rules) = { tag: 300, from: CLIENT }; }\n\
+                service None_ { rpc Ask(None) returns (None); }\n";
+    let package = printed(&[("game.proto", &game(body))], None).unwrap();
+    let module = &package.files["v1/__init__.py"];
+    assert!(module.contains("\nNone__ = _SCHEMA.message(\"game.v1.None\")\n"), "{module}");
+    assert!(module.contains("\nclass None_(_service.Service):\n"), "{module}");
+}
+
+#[test]
+fn a_service_with_the_name_of_a_package_is_refused() {
+    let ask = "message A { option (tagwire.v1.rules) = { tag: 300, from: CLIENT }; }";
+    let text = format!(
+        "syntax = \"proto3\";\npackage game;\nimport \"tagwire/v1/options.proto\";\n{ask}\n\
+         service geo {{ rpc Ask(A) returns (A); }}\n"
+    );
+    let two = [("a.proto", &*text), ("b.proto", &*file("geo.v1", "message B {}"))];
+    assert!(
+        printed(&two, Some("game"))
+            .unwrap_err()
+            .starts_with("game.geo and a proto package would both be game.geo in Python\n")
+    );
 }

@@ -1,6 +1,7 @@
 """Printed Python stubs do with the real protobuf library and the real mypy what they promise."""
 
 import ast
+import asyncio
 import importlib
 import os
 import pathlib
@@ -12,6 +13,8 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+import hall
+import hall_usage
 import nasty
 import nasty_usage
 import pytest
@@ -23,9 +26,13 @@ LONG = bool(os.environ.get("TAGWIRE_LONG"))
 
 
 def modules() -> list[Any]:
-    """The package and all in it."""
-    found = pkgutil.walk_packages(nasty.__path__, "nasty.")
-    return [nasty] + [importlib.import_module(one.name) for one in found]
+    """The packages and all in them."""
+    found = [
+        one
+        for package in (nasty, hall)
+        for one in pkgutil.walk_packages(package.__path__, package.__name__ + ".")
+    ]
+    return [nasty, hall] + [importlib.import_module(one.name) for one in found]
 
 
 def message_classes() -> Iterator[type[Message]]:
@@ -38,12 +45,13 @@ def message_classes() -> Iterator[type[Message]]:
                 yield value
 
 
+@pytest.mark.parametrize("package", ["nasty", "hall"])
 def test_stubs_and_their_use_pass_mypy(
-    golden: pathlib.Path, root: pathlib.Path, typed: dict[str, str]
+    golden: pathlib.Path, root: pathlib.Path, typed: dict[str, str], package: str
 ) -> None:
-    usage = root / "scripts/tests/nasty_usage.py"
+    usage = root / f"scripts/tests/{package}_usage.py"
     run = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", "--python-version", "3.10", golden / "nasty", usage],
+        [sys.executable, "-m", "mypy", "--strict", "--python-version", "3.10", golden / package, usage],
         env=typed,
         capture_output=True,
         text=True,
@@ -53,6 +61,8 @@ def test_stubs_and_their_use_pass_mypy(
 
 def test_the_typed_use_works() -> None:
     nasty_usage.right()
+    asyncio.run(hall_usage.right(hall_usage.Client()))
+    hall_usage.right_in_a_loop(hall_usage.SyncClient())
 
 
 def stub_classes(body: list[ast.stmt], holder: Any) -> Iterator[tuple[ast.ClassDef, Any]]:
@@ -74,12 +84,13 @@ def test_what_a_stub_says_is_there() -> None:
             continue
         tree = ast.parse(pathlib.Path(module.__file__ + "i").read_text())
         for node, value in stub_classes(tree.body, module):
-            one = value() if isinstance(value, type) else value
+            # A field is there in a message, a method of a service in its class.
+            one = value() if isinstance(value, type) and issubclass(value, Message) else value
             for inner in node.body:
                 if isinstance(inner, ast.AnnAssign) and isinstance(inner.target, ast.Name):
                     assert hasattr(one, inner.target.id), f"{node.name}.{inner.target.id}"
                     attributes += 1
-                if isinstance(inner, ast.FunctionDef):
+                if isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef):
                     assert hasattr(one, inner.name), f"{node.name}.{inner.name}"
                     attributes += 1
         declared = {node.name for node in tree.body if isinstance(node, ast.ClassDef)} - {"_"}

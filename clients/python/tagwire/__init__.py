@@ -17,6 +17,7 @@ One concept a file:
     connection   one socket's life
     client       what an application uses
     pump         what a game loop uses: the client in a thread of its own
+    service      what the printed classes of services are made of
     close, errors    why a connection ended; what can go wrong
     backlog      the bounded queue on both ways
     gen          generated: the stack's own messages
@@ -38,6 +39,7 @@ from .errors import (
 )
 from .pump import SyncClient, connect_sync
 from .schema import Rules, Schema
+from .service import Service, SyncService
 from .session import Dropped, Member, MemberChange, Noticed, NoticeReason, Pinged, Verdict
 from .version import VERSION as __version__
 
@@ -62,8 +64,10 @@ __all__ = [
     "Rules",
     "Schema",
     "SchemaMismatch",
+    "Service",
     "Status",
     "SyncClient",
+    "SyncService",
     "TagwireError",
     "Verdict",
     "__version__",

@@ -445,7 +445,9 @@ class Client:
         if rules.sender == "SERVER":
             raise ValueError(f"{rules.name} is sent by the server only (from: SERVER)")
         if rules.request and not request:
-            raise TypeError(f"{rules.name} is a request of a service; use client.request()")
+            raise TypeError(
+                f"{rules.name} is a request of a service; use client.request() or the service's class"
+            )
         if request and not rules.request:
             raise TypeError(f"{rules.name} is not a request of a service; use client.send()")
         try:
@@ -517,7 +519,7 @@ class Client:
             if self._turn.locked() or not self._clear():
                 await within(timeout, self._turn_to_send())
         except asyncio.TimeoutError:
-            raise RequestTimeout(name, late, f"{name} could not be sent within {timeout:g} s") from None
+            raise RequestTimeout(name, late, _not_sent(name, timeout)) from None
         self._require_open()
         key = self._connection.request(tag, body)
         future: asyncio.Future[Response] = self._loop.create_future()
@@ -529,7 +531,10 @@ class Client:
             return await future
         except asyncio.TimeoutError:
             late.may_have_run = True
-            raise RequestTimeout(name, late, f"{name} was not answered within {timeout:g} s") from None
+            text = (
+                f"{name} was not answered within {timeout:g} s; it may have run, or still run, all the same"
+            )
+            raise RequestTimeout(name, late, text) from None
         finally:
             timer.cancel()
             self._requests.pop(key, None)
@@ -544,7 +549,10 @@ class Client:
         except (DecodeError, ValueError):
             self.dropped.undecodable += 1
             expected = reply.DESCRIPTOR.full_name
-            raise TagwireError(f"the answer to {name} cannot be read as {expected}") from None
+            raise TagwireError(
+                f"the answer to {name} cannot be read as {expected}; generate the stubs again from the "
+                "server's schema"
+            ) from None
 
     async def _turn_to_send(self) -> None:
         async with self._turn:
@@ -614,9 +622,9 @@ class Client:
             self._call(self.on_member, event.member, event.change)
         elif isinstance(event, Responded):
             future = self._requests.get(event.response.key)
-            if future is None:
-                self.dropped.misplaced += 1  # too late, or nobody asked
-            elif not future.done():
+            if future is None or future.done():
+                self.dropped.misplaced += 1  # too late, twice, or nobody asked
+            else:
                 future.set_result(event.response)
         elif isinstance(event, Noticed):
             if self.on_notice is not None:
@@ -690,6 +698,13 @@ def close_code(code: int) -> int:
     if code != CloseCode.NORMAL and not 4000 <= code <= 4999:
         raise ValueError(f"close code {code}; it must be 0, or 4000 to 4999 for an application's own")
     return code
+
+
+def _not_sent(name: str, timeout: float) -> str:
+    return (
+        f"{name} could not be sent within {timeout:g} s, so it has not run; the server takes messages slower "
+        "than they are sent"
+    )
 
 
 def _fail(future: asyncio.Future[Any], error: Exception) -> None:

@@ -45,6 +45,14 @@ _HINTS = {
 }
 
 
+_REQUEST_HINTS: dict[int, str] = {
+    _StatusTable.INVALID: "the request breaks a rule of the schema; correct it before asking again",
+    _StatusTable.DENIED: "log in as a player with the access that its rules in the schema ask for",
+    _StatusTable.UNKNOWN: "the server, or the player's room, has no service that takes it",
+    _StatusTable.INTERNAL: "this is a fault of the server, whose log says more; it may have run in part",
+}
+
+
 class Status(Named):
     """How a request went. An `int`; the names are those of `tagwire.v1.Status`, for example
     `Status.ILLEGAL`."""
@@ -146,25 +154,59 @@ class BufferFull(TagwireError):
 
 
 class RequestFailed(TagwireError):
-    """The answer to a request is not OK. `code` is the application's own number, 0 where it gave none."""
+    """The answer to a request is not OK. `code` is the application's own number, 0 where it gave none.
+
+    `status` says how it went:
+
+    - `INVALID`: the request breaks a rule of the schema; `message` names field and rule.
+    - `ILLEGAL`: the game's rules say no; `code` and `message` are the game's.
+    - `DENIED`: this session may not ask it.
+    - `UNKNOWN`: nothing there answers it.
+    - `UNAVAILABLE`: over a limit; may be asked again after `retry_after`. See `may_have_run`.
+    - `TIMEOUT`: a `RequestTimeout`.
+    - `INTERNAL`: a fault of the server.
+    """
 
     def __init__(self, name: str, response: Response, text: str = "") -> None:
+        """`text` is that of a time-out on this side, whose `response` never came."""
         self.status = Status(response.status)
         """How it went; never OK."""
         self.message = response.message
         """Why, for people."""
         self.retry_after = response.retry_after_ms / 1000
         """With UNAVAILABLE: seconds to wait before asking again. 0: not said."""
-        self.may_have_run = response.may_have_run
+        # A method that was cut short or failed has begun, whatever the server says of it.
+        self.may_have_run = response.may_have_run or (
+            not text and response.status in (_StatusTable.TIMEOUT, _StatusTable.INTERNAL)
+        )
         """True: the server may have done what was asked all the same."""
         number = f", code {response.code}" if response.code else ""
         why = f": {self.message}" if self.message else ""
+        hint = self._hint()
+        hint = f"; {hint}" if hint else ""
         super().__init__(
-            text or f"{name} was answered with {self.status.name}{number}{why}",
+            text or f"{name} was answered with {self.status.name}{number}{why}{hint}",
             code=response.code,
             reason=self.message or self.status.name,
         )
 
+    def _hint(self) -> str:
+        if self.status != Status.UNAVAILABLE:
+            return _REQUEST_HINTS.get(self.status, "")
+        again = f"ask again in {self.retry_after:g} s" if self.retry_after else "ask again later"
+        if self.may_have_run:
+            again += ", but only if twice does no harm: it may have run"
+        return again
+
 
 class RequestTimeout(RequestFailed):
-    """No answer came in time, from the server or from its code. It may have run all the same."""
+    """No answer came in time: within the `timeout` of the call, or within the server's own. `status` is
+    `TIMEOUT`; `may_have_run` is False only if it could not be sent at all."""
+
+    def __init__(self, name: str, response: Response, text: str = "") -> None:
+        super().__init__(name, response, text)
+        self.by_peer = not text
+        """True: the server gave up on it. False: this side did."""
+
+    def _hint(self) -> str:
+        return "the server has stopped it, maybe halfway; a longer `timeout` does not help"

@@ -1,18 +1,24 @@
-"""Each program in the README runs, against the real server, and prints what it says."""
+"""Each program in the README runs, against the real server, and prints what it says. Those with services,
+of which the real server has none, run against one that answers as the text has it."""
 
 from __future__ import annotations
 
+import asyncio
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import hall
 import pytest
 
-from conftest import Server
+from conftest import Peer, Server, soon, welcome
+from tagwire.gen.v1 import Disconnect, PlayerLogin, Request, Response, Status
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-PROGRAMS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+ALL_PROGRAMS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+ASKING = [program for program in ALL_PROGRAMS if "import hall" in program]
+PROGRAMS = [program for program in ALL_PROGRAMS if program not in ASKING]
 EXPECTED = [
     r"player1: hello\n",
     r"lobby \[\]\n"
@@ -25,8 +31,42 @@ EXPECTED = [
 ]
 
 
+ASKING_EXPECTED = [
+    "Zoe\nhall.v1.RenameRequest was answered with ILLEGAL, code 17: no such name here\n17\n",
+    "Zoe\n17\n",
+]
+
+
 def test_every_program_is_here():
     assert len(PROGRAMS) == len(EXPECTED)
+    assert len(ASKING) == len(ASKING_EXPECTED)
+
+
+@pytest.mark.parametrize("number", range(len(ASKING_EXPECTED)))
+async def test_a_program_with_a_service_runs(peer: Peer, number):
+    program = ASKING[number].replace("localhost:7777", peer.address)
+    assert program != ASKING[number]
+    code = f"import sys; sys.path[:0] = {sys.path!r}\n{program}"
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-W", "error", "-c", code), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    link = await peer.accept()
+    assert (await link.take(PlayerLogin)).client.fingerprint == hall.SCHEMA.fingerprint
+    link.send(welcome(fingerprint=hall.SCHEMA.fingerprint))
+    for _ in range(2):
+        request = await link.take(Request)
+        if hall.RenameRequest.FromString(request.body).name == "zoe":
+            body = hall.RenameReply(name="Zoe").SerializeToString()
+            link.send(Response(key=request.key, tag=request.tag, body=body))
+        else:
+            no = Response(key=request.key, tag=request.tag, status=Status.ILLEGAL, code=17)
+            no.message = "no such name here"
+            link.send(no)
+    await link.take(Disconnect)
+    link.close()
+    out, errors = await soon(process.communicate(), 30)
+    assert (process.returncode, errors) == (0, b"")
+    assert out.decode() == ASKING_EXPECTED[number]
 
 
 @pytest.mark.parametrize("number", range(len(EXPECTED)))

@@ -5,8 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Printer, google_file, google_module, is_keyword, is_message_member, line, list};
-use crate::model::{Enum, Field, Kind, Label, Message, Origin};
+use super::{
+    Printer, SYNC, google_file, google_module, is_keyword, is_message_member, line, list, method_name,
+    sync_doc,
+};
+use crate::model::{Enum, Field, Kind, Label, Message, Origin, Service};
 
 /// One `.pyi` in the making.
 pub(super) struct Stub<'p, 'a> {
@@ -35,6 +38,8 @@ impl<'p, 'a> Stub<'p, 'a> {
             "_dt" => format!("import datetime as {name}"),
             "_containers" => format!("from google.protobuf.internal import containers as {name}"),
             "_enum" => format!("from google.protobuf.internal import enum_type_wrapper as {name}"),
+            "_errors" => format!("from tagwire import errors as {name}"),
+            "_service" => format!("from tagwire import service as {name}"),
             _ => format!("from google.protobuf import message as {name}"),
         };
         self.imports.insert(import);
@@ -187,6 +192,44 @@ impl<'p, 'a> Stub<'p, 'a> {
         self.hidden_fields(message, depth + 1);
         self.constructor(message, depth + 1, &members);
         self.presence(message, depth + 1);
+    }
+
+    pub(super) fn service(&mut self, service: &Service, name: &str) {
+        let (b, abc) = (self.lib("_b"), self.lib("_abc"));
+        let (base, errors) = (self.lib("_service"), self.lib("_errors"));
+        let names: Vec<String> = service.methods.iter().map(method_name).collect();
+        let members: BTreeSet<&str> = names.iter().map(String::as_str).chain([SYNC]).collect();
+        let timeout = format!("timeout: {b}.float = 2.0");
+        self.put(0, format_args!("\nclass {name}({base}.Service):"));
+        self.doc(1, &service.comment);
+        for (method, name) in service.methods.iter().zip(&names) {
+            let (request, reply) =
+                (self.reference(&method.request, &members), self.reference(&method.reply, &members));
+            let head = format!("async def {name}(self, request: {request}, *, {timeout}) -> {reply}:");
+            self.function(1, &head, &method.comment);
+        }
+        self.put(1, format_args!("\nclass {SYNC}({base}.SyncService):"));
+        self.doc(2, &sync_doc(name));
+        for (method, name) in service.methods.iter().zip(&names) {
+            let (request, reply) =
+                (self.reference(&method.request, &members), self.reference(&method.reply, &members));
+            let head = format!(
+                "def {name}(\n    self,\n    request: {request},\n    \
+                 on_reply: {abc}.Callable[[{reply}], {b}.object],\n    *,\n    \
+                 on_error: {abc}.Callable[[{errors}.TagwireError], {b}.object] | None = None,\n    \
+                 {timeout},\n) -> None:"
+            );
+            self.function(2, &head, &method.comment);
+        }
+    }
+
+    fn function(&mut self, depth: usize, head: &str, comment: &str) {
+        if comment.is_empty() {
+            self.put(depth, format_args!("{head} ..."));
+        } else {
+            self.put(depth, format_args!("{head}"));
+            self.doc(depth + 1, comment);
+        }
     }
 
     fn hidden_fields(&mut self, message: &Message, depth: usize) {
@@ -344,7 +387,7 @@ fn is_enum_member(name: &str) -> bool {
         || name.starts_with("__")
 }
 
-fn docstring(out: &mut String, depth: usize, comment: &str) {
+pub(super) fn docstring(out: &mut String, depth: usize, comment: &str) {
     let visible = |c: char| if c.is_control() && c != '\n' { ' ' } else { c };
     let text: String = comment.chars().map(visible).collect();
     let text = text.replace('\\', "\\\\").replace("\"\"\"", "\\\"\\\"\\\"");

@@ -26,6 +26,7 @@ from .v1 import (
     Everything,
     Keywords,
     None_,
+    Oracle,
     SCHEMA_,
     True_,
     Uses,
@@ -33,7 +34,7 @@ from .v1 import (
 )
 from ._schema import SCHEMA as _SCHEMA
 
-__all__ = ["AskReply", "AskRequest", "Box", "Default", "Empty", "Everything", "Keywords", "Level", "None_", "Old", "Option", "Place", "Result", "Root", "SCHEMA", "SCHEMA_", "Self", "Some", "String", "True_", "Twin", "Uses", "Vec", "common", "google", "old", "pass_", "type", "v1"]
+__all__ = ["AskReply", "AskRequest", "Box", "Default", "Empty", "Everything", "Keywords", "Level", "None_", "Old", "Option", "Oracle", "Place", "Result", "Root", "SCHEMA", "SCHEMA_", "Self", "Some", "String", "True_", "Twin", "Uses", "Vec", "common", "google", "old", "pass_", "type", "v1"]
 Level = _SCHEMA.enum("nasty.Level")
 Root = _SCHEMA.message("nasty.Root")
 Twin = _SCHEMA.message("nasty.Twin")

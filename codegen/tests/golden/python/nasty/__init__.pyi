@@ -31,13 +31,14 @@ from .v1 import (
     Everything as Everything,
     Keywords as Keywords,
     None_ as None_,
+    Oracle as Oracle,
     SCHEMA_ as SCHEMA_,
     True_ as True_,
     Uses as Uses,
     pass_ as pass_,
 )
 
-__all__ = ["AskReply", "AskRequest", "Box", "Default", "Empty", "Everything", "Keywords", "Level", "None_", "Old", "Option", "Place", "Result", "Root", "SCHEMA", "SCHEMA_", "Self", "Some", "String", "True_", "Twin", "Uses", "Vec", "common", "google", "old", "pass_", "type", "v1"]
+__all__ = ["AskReply", "AskRequest", "Box", "Default", "Empty", "Everything", "Keywords", "Level", "None_", "Old", "Option", "Oracle", "Place", "Result", "Root", "SCHEMA", "SCHEMA_", "Self", "Some", "String", "True_", "Twin", "Uses", "Vec", "common", "google", "old", "pass_", "type", "v1"]
 _the_Root__: _t__.TypeAlias = Root
 
 class _LevelValues__:

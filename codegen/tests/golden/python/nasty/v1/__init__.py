@@ -2,8 +2,9 @@
 """Proto package `nasty.v1`."""
 
 from .._schema import SCHEMA as _SCHEMA
+from tagwire import service as _service__
 
-__all__ = ["AskReply", "AskRequest", "Empty", "Everything", "Keywords", "None_", "SCHEMA_", "True_", "Twin", "Uses", "pass_"]
+__all__ = ["AskReply", "AskRequest", "Empty", "Everything", "Keywords", "None_", "Oracle", "SCHEMA_", "True_", "Twin", "Uses", "pass_"]
 pass_ = _SCHEMA.enum("nasty.v1.pass")
 Everything = _SCHEMA.message("nasty.v1.Everything")
 Keywords = _SCHEMA.message("nasty.v1.Keywords")
@@ -15,3 +16,23 @@ Twin = _SCHEMA.message("nasty.v1.Twin")
 Uses = _SCHEMA.message("nasty.v1.Uses")
 AskRequest = _SCHEMA.message("nasty.v1.AskRequest")
 AskReply = _SCHEMA.message("nasty.v1.AskReply")
+
+
+class Oracle(_service__.Service):
+    """Answers."""
+
+    __slots__ = ()
+    _ASK = _SCHEMA.message("nasty.v1.AskRequest"), _SCHEMA.message("nasty.v1.AskReply")
+
+    async def ask(self, request, *, timeout=2.0):
+        """Asks."""
+        return await self._ask(Oracle._ASK, request, timeout)
+
+    class Sync(_service__.SyncService):
+        """The same for a `tagwire.SyncClient`: `Oracle.Sync(client)`. Answers are told by its `sync`."""
+
+        __slots__ = ()
+
+        def ask(self, request, on_reply, *, on_error=None, timeout=2.0):
+            """Asks."""
+            self._ask(Oracle._ASK, request, on_reply, on_error, timeout)

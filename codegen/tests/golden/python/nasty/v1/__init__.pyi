@@ -16,9 +16,11 @@ from google.protobuf import struct_pb2 as _struct_pb2__
 from google.protobuf import timestamp_pb2 as _timestamp_pb2__
 from google.protobuf.internal import containers as _containers__
 from google.protobuf.internal import enum_type_wrapper as _enum__
+from tagwire import errors as _errors__
+from tagwire import service as _service__
 from tagwire.gen import v1 as _tagwire_v1__
 
-__all__ = ["AskReply", "AskRequest", "Empty", "Everything", "Keywords", "None_", "SCHEMA_", "True_", "Twin", "Uses", "pass_"]
+__all__ = ["AskReply", "AskRequest", "Empty", "Everything", "Keywords", "None_", "Oracle", "SCHEMA_", "True_", "Twin", "Uses", "pass_"]
 _the_Everything__: _t__.TypeAlias = Everything
 _the_Keywords__: _t__.TypeAlias = Keywords
 
@@ -392,3 +394,20 @@ class AskReply(_message__.Message):
     def HasField(self, field_name: _t__.NoReturn) -> _b__.bool: ...
     def ClearField(self, field_name: _t__.Literal["answer"]) -> None: ...
     def WhichOneof(self, oneof_group: _t__.NoReturn) -> None: ...
+
+class Oracle(_service__.Service):
+    """Answers."""
+    async def ask(self, request: AskRequest, *, timeout: _b__.float = 2.0) -> AskReply:
+        """Asks."""
+
+    class Sync(_service__.SyncService):
+        """The same for a `tagwire.SyncClient`: `Oracle.Sync(client)`. Answers are told by its `sync`."""
+        def ask(
+            self,
+            request: AskRequest,
+            on_reply: _abc__.Callable[[AskReply], _b__.object],
+            *,
+            on_error: _abc__.Callable[[_errors__.TagwireError], _b__.object] | None = None,
+            timeout: _b__.float = 2.0,
+        ) -> None:
+            """Asks."""
