@@ -160,6 +160,19 @@ fn a_client_sends_so_many_bytes_a_second() {
 }
 
 #[test]
+fn every_request_of_a_batch_costs_what_it_would_alone() {
+    let mut side = ServerSide::open_with(limited(10, 0), Dialect::Native, Access::Player);
+    let requests = (1..=20).map(|key| v1::Request { key, tag: 300, ..Default::default() }).collect();
+    let Ok(Some(Incoming::Batch { requests, .. })) = side.take(&v1::Batch { requests, stop_on_error: false })
+    else {
+        panic!("a batch")
+    };
+    let run = requests.iter().filter(|request| matches!(request, Incoming::Request { .. })).count();
+    assert_eq!(run, 9, "the batch itself is a frame");
+    assert!(matches!(&requests[9], Incoming::Dropped(Dropped { reply: Some(Reply::Response(_)), .. })));
+}
+
+#[test]
 fn who_floods_the_connection_is_ended_whatever_it_sends() {
     let floods: [Vec<u8>; 3] = [frame(&SlowLatest::new("x")), vec![0, 99], frame(&v1::Ping::default())];
     for flood in floods {

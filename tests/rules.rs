@@ -5,6 +5,7 @@
 mod common;
 
 use common::*;
+use tagwire::bytes::Bytes;
 use tagwire::close::CloseCode;
 use tagwire::frame::encode;
 use tagwire::pb::tagwire::v1::{self, reason::Value as Reason, status};
@@ -156,17 +157,74 @@ fn test_server_takes_requests_only_as_requests() {
 #[test]
 fn test_server_runs_a_key_once() {
     let mut side = ServerSide::open(Dialect::Native, Access::Player);
-    let mut ask = |key, tag| side.take(&v1::Request { key, tag, ..Default::default() });
-    assert!(matches!(ask(5, 300), Ok(Some(Incoming::Request { key: 5, .. }))));
-    for key in [0, 4, 5] {
-        let Ok(Some(Incoming::Answered(answer))) = ask(key, 300) else { panic!("key {key}") };
+    let ask = |side: &mut ServerSide, key, tag| side.take(&v1::Request { key, tag, ..Default::default() });
+    assert!(matches!(ask(&mut side, 5, 300), Ok(Some(Incoming::Request { key: 5, .. }))));
+    assert_eq!(ask(&mut side, 5, 300), Ok(Some(Incoming::Repeated)), "it runs");
+    for key in [0, 4] {
+        let Ok(Some(Incoming::Answered(answer))) = ask(&mut side, key, 300) else { panic!("key {key}") };
         assert_eq!((answer.key, answer.status), (key, status::Value::Unavailable.into()));
         assert!(answer.may_have_run);
     }
-    for (key, tag) in [(6, 0), (7, 65536)] {
-        let Ok(Some(Incoming::Answered(answer))) = ask(key, tag) else { panic!("tag {tag}") };
-        assert_eq!((answer.status, answer.may_have_run), (status::Value::Unknown.into(), false));
+    let answer = v1::Response { key: 5, tag: 300, body: vec![7].into(), ..Default::default() };
+    side.session.requests().finish(&answer);
+    assert_eq!(ask(&mut side, 5, 300), Ok(Some(Incoming::Answered(answer))), "it has run");
+}
+
+#[test]
+fn test_server_answers_what_it_does_not_run() {
+    let mut side = ServerSide::open(Dialect::Native, Access::Guest);
+    let body = |bytes: &[u8]| Bytes::copy_from_slice(bytes);
+    for (key, (tag, body, expected, says)) in [
+        (0, body(&[]), status::Value::Unknown, "tags are 1 to 65535"),
+        (65536, body(&[]), status::Value::Unknown, "tags are 1 to 65535"),
+        (77, body(&[]), status::Value::Unknown, "the server's schema has no message with tag 77"),
+        (2, body(&[]), status::Value::Unknown, "test.v1.ToRoom is no request of a service: send it alone"),
+        (300, body(&[]), status::Value::Denied, "test.v1.Asks is not for this session to ask"),
+        (302, body(&[0x0a, 1, 0xff]), status::Value::Invalid, "text"),
+        (302, body(&[0; 11]), status::Value::Invalid, "test.v1.GuestAsks of 11 bytes, max_bytes 10"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let key = key as u64 + 1;
+        let taken = side.take(&v1::Request { key, tag, body });
+        let Ok(Some(Incoming::Answered(answer))) = taken else { panic!("tag {tag}: {taken:?}") };
+        assert_eq!(
+            (answer.key, answer.tag, answer.status),
+            (key, tag, expected.into()),
+            "{}",
+            answer.message
+        );
+        assert!(answer.message.contains(says) && !answer.may_have_run, "{}", answer.message);
+        // A repeat of it gets the same.
+        let again = side.take(&v1::Request { key, tag, ..Default::default() });
+        assert_eq!(again, Ok(Some(Incoming::Answered(answer))));
     }
+}
+
+#[test]
+fn test_server_takes_a_batch_as_its_requests() {
+    let mut side = ServerSide::open(Dialect::Native, Access::Player);
+    let ask = |key, tag| v1::Request { key, tag, ..Default::default() };
+    let requests = vec![ask(1, 300), ask(2, 77), ask(1, 300), ask(3, 244)];
+    let Ok(Some(Incoming::Batch { requests, stop_on_error })) =
+        side.take(&v1::Batch { requests, stop_on_error: true })
+    else {
+        panic!("a batch")
+    };
+    assert!(stop_on_error);
+    let [first, second, third, fourth] = <[_; 4]>::try_from(requests).unwrap();
+    assert!(matches!(first, Incoming::Request { key: 1, tag: Tag(300), .. }));
+    assert!(matches!(second, Incoming::Answered(v1::Response { key: 2, .. })));
+    assert_eq!(third, Incoming::Repeated);
+    assert!(matches!(fourth, Incoming::Answered(v1::Response { key: 3, .. })), "no batch in a batch");
+    let many = |count: u64| v1::Batch {
+        requests: (10..10 + count).map(|key| ask(key, 77)).collect(),
+        stop_on_error: false,
+    };
+    assert!(matches!(side.take(&many(64)), Ok(Some(Incoming::Batch { .. }))));
+    assert_eq!(side.take(&many(65)), Err(Fault::Batch(65)));
+    assert_eq!(CloseCode::from(&Fault::Batch(65)), CloseCode::VIOLATION);
 }
 
 #[test]

@@ -176,7 +176,9 @@ fn additions(model: &Model, origin: Origin, package: &str, out: &mut String) -> 
         "What reaches a client unasked: the messages of this package that the server sends or relays.",
         tagged.iter().filter(|(_, m, r)| received(m, r)).map(|(t, m, _)| (*t, *m)),
     );
-    for service in model.services.iter().filter(|s| s.origin == origin && s.package == package) {
+    // Those `at: ROOM` are a room's to answer.
+    let ours = |s: &&Service| s.origin == origin && s.package == package && s.at != "ROOM";
+    for service in model.services.iter().filter(ours) {
         self::service(model, service, out)?;
     }
     Ok(())

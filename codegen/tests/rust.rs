@@ -16,6 +16,21 @@ fn the_hard_schema_is_printed_as_before() {
 }
 
 #[test]
+fn a_schema_with_a_service_is_printed_as_before() {
+    let model = tagwire_codegen::read(&["tests/golden/lobby"]).unwrap();
+    common::golden("lobby.rs", &print(&model, Origin::Game).unwrap());
+}
+
+#[test]
+fn a_message_called_like_the_type_of_a_service_is_refused() {
+    let body = "message Ask { option (tagwire.v1.rules) = { tag: 2, from: CLIENT }; }\nmessage Answer {}\n\
+                service Lobby { rpc Tell(Ask) returns (Answer); }\nmessage LobbyServer {}";
+    let error = print(&read(&[("game.proto", &game(body))]).unwrap(), Origin::Game).unwrap_err().to_string();
+    assert!(error.contains("game.proto:7: message game.v1.LobbyServer has the name"), "{error}");
+    assert!(error.contains("fix: rename the message"), "{error}");
+}
+
+#[test]
 fn names_that_tagwire_adds_are_taken() {
     for name in ["FromClient", "FromServer"] {
         let model = read(&[("game.proto", &game(&format!("\nmessage {name} {{}}")))]).unwrap();

@@ -14,7 +14,8 @@ use tagwire::session::dialect::FanOut;
 use tagwire::session::limits::{Limit, SessionLimits};
 use tagwire::session::outbox::{Lane, Outbox, OutboxLimits, Pushed};
 use tagwire::session::ping::Pinger;
-use tagwire::session::server::{Incoming, Reply, ServerSession};
+use tagwire::session::requests::Begin;
+use tagwire::session::server::{Incoming, MAX_BATCH, Reply, ServerSession};
 use tagwire::session::{Dialect, is_counted};
 use tagwire::time::Now;
 use tagwire::{Access, Frame, Message, Schema, Tag};
@@ -193,13 +194,49 @@ impl Server {
         }
     }
 
+    /// What one request came to, alone or in a batch.
+    fn asked(&mut self, incoming: Incoming<'static>) {
+        match incoming {
+            Incoming::Request { key, tag, body } => {
+                assert!(key > self.highest_key && tag.0 != 0, "keys rise");
+                self.highest_key = key;
+                let schema = schema();
+                let info = schema.get(tag).map(|(_, info)| info);
+                assert!(
+                    tag == v1::JoinRoom::TAG
+                        || info.is_some_and(|i| i.request && i.rules.access <= self.access)
+                );
+                assert!(info.is_none_or(|i| (i.check)(&body).is_ok()), "it was checked");
+                // Some are answered at once, others never.
+                if key % 3 == 0 {
+                    let answer = v1::Response { key, ..v1::Response::default() };
+                    self.session.requests().finish(&answer);
+                    assert_eq!(self.session.requests().begin(key, 1), Begin::Answered(answer));
+                }
+            }
+            Incoming::Answered(response) => self.highest_key = self.highest_key.max(response.key),
+            Incoming::Repeated => {}
+            Incoming::Dropped(dropped) => match dropped.reply {
+                Some(Reply::Response(response)) => self.refused(&response),
+                other => panic!("a request is answered: {other:?}"),
+            },
+            other => panic!("no request: {other:?}"),
+        }
+    }
+
+    /// A request over a limit is answered with when to ask again.
+    fn refused(&mut self, response: &v1::Response) {
+        assert!(response.key > self.highest_key && response.retry_after_ms > 0);
+        self.highest_key = response.key;
+    }
+
     /// Takes one frame; what it relays, as a native client gets it.
     fn take(&mut self, now: Now, frame: &[u8], sizes: &[u8]) -> Option<Vec<u8>> {
         if self.ended {
             return None;
         }
         let dialect = self.session.dialect();
-        let mut relayed = None;
+        let (mut relayed, mut asked, mut refused) = (None, vec![], None);
         let mut taken = 0;
         for mut piece in cut(frame, sizes) {
             let Some(frame) = self.decoder.next(&mut piece).expect("a frame within the limits") else {
@@ -233,15 +270,19 @@ impl Server {
                     assert_eq!((of, checked), (tag, payload));
                     is_allowed(&schema, message, frame, self.access);
                 }
-                Incoming::Request { key, tag: of, .. } => {
+                Incoming::Request { key, tag: of, body } => {
                     assert_eq!((tag, dialect), (v1::Request::TAG, Dialect::Native));
-                    assert!(key > self.highest_key && of.0 != 0, "keys rise");
-                    self.highest_key = key;
+                    asked.push(Incoming::Request { key, tag: of, body });
                 }
                 Incoming::Answered(response) => {
                     assert_eq!((tag, dialect), (v1::Request::TAG, Dialect::Native));
-                    assert!(!response.message.is_empty());
-                    self.highest_key = self.highest_key.max(response.key);
+                    asked.push(Incoming::Answered(response));
+                }
+                Incoming::Repeated => assert_eq!((tag, dialect), (v1::Request::TAG, Dialect::Native)),
+                Incoming::Batch { requests, .. } => {
+                    assert_eq!((tag, dialect), (v1::Batch::TAG, Dialect::Native));
+                    assert!(requests.len() <= MAX_BATCH);
+                    asked.extend(requests);
                 }
                 Incoming::Ping(ping) => {
                     assert_eq!(tag, v1::Ping::TAG);
@@ -267,8 +308,7 @@ impl Server {
                         }
                         Some(Reply::Response(response)) => {
                             assert_eq!(tag, v1::Request::TAG);
-                            assert!(response.key > self.highest_key && response.retry_after_ms > 0);
-                            self.highest_key = response.key;
+                            refused = Some(response);
                         }
                         None => {}
                     }
@@ -281,6 +321,8 @@ impl Server {
                 assert!(recent <= 2 * LIMITS.max_frames_per_second as usize, "{recent} in a second");
             }
         }
+        asked.into_iter().for_each(|request| self.asked(request));
+        refused.iter().for_each(|response| self.refused(response));
         assert_eq!(taken, 1, "one whole frame went in");
         assert!(self.decoder.is_empty());
         if let Some(ping) = self.session.acknowledgement() {

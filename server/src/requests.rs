@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::fmt;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
@@ -89,27 +88,25 @@ impl Requests {
         &self.tasks
     }
 
-    /// Answers requests one after the other: at once where no code of the game is asked, else in a task of their own,
-    /// so that nothing else of the connection waits for it.
+    /// Answers requests one after the other. They begin before this returns, in the order of their arrival; what has to
+    /// wait goes on in a task of its own, so that nothing else of the connection waits for it.
     pub(crate) fn run(self: &Arc<Self>, session: &Arc<Session>, steps: Vec<Step>, stop_on_error: bool) {
-        let at_once =
-            steps.iter().all(|step| !matches!(step, Step::Run { tag, .. } if *tag != v1::JoinRoom::TAG));
-        let (requests, session) = (Arc::clone(self), Arc::clone(session));
-        if at_once {
-            let answered = pin!(requests.run_all(session, steps, stop_on_error))
-                .poll(&mut std::task::Context::from_waker(Waker::noop()));
-            debug_assert!(answered.is_ready(), "nothing here is waited for");
-        } else if session.requests.enter() {
-            self.tasks.spawn(async move {
-                let keys = Arc::clone(&session.requests);
-                requests.run_all(session, steps, stop_on_error).await;
-                keys.leave();
-            });
-        } else {
+        if !session.requests.enter() {
             let text = "too many requests of yours run already";
             for step in steps {
-                self.refuse(&session, step, &Refusal::unavailable(text, 0));
+                self.refuse(session, step, &Refusal::unavailable(text, 0));
             }
+            return;
+        }
+        let keys = Arc::clone(&session.requests);
+        let all = Arc::clone(self).run_all(Arc::clone(session), steps, stop_on_error);
+        let mut all = Box::pin(async move {
+            all.await;
+            keys.leave();
+        });
+        // The task polls it again, so nothing is missed that would have woken this one.
+        if all.as_mut().poll(&mut std::task::Context::from_waker(Waker::noop())).is_pending() {
+            self.tasks.spawn(all);
         }
     }
 
@@ -154,13 +151,11 @@ impl Requests {
             debug!("{name} from {}: nothing answers it", player.name);
             return Err(Refusal::unknown(format!("no service here answers {name}")));
         };
-        let room = session.room.lock().unwrap_or_else(PoisonError::into_inner);
-        let room = room.as_ref().map_or_else(|| Arc::from(""), |room| Arc::clone(&room.name));
         let context = Context {
             session: player.session_id,
             player: player.player_id,
             name: Arc::clone(&player.name),
-            room,
+            room: session.room_name(),
             access: player.access,
         };
         let deadline = Duration::from_millis(self.limits.load().request_timeout_ms);
@@ -215,6 +210,8 @@ fn response(key: u64, tag: Tag, answer: Result<Bytes, Refusal>) -> v1::Response 
             message: refusal.message().to_string(),
             code: refusal.code(),
             retry_after_ms: refusal.retry_after_ms(),
+            // The code ran; how far it came, nobody knows.
+            may_have_run: matches!(refusal.status(), status::Value::Timeout | status::Value::Internal),
             ..v1::Response::default()
         },
     }

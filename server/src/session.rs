@@ -166,6 +166,12 @@ impl Session {
         }
     }
 
+    /// Name of the room it is in; empty where it is in none, as it goes.
+    pub(crate) fn room_name(&self) -> Arc<str> {
+        let room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
+        room.as_ref().map_or_else(|| "".into(), |room| Arc::clone(&room.name))
+    }
+
     /// Answers a request that was begun.
     pub(crate) fn respond(self: &Arc<Self>, response: &v1::Response) {
         self.requests.finish(response);
@@ -378,9 +384,17 @@ mod tests {
         let (_reader, writer) = TcpStream::connect(peer).await.expect("connected").into_split();
         let now = Now { monotonic_us: 0, unix_us: 1 };
         let name = "player1".into();
-        let player = Player { session_id: 1, player_id: 1, name, access: Access::Player, dialect: Dialect::Native, peer };
+        let player = Player {
+            session_id: 1,
+            player_id: 1,
+            name,
+            access: Access::Player,
+            dialect: Dialect::Native,
+            peer,
+        };
         let metrics = Arc::new(Metrics::new(&tagwire::pb::schema()));
-        let session = Session::new(player, Arc::default(), writer, OutboxLimits::default(), Arc::default(), metrics);
+        let session =
+            Session::new(player, Arc::default(), writer, OutboxLimits::default(), Arc::default(), metrics);
         let tags = || {
             let out = session.out();
             let mut waiting = out.outbox.unwritten();

@@ -56,6 +56,7 @@ message!(ForGuests, 8, Rules { access: Access::Guest, ..PLAIN });
 message!(Asks, 300, PLAIN);
 message!(Slow, 9, Rules { to: Target::Room, max_rate: Some(2), ..PLAIN });
 message!(SlowLatest, 10, Rules { to: Target::Room, delivery: Delivery::Latest, max_rate: Some(2), ..PLAIN });
+message!(GuestAsks, 302, Rules { access: Access::Guest, max_bytes: Some(10), ..PLAIN });
 message!(AsksSlowly, 301, Rules { max_rate: Some(2), ..PLAIN });
 
 pub fn schema() -> Arc<Schema> {
@@ -73,6 +74,7 @@ pub fn schema() -> Arc<Schema> {
             MessageInfo::push::<Slow>(),
             MessageInfo::push::<SlowLatest>(),
             MessageInfo::request::<AsksSlowly>(),
+            MessageInfo::request::<GuestAsks>(),
         ],
     ))
 }

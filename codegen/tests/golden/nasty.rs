@@ -860,39 +860,6 @@ impl ::tagwire::MessageSet for FromServer {
         }))
     }
 }
-#[doc = " Answers."]
-pub trait Oracle: Send + Sync + 'static {
-    #[doc = " Asks."]
-    fn ask(&self, context: ::tagwire::service::Context, request: AskRequest) -> impl ::core::future::Future<Output = ::core::result::Result<AskReply, ::tagwire::service::Refusal>> + Send;
-}
-/// Hands requests to a [`Oracle`]: `server.service(OracleServer::new(...))`.
-#[derive(Debug)]
-pub struct OracleServer<T>(::std::sync::Arc<T>);
-impl<T: Oracle> OracleServer<T> {
-    /// For this implementation.
-    pub fn new(service: T) -> Self {
-        OracleServer(::std::sync::Arc::new(service))
-    }
-}
-impl<T: Oracle> ::tagwire::service::Service for OracleServer<T> {
-    fn name(&self) -> &'static str {
-        "nasty.v1.Oracle"
-    }
-    fn tags(&self) -> &'static [::tagwire::Tag] {
-        &[::tagwire::Tag(6), ]
-    }
-    fn call(&self, context: ::tagwire::service::Context, tag: ::tagwire::Tag, body: ::tagwire::bytes::Bytes) -> ::tagwire::service::Call {
-        let service = ::std::sync::Arc::clone(&self.0);
-        match tag.0 {
-            6 => ::std::boxed::Box::pin(async move {
-                let request = ::tagwire::service::decode(body)?;
-                let reply = Oracle::ask(&*service, context, request).await?;
-                Ok(::tagwire::prost::Message::encode_to_vec(&reply).into())
-            }),
-            _ => ::tagwire::service::not_here(tag),
-        }
-    }
-}
 }
 }
 /// The schema these modules were generated from.

@@ -74,13 +74,22 @@ impl TestServer {
     }
 
     pub fn with_schema(schema: Schema, change: impl FnOnce(&mut Config)) -> Self {
+        Self::with_game(schema, change, |server| server)
+    }
+
+    /// A server with code of a game.
+    pub fn with_game(
+        schema: Schema,
+        change: impl FnOnce(&mut Config),
+        game: impl FnOnce(Server) -> Server,
+    ) -> Self {
         static STARTED: AtomicUsize = AtomicUsize::new(0);
         let thread_name = format!("server-{}", STARTED.fetch_add(1, Ordering::Relaxed));
         let mut config =
             Config { listen: vec!["127.0.0.1:0".parse().unwrap()], threads: 2, ..Config::default() };
         change(&mut config);
         config.validate().unwrap();
-        let server = Server::new(config.clone(), schema);
+        let server = game(Server::new(config.clone(), schema));
         let (metrics, control) = (server.metrics(), server.control());
         let runtime = match config.threads {
             1 => tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap(),

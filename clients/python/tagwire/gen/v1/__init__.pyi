@@ -512,7 +512,7 @@ class Response(_message.Message):
     retry_after_ms: _b.int
     """With UNAVAILABLE: do not ask again before so many milliseconds."""
     may_have_run: _b.bool
-    """With UNAVAILABLE: the request may have been run all the same."""
+    """With UNAVAILABLE, TIMEOUT, INTERNAL: the request may have been run all the same."""
     def __init__(
         self,
         *,
