@@ -1,0 +1,313 @@
+//! From decoded files, whose names are known, to the parts of a model.
+
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+
+use prost_types::field_descriptor_proto::{Label as ProtoLabel, Type};
+use prost_types::{DescriptorProto, EnumDescriptorProto, FieldDescriptorProto};
+
+use super::{
+    Declared, Decoded, DescriptorsError, RawMessage, RawRules, RawService, Result, is_map_entry, join, shown,
+};
+use crate::model::{Enum, EnumValue, Field, Kind, Label, Location, Message, Method, Model, Rules, Service};
+
+/// Reads one decoded file into a model; of a name it believes only what was declared.
+pub(super) struct Reader<'a> {
+    pub(super) file: &'a Decoded,
+    pub(super) types: &'a HashMap<String, Declared>,
+    pub(super) rule_values: &'a HashMap<(String, i32), String>,
+}
+
+impl Reader<'_> {
+    pub(super) fn read(&self, into: &mut Model) -> Result<()> {
+        let (proto, raw) = (&self.file.proto, &self.file.raw);
+        for (message, raw) in proto.message_type.iter().zip(&raw.message) {
+            self.message(message, raw, proto.package(), &[], into)?;
+        }
+        for one in &proto.enum_type {
+            into.enums.push(self.enumeration(one, proto.package(), &[])?);
+        }
+        for (service, raw) in proto.service.iter().zip(&raw.service) {
+            into.services.push(self.service(service, raw)?);
+        }
+        Ok(())
+    }
+
+    fn location(&self) -> Location {
+        Location { path: PathBuf::from(&self.file.name), line: 1 }
+    }
+
+    fn message(
+        &self,
+        message: &DescriptorProto,
+        raw: &RawMessage,
+        around: &str,
+        scope: &[String],
+        into: &mut Model,
+    ) -> Result<()> {
+        let full_name = join(around, message.name())?;
+        let invalid = |what: String| DescriptorsError::Invalid { place: full_name.clone(), what };
+        let rules = raw.options.as_ref().and_then(|o| o.rules.as_ref());
+        let rules = rules.map(|rules| self.rules(rules, &full_name)).transpose()?;
+        let mut members = vec![0usize; message.oneof_decl.len()];
+        let mut synthetic = vec![false; message.oneof_decl.len()];
+        for field in &message.field {
+            let Some(index) = field.oneof_index else { continue };
+            let index = usize::try_from(index).ok().filter(|i| *i < members.len());
+            let index = index.ok_or_else(|| invalid(format!("{} is in no oneof", shown(field.name()))))?;
+            members[index] += 1;
+            synthetic[index] |= field.proto3_optional();
+        }
+        let oneofs: Vec<Option<&str>> = message
+            .oneof_decl
+            .iter()
+            .enumerate()
+            // As `optional` is written in proto3: alone in a oneof that is not in the source.
+            .map(|(at, oneof)| (!(synthetic[at] && members[at] == 1)).then_some(oneof.name()))
+            .collect();
+        let (mut names, mut numbers) = (HashSet::new(), HashSet::new());
+        for name in message.oneof_decl.iter().map(|o| o.name()).chain(message.field.iter().map(|f| f.name()))
+        {
+            join(&full_name, name)?;
+            if !names.insert(name) {
+                return Err(DescriptorsError::TwoNames {
+                    file: shown(&self.file.name),
+                    name: format!("{full_name}.{name}"),
+                });
+            }
+        }
+        let mut fields = Vec::with_capacity(message.field.len());
+        for field in &message.field {
+            let field = self.field(field, &full_name, &oneofs)?;
+            if !numbers.insert(field.number) {
+                return Err(invalid(format!("number {} is given twice", field.number)));
+            }
+            fields.push(field);
+        }
+        fields.sort_by_key(|f| f.number);
+        let map_entry = is_map_entry(message);
+        if map_entry {
+            let key_and_value = fields.len() == 2 && numbers.contains(&1) && numbers.contains(&2);
+            let single = fields.iter().all(|f| !matches!(f.label, Label::Repeated | Label::Map));
+            if !key_and_value || !single || rules.is_some() {
+                return Err(invalid("says to be the entry of a map, and is not key and value".to_string()));
+            }
+        }
+        into.messages.push(Message {
+            package: self.file.proto.package().to_string(),
+            scope: scope.to_vec(),
+            name: message.name().to_string(),
+            comment: String::new(),
+            location: self.location(),
+            origin: self.file.origin,
+            rules,
+            fields,
+            oneofs: oneofs.into_iter().flatten().map(str::to_string).collect(),
+            map_entry,
+            full_name: full_name.clone(),
+        });
+        let mut inner = scope.to_vec();
+        inner.push(message.name().to_string());
+        for (child, raw) in message.nested_type.iter().zip(&raw.nested) {
+            self.message(child, raw, &full_name, &inner, into)?;
+        }
+        for child in &message.enum_type {
+            into.enums.push(self.enumeration(child, &full_name, &inner)?);
+        }
+        Ok(())
+    }
+
+    fn rules(&self, rules: &RawRules, message: &str) -> Result<Rules> {
+        // It is shown where it is no rate.
+        if rules.max_rate.len() > 64 || rules.max_rate.chars().any(char::is_control) {
+            return Err(DescriptorsError::Invalid {
+                place: message.to_string(),
+                what: format!("max_rate is \"{}\"", shown(&rules.max_rate)),
+            });
+        }
+        let written = [
+            ("tag", rules.tag != 0),
+            ("from", rules.from != 0),
+            ("to", rules.to != 0),
+            ("access", rules.access != 0),
+            ("delivery", rules.delivery != 0),
+            ("max_bytes", rules.max_bytes != 0),
+            ("max_rate", !rules.max_rate.is_empty()),
+        ];
+        Ok(Rules {
+            tag: (rules.tag != 0).then_some(rules.tag),
+            from: (rules.from != 0).then(|| self.rule_value("Sender", rules.from)),
+            to: self.rule_value("Target", rules.to),
+            access: self.rule_value("Access", rules.access),
+            delivery: self.rule_value("Delivery", rules.delivery),
+            max_bytes: rules.max_bytes,
+            max_rate: rules.max_rate.clone(),
+            written: written.iter().filter(|(_, is)| *is).map(|(name, _)| (*name).to_string()).collect(),
+            location: self.location(),
+        })
+    }
+
+    /// Name of a value; its number, where a newer stack knows more of them.
+    fn rule_value(&self, of: &str, number: i32) -> String {
+        let key = (format!("tagwire.v1.{of}.Value"), number);
+        self.rule_values.get(&key).cloned().unwrap_or_else(|| number.to_string())
+    }
+
+    fn field(&self, field: &FieldDescriptorProto, around: &str, oneofs: &[Option<&str>]) -> Result<Field> {
+        let place = || format!("{around}.{}", field.name());
+        let number = u32::try_from(field.number()).unwrap_or(0);
+        if !matches!(number, 1..=18_999 | 20_000..=536_870_911) {
+            let what = format!("number {} is out of range", field.number());
+            return Err(DescriptorsError::Invalid { place: place(), what });
+        }
+        let kind = self.kind(field, &place)?;
+        let map_entry = match &kind {
+            Kind::Message(name) => self.types.get(name) == Some(&Declared::Message { map_entry: true }),
+            _ => false,
+        };
+        let oneof = field.oneof_index.and_then(|i| oneofs.get(usize::try_from(i).ok()?).copied());
+        let presence = oneof.is_some()
+            || field.proto3_optional()
+            || matches!(kind, Kind::Message(_))
+            || self.file.proto.syntax() != "proto3";
+        let label = match ProtoLabel::try_from(field.label.unwrap_or(ProtoLabel::Optional as i32)) {
+            Ok(ProtoLabel::Repeated) if map_entry => Label::Map,
+            _ if map_entry => {
+                let what = "is the entry of a map, and not repeated".to_string();
+                return Err(DescriptorsError::Invalid { place: place(), what });
+            }
+            Ok(ProtoLabel::Repeated) => Label::Repeated,
+            Ok(ProtoLabel::Required) => Label::Required,
+            Ok(ProtoLabel::Optional) if presence => Label::Optional,
+            Ok(ProtoLabel::Optional) => Label::Implicit,
+            Err(_) => {
+                let what = format!("label {} is none", field.label.unwrap_or(0));
+                return Err(DescriptorsError::Invalid { place: place(), what });
+            }
+        };
+        Ok(Field {
+            name: field.name().to_string(),
+            number,
+            kind,
+            label,
+            oneof: oneof.flatten().map(str::to_string),
+            comment: String::new(),
+        })
+    }
+
+    fn kind(&self, field: &FieldDescriptorProto, place: &impl Fn() -> String) -> Result<Kind> {
+        let Ok(of) = Type::try_from(field.r#type.unwrap_or(0)) else {
+            let what = format!("type {} is none", field.r#type.unwrap_or(0));
+            return Err(DescriptorsError::Invalid { place: place(), what });
+        };
+        Ok(Kind::Scalar(match of {
+            Type::Message | Type::Group => {
+                let (name, what) = self.resolve(field.type_name(), place)?;
+                return match what {
+                    Declared::Message { .. } => Ok(Kind::Message(name)),
+                    _ => Err(DescriptorsError::Type { place: place(), name, why: "which is not a message" }),
+                };
+            }
+            Type::Enum => {
+                let (name, what) = self.resolve(field.type_name(), place)?;
+                return match what {
+                    Declared::Enum => Ok(Kind::Enum(name)),
+                    _ => Err(DescriptorsError::Type { place: place(), name, why: "which is not an enum" }),
+                };
+            }
+            Type::Double => "double",
+            Type::Float => "float",
+            Type::Int32 => "int32",
+            Type::Int64 => "int64",
+            Type::Uint32 => "uint32",
+            Type::Uint64 => "uint64",
+            Type::Sint32 => "sint32",
+            Type::Sint64 => "sint64",
+            Type::Fixed32 => "fixed32",
+            Type::Fixed64 => "fixed64",
+            Type::Sfixed32 => "sfixed32",
+            Type::Sfixed64 => "sfixed64",
+            Type::Bool => "bool",
+            Type::String => "string",
+            Type::Bytes => "bytes",
+        }))
+    }
+
+    fn resolve(&self, name: &str, place: &impl Fn() -> String) -> Result<(String, Declared)> {
+        // Compilers write full names; those that a scope would have to complete are not searched for.
+        let found = name.strip_prefix('.').and_then(|name| Some((name.to_string(), *self.types.get(name)?)));
+        found.ok_or_else(|| DescriptorsError::Type {
+            place: place(),
+            name: shown(name),
+            why: "which is not in the set",
+        })
+    }
+
+    fn enumeration(&self, one: &EnumDescriptorProto, around: &str, scope: &[String]) -> Result<Enum> {
+        let full_name = join(around, one.name())?;
+        if one.value.is_empty() {
+            return Err(DescriptorsError::Invalid { place: full_name, what: "has no values".to_string() });
+        }
+        let mut names = HashSet::new();
+        for value in &one.value {
+            join(&full_name, value.name())?;
+            if !names.insert(value.name()) {
+                return Err(DescriptorsError::TwoNames {
+                    file: shown(&self.file.name),
+                    name: format!("{full_name}.{}", value.name()),
+                });
+            }
+        }
+        let values = one.value.iter().map(|v| EnumValue {
+            name: v.name().to_string(),
+            number: v.number(),
+            comment: String::new(),
+        });
+        Ok(Enum {
+            package: self.file.proto.package().to_string(),
+            scope: scope.to_vec(),
+            name: one.name().to_string(),
+            comment: String::new(),
+            origin: self.file.origin,
+            values: values.collect(),
+            full_name,
+        })
+    }
+
+    fn service(&self, service: &prost_types::ServiceDescriptorProto, raw: &RawService) -> Result<Service> {
+        let full_name = join(self.file.proto.package(), service.name())?;
+        let at = raw.options.as_ref().and_then(|o| o.rules.as_ref()).map_or(0, |rules| rules.at);
+        let mut names = HashSet::new();
+        let mut methods = Vec::with_capacity(service.method.len());
+        for method in &service.method {
+            let place = join(&full_name, method.name())?;
+            if !names.insert(method.name()) {
+                return Err(DescriptorsError::TwoNames { file: shown(&self.file.name), name: place });
+            }
+            let message = |name: &str| match self.resolve(name, &|| place.clone())? {
+                (name, Declared::Message { map_entry: false }) => Ok(name),
+                (name, _) => {
+                    Err(DescriptorsError::Type { place: place.clone(), name, why: "which is not a message" })
+                }
+            };
+            methods.push(Method {
+                name: method.name().to_string(),
+                request: message(method.input_type())?,
+                reply: message(method.output_type())?,
+                streaming: method.client_streaming() || method.server_streaming(),
+                comment: String::new(),
+                location: self.location(),
+            });
+        }
+        Ok(Service {
+            package: self.file.proto.package().to_string(),
+            name: service.name().to_string(),
+            comment: String::new(),
+            location: self.location(),
+            origin: self.file.origin,
+            at: self.rule_value("Place", at),
+            methods,
+            full_name,
+        })
+    }
+}
