@@ -120,7 +120,7 @@ impl Requests {
             }
             let status = match step {
                 Step::Answered(response) => {
-                    session.send(&response);
+                    session.send_response(&response);
                     response.status()
                 }
                 Step::Run { key, tag: v1::JoinRoom::TAG, body } => self.join(&session, key, body),
@@ -138,7 +138,7 @@ impl Requests {
     fn refuse(&self, session: &Arc<Session>, step: Step, refusal: &Refusal) {
         match step {
             Step::Run { key, tag, .. } => session.respond(&response(key, tag, Err(refusal.clone()))),
-            Step::Answered(response) => session.send(&response),
+            Step::Answered(response) => session.send_response(&response),
         }
     }
 

@@ -65,7 +65,7 @@ impl Router {
                 let steps = requests.into_iter().filter_map(|request| self.step(request)).collect();
                 self.requests.run(session, steps, stop_on_error);
             }
-            Incoming::Answered(response) => session.send(&response),
+            Incoming::Answered(response) => session.send_response(&response),
             Incoming::Repeated => debug!("a request of {} runs already", session.player.name),
             Incoming::Ping(ping) => session.pong(now, &ping)?,
             Incoming::Leave { code, reason } => {
@@ -89,7 +89,7 @@ impl Router {
         debug!("message with tag {} from {} dropped: {}", dropped.tag, session.player.name, dropped.text);
         match dropped.reply {
             Some(Reply::Notice(notice)) => session.send(&notice),
-            Some(Reply::Response(response)) => session.send(&response),
+            Some(Reply::Response(response)) => session.send_response(&response),
             None => {}
         }
     }

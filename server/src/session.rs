@@ -175,6 +175,11 @@ impl Session {
     /// Answers a request that was begun.
     pub(crate) fn respond(self: &Arc<Self>, response: &v1::Response) {
         self.requests.finish(response);
+        self.send_response(response);
+    }
+
+    /// Sends an answer, new or remembered.
+    pub(crate) fn send_response(self: &Arc<Self>, response: &v1::Response) {
         self.metrics.answered(response.status());
         self.send(response);
     }

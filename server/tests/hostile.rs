@@ -27,7 +27,7 @@ use tokio::time::{sleep, timeout};
 /// `limits.login_timeout_ms`.
 const DEADLINE: Duration = Duration::from_secs(5);
 /// Clients before the attack, at least.
-const WARM_UP: usize = 1000;
+const WARM_UP: usize = 3000;
 /// Those who send byte by byte.
 const SLOW: usize = 20;
 /// A byte so often.

@@ -29,7 +29,7 @@ use tokio::time::{sleep, timeout};
 const ATTACKERS: usize = 48;
 /// Clients before the attack: more than attackers, for a tenth of a small process is less than the code alone that
 /// hostile frames are the first to run. (Four times as many frames leave as much resident as one time.)
-const WARM_UP: usize = 1000;
+const WARM_UP: usize = 3000;
 /// Few hear each frame, for it is the frames that are many here.
 const ROOM_MEMBERS: usize = 4;
 /// One in so many is of the reference; those share the first room.

@@ -114,7 +114,12 @@ fn a_request_is_answered_by_code() {
     }
     let response = player.request(&BanRequest { player: 1 });
     assert_eq!(response.status(), Status::Denied, "{}", response.message);
-    assert_eq!(server.metric("tagwire_requests_answered_total{status=\"OK\"}"), 1.0);
+    for (status, count) in
+        [("OK", 1.0), ("INVALID", 1.0), ("ILLEGAL", 1.0), ("DENIED", 1.0), ("UNAVAILABLE", 1.0)]
+    {
+        let name = format!("tagwire_requests_answered_total{{status=\"{status}\"}}");
+        assert_eq!(server.metric(&name), count, "{status}");
+    }
     assert_eq!(server.metric("tagwire_request_seconds_count{message=\"lobby.v1.RenameRequest\"}"), 4.0);
 }
 

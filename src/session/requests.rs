@@ -92,11 +92,6 @@ impl Requests {
             keys.remembered_bytes -= forgotten.map_or(0, |response| response.encoded_len());
         }
     }
-
-    /// How many are begun and not answered.
-    pub fn running(&self) -> usize {
-        self.keys().running.len()
-    }
 }
 
 #[cfg(test)]

@@ -26,9 +26,8 @@ const HONEST: usize = 4;
 const CHAT_EVERY: Duration = Duration::from_millis(250);
 /// What memory may be more afterwards in a quick run, besides a tenth, KiB: glibc keeps some of what is freed in blocks
 /// of 64 KiB and more, once it has raised the size from which it maps each by itself (mallopt(3)); with
-/// MALLOC_MMAP_THRESHOLD_=65536 it comes back. In a long run the warm-up is large enough to have it all before. As much
-/// as the floods of a quick run need at their peak.
-const KEPT_KIB: u64 = 10 << 10;
+/// MALLOC_MMAP_THRESHOLD_=65536 it comes back. In a long run the warm-up is large enough to have it all before.
+const KEPT_KIB: u64 = 4 << 10;
 /// Those of the warm-up that share a room.
 const WARM_ROOM: usize = 10;
 /// Those of the warm-up that log in at the same time.
