@@ -61,6 +61,8 @@ pub enum Event {
     Response(v1::Response),
     /// Who is in the room.
     Member(v1::Member),
+    /// The room has ended; the session is in none.
+    RoomEnded(v1::RoomEnded),
     /// Something that was sent has been dropped.
     Notice(v1::Notice),
     /// The server ends the connection, or refuses the login.
@@ -237,6 +239,7 @@ impl ClientSession {
             }
             v1::Response::TAG => Event::Response(v1::Response::decode(payload)?),
             v1::Member::TAG => Event::Member(v1::Member::decode(payload)?),
+            v1::RoomEnded::TAG => Event::RoomEnded(v1::RoomEnded::decode(payload)?),
             v1::Notice::TAG => Event::Notice(v1::Notice::decode(payload)?),
             _ if self.schema.get(tag).is_some() => Event::Message { sender: None, tag, payload },
             _ => Event::Dropped(tag),

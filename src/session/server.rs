@@ -310,6 +310,7 @@ impl ServerSession {
             v1::Notice::TAG => Err(wrong_direction::<v1::Notice>()),
             v1::Relayed::TAG => Err(wrong_direction::<v1::Relayed>()),
             v1::Member::TAG => Err(wrong_direction::<v1::Member>()),
+            v1::RoomEnded::TAG => Err(wrong_direction::<v1::RoomEnded>()),
             v1::SchemaWanted::TAG => Err(wrong_direction::<v1::SchemaWanted>()),
             v1::JoinRoom::TAG => Ok(self.only_as_request(now, tag, v1::JoinRoom::FULL_NAME)),
             _ => Ok(self.unknown(now, tag)),

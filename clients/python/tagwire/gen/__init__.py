@@ -23,6 +23,7 @@ from .v1 import (
     Request,
     Response,
     Resume,
+    RoomEnded,
     Rules,
     SchemaOffer,
     SchemaWanted,
@@ -34,4 +35,4 @@ from .v1 import (
     Welcome,
 )
 
-__all__ = ["Access", "Batch", "ClientInfo", "CloseCode", "Delivery", "Disconnect", "JoinRoom", "JoinRoomReply", "Limits", "Member", "Notice", "Ping", "Place", "PlayerLogin", "Reason", "Relayed", "Request", "Response", "Resume", "Rules", "SCHEMA", "SchemaOffer", "SchemaWanted", "Sender", "ServiceRules", "Status", "Target", "Verdict", "Welcome", "v1"]
+__all__ = ["Access", "Batch", "ClientInfo", "CloseCode", "Delivery", "Disconnect", "JoinRoom", "JoinRoomReply", "Limits", "Member", "Notice", "Ping", "Place", "PlayerLogin", "Reason", "Relayed", "Request", "Response", "Resume", "RoomEnded", "Rules", "SCHEMA", "SchemaOffer", "SchemaWanted", "Sender", "ServiceRules", "Status", "Target", "Verdict", "Welcome", "v1"]

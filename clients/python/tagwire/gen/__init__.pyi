@@ -23,6 +23,7 @@ from .v1 import (
     Request as Request,
     Response as Response,
     Resume as Resume,
+    RoomEnded as RoomEnded,
     Rules as Rules,
     SchemaOffer as SchemaOffer,
     SchemaWanted as SchemaWanted,
@@ -34,4 +35,4 @@ from .v1 import (
     Welcome as Welcome,
 )
 
-__all__ = ["Access", "Batch", "ClientInfo", "CloseCode", "Delivery", "Disconnect", "JoinRoom", "JoinRoomReply", "Limits", "Member", "Notice", "Ping", "Place", "PlayerLogin", "Reason", "Relayed", "Request", "Response", "Resume", "Rules", "SCHEMA", "SchemaOffer", "SchemaWanted", "Sender", "ServiceRules", "Status", "Target", "Verdict", "Welcome", "v1"]
+__all__ = ["Access", "Batch", "ClientInfo", "CloseCode", "Delivery", "Disconnect", "JoinRoom", "JoinRoomReply", "Limits", "Member", "Notice", "Ping", "Place", "PlayerLogin", "Reason", "Relayed", "Request", "Response", "Resume", "RoomEnded", "Rules", "SCHEMA", "SchemaOffer", "SchemaWanted", "Sender", "ServiceRules", "Status", "Target", "Verdict", "Welcome", "v1"]

@@ -88,7 +88,7 @@ SCHEMA = Schema(
         b"\n\x0cRATE_LIMITED\x10\x04\x12\x0d\n\x09TOO_LARGE\x10\x05\"\x19"
         b"\n\x0cSchemaWanted:\x09\xe2\xe0\x18\x05\x08\xfd\x01\x10\x02\"@"
         b"\n\x0bSchemaOffer\x12 \n\x0bdescriptors\x18\x01 \x01(\x0cR\x0bdescriptors:\x0f\xe2\xe0\x18\x0b\x08\xfe"
-        b"\x01\x10\x01 \x010\x80\x80\x10b\x06proto3\n\xbb\x03\n\x15tagwire/v1/room.proto\x12"
+        b"\x01\x10\x01 \x010\x80\x80\x10b\x06proto3\n\xff\x03\n\x15tagwire/v1/room.proto\x12"
         b"\ntagwire.v1\x1a\x18tagwire/v1/options.proto\"R\n\x07Relayed\x12\x16"
         b"\n\x06player\x18\x01 \x01(\x0dR\x06player\x12\x10\n\x03tag\x18\x02 \x01(\x0dR\x03tag\x12\x12"
         b"\n\x04body\x18\x03 \x01(\x0cR\x04body:\x09\xe2\xe0\x18\x05\x08\xf6\x01\x10\x02\"\xcf\x01"
@@ -99,7 +99,9 @@ SCHEMA = Schema(
         b"\n\x06JOINED\x10\x02\x12\x08\n\x04LEFT\x10\x03\x12\x08\n\x04AWAY\x10\x04\x12\x08"
         b"\n\x04BACK\x10\x05:\x09\xe2\xe0\x18\x05\x08\xf7\x01\x10\x02\")"
         b"\n\x08JoinRoom\x12\x12\n\x04room\x18\x01 \x01(\x09R\x04room:\x09\xe2\xe0\x18\x05\x08\xf8\x01\x10\x01"
-        b"\"#\n\x0dJoinRoomReply\x12\x12\n\x04room\x18\x01 \x01(\x09R\x04roomb\x06proto3"
+        b"\"#\n\x0dJoinRoomReply\x12\x12\n\x04room\x18\x01 \x01(\x09R\x04room\"B"
+        b"\n\x09RoomEnded\x12\x12\n\x04room\x18\x01 \x01(\x09R\x04room\x12\x16"
+        b"\n\x06reason\x18\x02 \x01(\x09R\x06reason:\x09\xe2\xe0\x18\x05\x08\xf9\x01\x10\x02b\x06proto3"
     ),
     rules=(
         Rules(tag=1, name="tagwire.v1.PlayerLogin", sender="CLIENT", target="HANDLER", access="GUEST", delivery="ORDERED", max_bytes=8192, max_rate=0, request=False),
@@ -113,6 +115,7 @@ SCHEMA = Schema(
         Rules(tag=246, name="tagwire.v1.Relayed", sender="SERVER", target="HANDLER", access="PLAYER", delivery="ORDERED", max_bytes=0, max_rate=0, request=False),
         Rules(tag=247, name="tagwire.v1.Member", sender="SERVER", target="HANDLER", access="PLAYER", delivery="ORDERED", max_bytes=0, max_rate=0, request=False),
         Rules(tag=248, name="tagwire.v1.JoinRoom", sender="CLIENT", target="HANDLER", access="PLAYER", delivery="ORDERED", max_bytes=0, max_rate=0, request=False),
+        Rules(tag=249, name="tagwire.v1.RoomEnded", sender="SERVER", target="HANDLER", access="PLAYER", delivery="ORDERED", max_bytes=0, max_rate=0, request=False),
         Rules(tag=253, name="tagwire.v1.SchemaWanted", sender="SERVER", target="HANDLER", access="PLAYER", delivery="ORDERED", max_bytes=0, max_rate=0, request=False),
         Rules(tag=254, name="tagwire.v1.SchemaOffer", sender="CLIENT", target="HANDLER", access="GUEST", delivery="ORDERED", max_bytes=262144, max_rate=0, request=False),
     ),

@@ -3,7 +3,7 @@
 
 from .._schema import SCHEMA as _SCHEMA
 
-__all__ = ["Access", "Batch", "ClientInfo", "CloseCode", "Delivery", "Disconnect", "JoinRoom", "JoinRoomReply", "Limits", "Member", "Notice", "Ping", "Place", "PlayerLogin", "Reason", "Relayed", "Request", "Response", "Resume", "Rules", "SchemaOffer", "SchemaWanted", "Sender", "ServiceRules", "Status", "Target", "Verdict", "Welcome"]
+__all__ = ["Access", "Batch", "ClientInfo", "CloseCode", "Delivery", "Disconnect", "JoinRoom", "JoinRoomReply", "Limits", "Member", "Notice", "Ping", "Place", "PlayerLogin", "Reason", "Relayed", "Request", "Response", "Resume", "RoomEnded", "Rules", "SchemaOffer", "SchemaWanted", "Sender", "ServiceRules", "Status", "Target", "Verdict", "Welcome"]
 Rules = _SCHEMA.message("tagwire.v1.Rules")
 Sender = _SCHEMA.message("tagwire.v1.Sender")
 Target = _SCHEMA.message("tagwire.v1.Target")
@@ -32,3 +32,4 @@ Relayed = _SCHEMA.message("tagwire.v1.Relayed")
 Member = _SCHEMA.message("tagwire.v1.Member")
 JoinRoom = _SCHEMA.message("tagwire.v1.JoinRoom")
 JoinRoomReply = _SCHEMA.message("tagwire.v1.JoinRoomReply")
+RoomEnded = _SCHEMA.message("tagwire.v1.RoomEnded")

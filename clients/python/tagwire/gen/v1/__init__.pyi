@@ -8,7 +8,7 @@ from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum
 
-__all__ = ["Access", "Batch", "ClientInfo", "CloseCode", "Delivery", "Disconnect", "JoinRoom", "JoinRoomReply", "Limits", "Member", "Notice", "Ping", "Place", "PlayerLogin", "Reason", "Relayed", "Request", "Response", "Resume", "Rules", "SchemaOffer", "SchemaWanted", "Sender", "ServiceRules", "Status", "Target", "Verdict", "Welcome"]
+__all__ = ["Access", "Batch", "ClientInfo", "CloseCode", "Delivery", "Disconnect", "JoinRoom", "JoinRoomReply", "Limits", "Member", "Notice", "Ping", "Place", "PlayerLogin", "Reason", "Relayed", "Request", "Response", "Resume", "RoomEnded", "Rules", "SchemaOffer", "SchemaWanted", "Sender", "ServiceRules", "Status", "Target", "Verdict", "Welcome"]
 
 @_t.final
 class Rules(_message.Message):
@@ -762,4 +762,23 @@ class JoinRoomReply(_message.Message):
     ) -> None: ...
     def HasField(self, field_name: _t.NoReturn) -> _b.bool: ...
     def ClearField(self, field_name: _t.Literal["room"]) -> None: ...
+    def WhichOneof(self, oneof_group: _t.NoReturn) -> None: ...
+
+@_t.final
+class RoomEnded(_message.Message):
+    """The room you are in has ended: its code ended it, or failed. You are in no room, and nobody hears you, until you
+    join one. The boundary, as the Response to JoinRoom is.
+    """
+    room: _b.str
+    """Name of the room."""
+    reason: _b.str
+    """Why, for people, in English. Never how its code failed."""
+    def __init__(
+        self,
+        *,
+        room: _b.str = ...,
+        reason: _b.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: _t.NoReturn) -> _b.bool: ...
+    def ClearField(self, field_name: _t.Literal["room", "reason"]) -> None: ...
     def WhichOneof(self, oneof_group: _t.NoReturn) -> None: ...
