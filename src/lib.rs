@@ -12,7 +12,7 @@
 //! - [`frame`]: bytes to frames and back. [`opening`]: what a new connection speaks.
 //! - [`tag`], [`close`]: the numbers of messages and of endings. [`name`]: who and where. [`rate`]: how often.
 //! - [`schema`]: what a game's messages may do, as a value; several live in one process.
-//! - [`service`]: what a game's code is given and answers.
+//! - [`service`], [`room`]: what a game's code is given, and what it may do.
 //! - [`session`]: both sides of the conversation as state machines.
 //! - [`pb`]: the types generated from `proto/`.
 //!
@@ -27,6 +27,7 @@ pub mod name;
 pub mod opening;
 pub mod pb;
 pub mod rate;
+pub mod room;
 pub mod schema;
 pub mod service;
 pub mod session;

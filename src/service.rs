@@ -80,6 +80,12 @@ impl Refusal {
         Refusal { code, ..self }
     }
 
+    /// True where asking again changes nothing: the request, the game's rules or the player's access say no.
+    pub fn is_final(&self) -> bool {
+        use status::Value::{Denied, Illegal, Invalid, Unknown};
+        matches!(self.status, Invalid | Illegal | Denied | Unknown)
+    }
+
     /// How it is told.
     pub fn status(&self) -> status::Value {
         self.status

@@ -8,7 +8,7 @@ use prost_build::Module;
 
 use crate::error::Error;
 use crate::fingerprint::fingerprint;
-use crate::model::{Message, Model, Origin, Rules, Service};
+use crate::model::{Message, Method, Model, Origin, Rules, Service};
 
 /// Rust code for the messages of `origin`: modules named like the packages and, for a game, `schema()`.
 /// The code refers to the crate `tagwire` and to nothing else.
@@ -176,8 +176,7 @@ fn additions(model: &Model, origin: Origin, package: &str, out: &mut String) -> 
         "What reaches a client unasked: the messages of this package that the server sends or relays.",
         tagged.iter().filter(|(_, m, r)| received(m, r)).map(|(t, m, _)| (*t, *m)),
     );
-    // Those `at: ROOM` are a room's to answer.
-    let ours = |s: &&Service| s.origin == origin && s.package == package && s.at != "ROOM";
+    let ours = |s: &&Service| s.origin == origin && s.package == package;
     for service in model.services.iter().filter(ours) {
         self::service(model, service, out)?;
     }
@@ -201,12 +200,32 @@ fn service(model: &Model, service: &Service, out: &mut String) -> Result<(), Err
             fix: "rename the message".to_string(),
         });
     }
+    let print = if service.at == "ROOM" { service_of_rooms } else { service_of_server };
+    print(model, service, &name, &server, out);
+    Ok(())
+}
+
+/// A method as the printed code calls it and what it takes and gives.
+struct Printed {
+    name: String,
+    request: String,
+    reply: String,
+    tag: u32,
+}
+
+fn method(model: &Model, service: &Service, method: &Method) -> Printed {
+    Printed {
+        name: keyword(method.name.to_snake_case()),
+        request: relative(model, &service.package, &method.request),
+        reply: relative(model, &service.package, &method.reply),
+        tag: model.message(&method.request).and_then(|m| m.rules.as_ref()?.tag).unwrap_or_default(),
+    }
+}
+
+fn service_of_server(model: &Model, service: &Service, name: &str, server: &str, out: &mut String) {
     let (mut methods, mut arms, mut tags) = (String::new(), String::new(), String::new());
     for method in &service.methods {
-        let method_name = keyword(method.name.to_snake_case());
-        let request = relative(model, &service.package, &method.request);
-        let reply = relative(model, &service.package, &method.reply);
-        let tag = model.message(&method.request).and_then(|m| m.rules.as_ref()?.tag).unwrap_or_default();
+        let Printed { name: method_name, request, reply, tag } = self::method(model, service, method);
         docs(&mut methods, &method.comment, "    ");
         writeln!(
             methods,
@@ -241,7 +260,41 @@ fn service(model: &Model, service: &Service, out: &mut String) -> Result<(), Err
         service.full_name
     )
     .expect("writing to a String cannot fail");
-    Ok(())
+}
+
+/// The same for a service that rooms implement: its methods run in the room's order, and do not wait.
+fn service_of_rooms(model: &Model, service: &Service, name: &str, server: &str, out: &mut String) {
+    let (mut methods, mut arms, mut tags) = (String::new(), String::new(), String::new());
+    for method in &service.methods {
+        let Printed { name: method_name, request, reply, tag } = self::method(model, service, method);
+        docs(&mut methods, &method.comment, "    ");
+        writeln!(
+            methods,
+            "    fn {method_name}(&mut self, cx: &mut ::tagwire::room::Context<'_>, player: &::tagwire::room::Player, \
+             request: {request}) -> ::core::result::Result<{reply}, ::tagwire::service::Refusal>;"
+        )
+        .expect("writing to a String cannot fail");
+        writeln!(
+            arms,
+            "            {tag} => ::tagwire::room::answer(body, |request| {name}::{method_name}(room, cx, player, request)),"
+        )
+        .expect("writing to a String cannot fail");
+        write!(tags, "::tagwire::Tag({tag}), ").expect("writing to a String cannot fail");
+    }
+    docs(out, &service.comment, "");
+    write!(
+        out,
+        "pub trait {name} {{\n{methods}}}\n\
+         /// Hands the requests of a room to its [`{name}`]: `type Services = {server}`.\n#[derive(Debug)]\n\
+         pub struct {server};\n\
+         impl<R: {name}> ::tagwire::room::Services<R> for {server} {{\n    \
+         fn tags() -> ::std::vec::Vec<::tagwire::Tag> {{\n        ::std::vec![{tags}]\n    }}\n    \
+         fn call(room: &mut R, cx: &mut ::tagwire::room::Context<'_>, player: &::tagwire::room::Player, \
+         tag: ::tagwire::Tag, body: ::tagwire::bytes::Bytes) -> \
+         ::core::option::Option<::core::result::Result<::tagwire::bytes::Bytes, ::tagwire::service::Refusal>> {{\n        \
+         Some(match tag.0 {{\n{arms}            _ => return None,\n        }})\n    }}\n}}\n",
+    )
+    .expect("writing to a String cannot fail");
 }
 
 fn docs(out: &mut String, comment: &str, indent: &str) {

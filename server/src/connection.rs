@@ -4,12 +4,14 @@ use std::future::poll_fn;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::ops::ControlFlow;
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use socket2::SockRef;
 use tagwire::CloseCode;
+use tagwire::pb::tagwire::v1;
 use tagwire::session::Dialect;
 use tagwire::session::server::{Admission, ServerSession};
 use tokio::net::TcpStream;
@@ -24,6 +26,8 @@ use crate::door::Place;
 use crate::flusher::TurnGuard;
 use crate::login::{Granted, Refused, log_in};
 use crate::reader::{ReadError, Reader, Turn};
+use crate::rooms::{Letter, Room, RoomError};
+use crate::router::Stop;
 use crate::session::{Ending, Player, Session};
 
 /// After the last byte: so long is the peer's input read and forgotten, for what it sent must not turn what we
@@ -88,7 +92,7 @@ pub(crate) async fn run(core: Arc<Core>, stream: TcpStream, peer: SocketAddr, pl
 
     match log_in(&core, &limits, &place, &mut reader, &mut protocol, &writer, peer).await {
         Ok(granted) => {
-            let inside = admit(&core, &limits, &mut reader, &mut protocol, granted, writer, peer);
+            let inside = admit(&core, &limits, &mut reader, &mut protocol, granted, writer, peer).await;
             serve(&core, &mut reader, &mut protocol, &inside.session).await;
             leave(inside, &mut reader).await;
         }
@@ -108,7 +112,7 @@ fn set_options(stream: &TcpStream, notsent_lowat_bytes: u32) -> io::Result<()> {
 }
 
 /// Lets a player in.
-fn admit<'a>(
+async fn admit<'a>(
     core: &'a Core,
     limits: &Limits,
     reader: &mut Reader,
@@ -143,31 +147,52 @@ fn admit<'a>(
     let inside = Inside::new(core, session);
     let session = &inside.session;
     let room = core.config.default_room.clone();
-    let admission = |room: &str| Admission {
-        session_id,
-        player_id,
-        name,
-        room: room.to_string(),
-        access: identity.access,
-        verdict,
-    };
-    let entered = core.router.rooms.enter(session, &room, |room| {
-        // Before the answer, so that nobody who has it finds it not counted.
-        core.metrics.granted.inc();
-        if let Some(welcome) = protocol.admit(now, admission(room)) {
-            session.send(&welcome);
-        }
-    });
+    let admission = Admission { session_id, player_id, name, room, access: identity.access, verdict };
+    let entered = enter(core, limits, session, protocol.admit(now, admission)).await;
     reader.set_limits(protocol.decoder_limits());
-    if let Err(error) = entered {
-        session.end(Ending::told(CloseCode::OVERLOAD, error.to_string()));
-    } else {
-        info!(player = player_id, sdk = ?login.sdk, "ACCESS GRANTED for {} from {peer}", session.player.name);
+    match entered {
+        Ok(()) => info!(player = player_id, sdk = ?login.sdk, "ACCESS GRANTED for {} from {peer}", session.player.name),
+        Err(ending) => session.end(ending),
     }
     if core.stopping.is_cancelled() {
         session.end(core.shutdown_ending());
     }
     inside
+}
+
+/// Into the default room, and tells the client so.
+async fn enter(
+    core: &Core,
+    limits: &Limits,
+    session: &Arc<Session>,
+    welcome: Option<v1::Welcome>,
+) -> Result<(), Ending> {
+    let (inside, clock, metrics) = (Arc::clone(session), Arc::clone(&core.clock), Arc::clone(&core.metrics));
+    let boundary = Box::new(move |room: &str| {
+        // Before the answer, so that nobody who has it finds it not counted.
+        metrics.granted.inc();
+        if let Some(welcome) = welcome {
+            inside.send(&v1::Welcome { server_time_us: clock.now().unix_us, room: room.to_string(), ..welcome });
+        }
+        true
+    });
+    let entered = core.router.rooms.enter(session, &core.config.default_room, boundary);
+    let ending = match timeout(limits.request_timeout(), entered).await {
+        Ok(Ok(())) => return Ok(()),
+        Err(_) => Ending::told(CloseCode::OVERLOAD, "the room did not let you in in time"),
+        Ok(Err(RoomError::Refused(refusal))) if refusal.is_final() => {
+            Ending::told(CloseCode::LOGIN_REFUSED, refusal.message())
+        }
+        Ok(Err(RoomError::Refused(refusal))) => Ending::Told {
+            code: CloseCode::OVERLOAD,
+            reason: refusal.message().to_string(),
+            retry_after_ms: refusal.retry_after_ms(),
+            findings: vec![],
+        },
+        Ok(Err(error)) => Ending::told(CloseCode::OVERLOAD, error.to_string()),
+    };
+    core.metrics.denied("room");
+    Err(ending)
 }
 
 /// Classic clients owe no answer to a Ping, so TCP itself looks after them.
@@ -213,7 +238,8 @@ async fn serve(core: &Core, reader: &mut Reader, protocol: &mut ServerSession, s
                     session.send(&acknowledgement);
                 }
             }
-            Ok(Turn::Broke(Some(ending))) => session.end(ending),
+            Ok(Turn::Broke(Some(Stop::End(ending)))) => session.end(ending),
+            Ok(Turn::Broke(Some(Stop::Full(room, letter)))) => wait_for(&room, letter, session).await,
             Ok(Turn::Broke(None)) => {}
             Ok(Turn::Eof) => session.end(Ending::Lost("the client closed the connection".to_string())),
             Err(ReadError::Io(error)) => session.end(Ending::Lost(error.to_string())),
@@ -228,6 +254,23 @@ async fn serve(core: &Core, reader: &mut Reader, protocol: &mut ServerSession, s
             yield_now().await;
         }
     }
+}
+
+/// Posts what a room had no space for when it has, and reads nothing as long. The session is written to as ever.
+async fn wait_for(room: &Room, letter: Letter, session: &Arc<Session>) {
+    let Some(code) = &room.code else { return };
+    session.pause(true);
+    let mut posted = pin!(code.post(letter));
+    poll_fn(|cx| {
+        if session.poll_ended(cx) {
+            return Poll::Ready(());
+        }
+        // Whether it is done or waits, so does the letter.
+        let _ = session.poll_flush(cx);
+        posted.as_mut().poll(cx)
+    })
+    .await;
+    session.pause(false);
 }
 
 /// Everything that follows the end of a session.

@@ -70,7 +70,14 @@ impl Core {
         let limits = Arc::new(ArcSwap::from_pointee(config.limits.clone()));
         let exchange = Exchange::new(&schema, config.schema_policy);
         let schema = Arc::new(schema);
-        let rooms = Arc::new(Rooms::new(Arc::clone(&limits), Arc::clone(&metrics)));
+        let clock = Arc::new(Clock::start());
+        let rooms = Arc::new(Rooms::new(
+            Arc::clone(&schema),
+            Arc::clone(&limits),
+            Arc::clone(&metrics),
+            Arc::clone(&clock),
+            threads,
+        ));
         let requests = Arc::new(Requests::new(
             Arc::clone(&schema),
             Arc::clone(&rooms),
@@ -84,7 +91,7 @@ impl Core {
             router: Router { schema, rooms, requests, metrics: Arc::clone(&metrics) },
             directory: Arc::new(Directory::new()),
             metrics,
-            clock: Arc::new(Clock::start()),
+            clock,
             ids: Ids { session: AtomicU64::new(1), player: AtomicU32::new(1) },
             stopping: CancellationToken::new(),
             flushers: (0..threads).map(|_| Arc::new(Flusher::default())).collect(),

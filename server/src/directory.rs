@@ -9,6 +9,7 @@ use tagwire::name;
 use tagwire::session::ping::PING_INTERVAL_US;
 use tokio::runtime::Handle;
 use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
 use crate::config::Limits;
@@ -76,6 +77,7 @@ impl Directory {
         clock: Arc<Clock>,
         limits: Arc<ArcSwap<Limits>>,
         metrics: Arc<Metrics>,
+        rooms: TaskTracker,
     ) {
         let mut ticks = interval(Duration::from_micros(PING_INTERVAL_US / SLOTS));
         // Made up for, or each slot that comes late on a busy server would make the turn longer than its second.
@@ -94,7 +96,7 @@ impl Directory {
                 }
             }
             metrics.outbox_bytes.set(self.outbox_bytes() as i64);
-            metrics.tasks.set(Handle::current().metrics().num_alive_tasks() as i64);
+            metrics.tasks.set((Handle::current().metrics().num_alive_tasks() + rooms.len()) as i64);
         }
     }
 }

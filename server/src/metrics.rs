@@ -12,6 +12,8 @@ use prometheus_client::registry::Registry;
 use tagwire::pb::tagwire::v1::{status, verdict};
 use tagwire::{CloseCode, Schema};
 
+use crate::rooms::Delivered;
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Message {
     message: String,
@@ -70,9 +72,15 @@ pub struct Metrics {
     pub(crate) sessions: Gauge,
     /// Rooms that exist now.
     pub(crate) rooms: Gauge,
+    /// Rooms that ended because their code panicked.
+    pub(crate) rooms_failed: Counter,
+    /// How long ticks of rooms took, seconds.
+    tick: Histogram,
+    /// Ticks that took longer than the time between two.
+    ticks_overrun: Counter,
     /// Bytes that wait for sockets, as of the last turn of the wheel.
     pub(crate) outbox_bytes: Gauge,
-    /// Tasks of the runtime, as of the last turn of the wheel.
+    /// Tasks, those of rooms among them, as of the last turn of the wheel.
     pub(crate) tasks: Gauge,
     /// Panics, caught or not, where [`Metrics::count_panics`] was called.
     panics: Counter,
@@ -84,7 +92,7 @@ pub struct Metrics {
     pub(crate) bytes_received: Counter,
     /// Bytes written to sockets.
     pub(crate) bytes_sent: Counter,
-    /// Relayed messages left out because the receiver's dialect cannot carry them.
+    /// Messages left out because the receiver's dialect cannot carry them.
     pub(crate) unfit: Counter,
     /// LATEST messages replaced by a newer one while they waited for a full socket.
     pub(crate) conflated: Counter,
@@ -142,8 +150,15 @@ impl Metrics {
             accepted: register!("connections_accepted", "Sockets accepted", Counter::default()),
             sessions: register!("sessions", "Sessions open now", Gauge::default()),
             rooms: register!("rooms", "Rooms that exist now", Gauge::default()),
+            rooms_failed: register!("rooms_failed", "Rooms whose code panicked", Counter::default()),
+            tick: register!("tick_seconds", "How long ticks of rooms took", seconds()),
+            ticks_overrun: register!(
+                "ticks_overrun",
+                "Ticks that took longer than the time between two",
+                Counter::default()
+            ),
             outbox_bytes: register!("outbox_bytes", "Bytes waiting for sockets", Gauge::default()),
-            tasks: register!("tasks", "Tasks of the runtime", Gauge::default()),
+            tasks: register!("tasks", "Tasks, those of rooms among them", Gauge::default()),
             panics: register!("panics", "Panics of the server's code", Counter::default()),
             rtt: register!(
                 "rtt_seconds",
@@ -208,11 +223,22 @@ impl Metrics {
         self.responses.get_or_create(&Status { status: status.as_str_name().to_string() }).inc();
     }
 
-    /// It was handed to so many receivers.
-    pub(crate) fn delivered(&self, message: usize, bytes: usize, receivers: u64) {
+    /// It was handed to members of a room.
+    pub(crate) fn delivered(&self, message: usize, bytes: usize, delivered: &Delivered) {
         if let Some(counters) = self.messages.get(message) {
-            counters.delivered.inc_by(receivers);
-            counters.delivered_bytes.inc_by(bytes as u64 * receivers);
+            counters.delivered.inc_by(delivered.receivers);
+            counters.delivered_bytes.inc_by(bytes as u64 * delivered.receivers);
+        }
+        if delivered.unfit > 0 {
+            self.unfit.inc_by(delivered.unfit);
+        }
+    }
+
+    /// A room's tick took so long; the next is due after that period.
+    pub(crate) fn tick(&self, took: Duration, period: Duration) {
+        self.tick.observe(took.as_secs_f64());
+        if took > period {
+            self.ticks_overrun.inc();
         }
     }
 

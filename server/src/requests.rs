@@ -6,7 +6,7 @@ use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::task::{Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use tagwire::bytes::Bytes;
@@ -14,13 +14,14 @@ use tagwire::pb::tagwire::v1::{self, status};
 use tagwire::prost::Message as _;
 use tagwire::service::{Call, Context, Refusal, Service};
 use tagwire::{Message, Schema, Tag};
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error};
 
 use crate::config::Limits;
 use crate::metrics::Metrics;
-use crate::rooms::{RoomError, Rooms};
+use crate::rooms::{Letter, Room, Rooms};
 use crate::session::Session;
 
 /// One request of a client, on its way through.
@@ -123,13 +124,7 @@ impl Requests {
                     session.send_response(&response);
                     response.status()
                 }
-                Step::Run { key, tag: v1::JoinRoom::TAG, body } => self.join(&session, key, body),
-                Step::Run { key, tag, body } => {
-                    let answer = self.call(&session, tag, body).await;
-                    let response = response(key, tag, answer);
-                    session.respond(&response);
-                    response.status()
-                }
+                Step::Run { key, tag, body } => self.run_one(&session, key, tag, body).await,
             };
             failed |= status != status::Value::Ok;
         }
@@ -137,13 +132,40 @@ impl Requests {
 
     fn refuse(&self, session: &Arc<Session>, step: Step, refusal: &Refusal) {
         match step {
-            Step::Run { key, tag, .. } => session.respond(&response(key, tag, Err(refusal.clone()))),
+            Step::Run { key, tag, .. } => drop(session.respond(&response(key, tag, Err(refusal.clone())))),
             Step::Answered(response) => session.send_response(&response),
         }
     }
 
-    /// Lets the game's code answer, until the deadline.
-    async fn call(&self, session: &Arc<Session>, tag: Tag, body: Bytes) -> Result<Bytes, Refusal> {
+    /// Has a request answered, until the deadline.
+    async fn run_one(&self, session: &Arc<Session>, key: u64, tag: Tag, body: Bytes) -> status::Value {
+        let answered = async {
+            match (tag, self.room_for(session, tag)) {
+                (v1::JoinRoom::TAG, _) => self.join(session, key, body).await,
+                (_, Some(room)) => ask(&room, session, key, tag, body).await,
+                (_, None) => Answered::With(self.call(session, tag, body).await),
+            }
+        };
+        let answer = match timeout(self.limits.load().request_timeout(), answered).await {
+            Ok(Answered::Already(status)) => return status,
+            Ok(Answered::With(answer)) => answer,
+            Err(_) => {
+                debug!("tag {tag} from {} was not answered in time", session.player.name);
+                Err(Refusal::timeout())
+            }
+        };
+        let response = response(key, tag, answer);
+        session.respond(&response);
+        response.status()
+    }
+
+    /// The room that a request is for.
+    fn room_for(&self, session: &Session, tag: Tag) -> Option<Arc<Room>> {
+        session.room().filter(|room| room.code.as_ref().is_some_and(|code| code.kind().answers(tag)))
+    }
+
+    /// Lets a service answer.
+    async fn call(&self, session: &Session, tag: Tag, body: Bytes) -> Result<Bytes, Refusal> {
         let Some((index, info)) = self.schema.get(tag) else { return Err(Refusal::internal()) };
         let (name, player) = (&info.full_name, &session.player);
         let service = self.services.read().unwrap_or_else(PoisonError::into_inner).get(&tag).cloned();
@@ -155,51 +177,60 @@ impl Requests {
             session: player.session_id,
             player: player.player_id,
             name: Arc::clone(&player.name),
-            room: session.room_name(),
+            room: session.room().map_or_else(|| "".into(), |room| Arc::clone(&room.name)),
             access: player.access,
         };
-        let deadline = Duration::from_millis(self.limits.load().request_timeout_ms);
         let start = Instant::now();
-        let answer = timeout(deadline, guarded(move || service.call(context, tag, body))).await;
+        let answer = guarded(move || service.call(context, tag, body)).await;
         self.metrics.request(index, start.elapsed());
-        match answer {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(Panicked)) => {
-                error!("the code that answers {name} panicked; {} is told INTERNAL", player.name);
-                Err(Refusal::internal())
-            }
-            Err(_) => {
-                debug!("{name} from {} was not answered in time", player.name);
-                Err(Refusal::timeout())
-            }
-        }
+        answer.unwrap_or_else(|Panicked| {
+            error!("the code that answers {name} panicked; {} is told INTERNAL", player.name);
+            Err(Refusal::internal())
+        })
     }
 
-    fn join(&self, session: &Arc<Session>, key: u64, body: Bytes) -> status::Value {
-        let answer = |answer| session.respond(&response(key, v1::JoinRoom::TAG, answer));
-        let granted =
-            |room: &str| answer(Ok(v1::JoinRoomReply { room: room.to_string() }.encode_to_vec().into()));
-        let entered = v1::JoinRoom::decode(body)
-            .map_err(|error| Refusal::invalid(error.to_string()))
-            .and_then(|join| {
-                self.rooms.enter(session, &join.room, granted).map_err(|error| match error {
-                    RoomError::Name(error) => Refusal::invalid(error.to_string()),
-                    error => Refusal::unavailable(error.to_string(), 0),
-                })
-            });
-        match entered {
-            Ok(()) => status::Value::Ok,
-            Err(refusal) => {
-                debug!("{} did not enter a room: {refusal}", session.player.name);
-                let status = refusal.status();
-                answer(Err(refusal));
-                status
+    async fn join(&self, session: &Arc<Session>, key: u64, body: Bytes) -> Answered {
+        let join = match v1::JoinRoom::decode(body) {
+            Ok(join) => join,
+            Err(error) => return Answered::With(Err(Refusal::invalid(error.to_string()))),
+        };
+        let inside = Arc::clone(session);
+        let boundary = Box::new(move |room: &str| {
+            let reply = v1::JoinRoomReply { room: room.to_string() }.encode_to_vec();
+            inside.respond(&response(key, v1::JoinRoom::TAG, Ok(reply.into())))
+        });
+        match self.rooms.enter(session, &join.room, boundary).await {
+            Ok(()) => Answered::Already(status::Value::Ok),
+            Err(error) => {
+                debug!("{} did not enter a room: {error}", session.player.name);
+                Answered::With(Err(error.into()))
             }
         }
     }
 }
 
-fn response(key: u64, tag: Tag, answer: Result<Bytes, Refusal>) -> v1::Response {
+/// What became of a request.
+enum Answered {
+    /// The answer was sent where it had to be: between the frames of two rooms, or in the order of a room.
+    Already(status::Value),
+    /// To be answered so.
+    With(Result<Bytes, Refusal>),
+}
+
+/// Has the code of a room answer, in the room's order.
+async fn ask(room: &Room, session: &Arc<Session>, key: u64, tag: Tag, body: Bytes) -> Answered {
+    let (done, answered) = oneshot::channel();
+    if let Some(code) = &room.code {
+        code.post(Letter::Request { session: Arc::clone(session), key, tag, body, done }).await;
+    }
+    match answered.await {
+        Ok(status) => Answered::Already(status),
+        Err(_) => Answered::With(Err(Refusal::unavailable("the room has ended", 0))),
+    }
+}
+
+/// The answer to a request, as it is sent.
+pub(crate) fn response(key: u64, tag: Tag, answer: Result<Bytes, Refusal>) -> v1::Response {
     let tag = u32::from(tag.0);
     match answer {
         Ok(body) => v1::Response { key, tag, body, ..v1::Response::default() },

@@ -1,21 +1,44 @@
-//! Rooms: who hears whom. A room without code is a list of members that the sender's connection walks itself.
+//! Rooms: who hears whom, who comes and who goes. A room without code is a list of members that the sender's connection
+//! walks itself; one with code has a mailbox, and a task that runs the code, on threads that carry no connections.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+mod code;
+mod mailbox;
+mod room;
+mod runner;
+mod threads;
+
+use std::collections::{HashMap, hash_map};
+use std::fmt;
+use std::io;
+use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use arc_swap::ArcSwap;
-use tagwire::Tag;
 use tagwire::name::{self, NameError};
 use tagwire::pb::tagwire::v1::{self, member::event};
-use tagwire::rate::{Rate, TokenBucket};
-use tagwire::session::dialect::FanOut;
-use tagwire::session::outbox::Lane;
-use tagwire::time::Now;
+use tagwire::service::Refusal;
+use tagwire::session::Dialect;
+use tagwire::{CloseCode, Schema};
+use tokio::sync::oneshot;
+use tokio_util::task::TaskTracker;
+use tracing::error;
 
+use crate::clock::Clock;
 use crate::config::Limits;
 use crate::metrics::Metrics;
-use crate::session::Session;
+use crate::session::{Ending, Session};
+
+pub(crate) use code::{Kind, KindError};
+pub(crate) use mailbox::{Letter, Mailbox, Unposted};
+pub(crate) use room::{Busy, Delivered, Room};
+
+use mailbox::Mail;
+use runner::Runner;
+use threads::Threads;
+
+/// Sends what stands between the frames of the old room and those of the new one, whose name it is given. False: it is too late to move, the
+/// session stays where it is.
+pub(crate) type Boundary = Box<dyn FnOnce(&str) -> bool + Send>;
 
 /// Why a room is not entered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -26,71 +49,257 @@ pub(crate) enum RoomError {
     Full(usize),
     #[error("there are as many rooms as may be ({0})")]
     TooMany(usize),
+    /// Its code says no.
+    #[error(transparent)]
+    Refused(Refusal),
 }
 
-/// To how many members a message went.
+impl From<RoomError> for Refusal {
+    fn from(error: RoomError) -> Self {
+        match error {
+            RoomError::Name(error) => Refusal::invalid(error.to_string()),
+            RoomError::Refused(refusal) => refusal,
+            error => Refusal::unavailable(error.to_string(), 0),
+        }
+    }
+}
+
+/// Where a session is; changed by [`Rooms`] alone.
 #[derive(Debug, Default)]
-pub(crate) struct Relayed {
-    pub(crate) delivered: u64,
-    /// Those whose dialect cannot carry it.
-    pub(crate) unfit: u64,
+pub(crate) struct Seat {
+    room: Option<Arc<Room>>,
+    /// The session is over: it enters no room any more.
+    gone: bool,
 }
 
-/// A room has as many deliveries in a second as it may have: this many.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Busy(pub(crate) u32);
+impl Seat {
+    pub(crate) fn room(&self) -> Option<&Arc<Room>> {
+        self.room.as_ref()
+    }
+}
+
+/// All rooms. Coming and going is in one order for all of them, under one lock; messages do not take it, and no code of a
+/// game runs under it.
+pub(crate) struct Rooms {
+    by_name: Mutex<HashMap<String, Entry>>,
+    kinds: RwLock<Vec<Arc<Kind>>>,
+    schema: Arc<Schema>,
+    limits: Arc<ArcSwap<Limits>>,
+    metrics: Arc<Metrics>,
+    clock: Arc<Clock>,
+    tasks: TaskTracker,
+    threads: Threads,
+}
 
 #[derive(Debug)]
-pub(crate) struct Room {
-    pub(crate) name: Arc<str>,
-    members: RwLock<Vec<Arc<Session>>>,
-    deliveries: Mutex<Option<TokenBucket>>,
-    limits: Arc<ArcSwap<Limits>>,
+struct Entry {
+    room: Arc<Room>,
+    /// Those about whom its code has not decided.
+    joining: usize,
 }
 
-impl Room {
-    /// Sends what a member said to the others, or to all. Every form of it is encoded once.
-    ///
-    /// # Errors
-    /// The room is busy; nobody gets it.
-    pub(crate) fn relay(
-        &self,
-        now: Now,
-        from: &Arc<Session>,
-        tag: Tag,
-        payload: &[u8],
-        lane: Lane,
-        to_all: bool,
-    ) -> Result<Relayed, Busy> {
-        let mut fan_out = FanOut::relayed(from.player.player_id, tag, payload);
-        let mut relayed = Relayed::default();
-        let members = self.members.read().unwrap_or_else(PoisonError::into_inner);
-        self.take_deliveries(now, members.len())?;
-        for member in members.iter() {
-            if !to_all && Arc::ptr_eq(member, from) {
-                continue;
-            }
-            match fan_out.frame(member.player.dialect) {
-                Some(frame) => {
-                    member.send_frame(frame, lane);
-                    relayed.delivered += 1;
-                }
-                None => relayed.unfit += 1,
-            }
-        }
-        Ok(relayed)
+impl fmt::Debug for Rooms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rooms").field("kinds", &self.kinds).finish_non_exhaustive()
+    }
+}
+
+impl Rooms {
+    pub(crate) fn new(
+        schema: Arc<Schema>,
+        limits: Arc<ArcSwap<Limits>>,
+        metrics: Arc<Metrics>,
+        clock: Arc<Clock>,
+        threads: usize,
+    ) -> Self {
+        let (by_name, kinds, tasks) = (Mutex::default(), RwLock::default(), TaskTracker::new());
+        Rooms { by_name, kinds, schema, limits, metrics, clock, tasks, threads: Threads::new(threads) }
     }
 
-    fn take_deliveries(&self, now: Now, count: usize) -> Result<(), Busy> {
-        let max = self.limits.load().max_room_deliveries_per_second;
-        if max == 0 {
-            return Ok(());
+    /// Has the rooms whose name a kind matches, and no kind before it, run its code. For rooms that are yet to be made.
+    pub(crate) fn add(&self, kind: Kind) -> Result<(), KindError> {
+        kind.validate(&self.schema)?;
+        let mut kinds = self.kinds.write().unwrap_or_else(PoisonError::into_inner);
+        if kinds.iter().any(|other| other.pattern == kind.pattern) {
+            return Err(KindError::SameName(kind.pattern));
         }
-        let mut bucket = self.deliveries.lock().unwrap_or_else(PoisonError::into_inner);
-        let bucket = bucket.get_or_insert_with(|| TokenBucket::full(now));
-        // A room of more members than the limit would else never hear anything.
-        let count = u32::try_from(count).unwrap_or(u32::MAX).min(max);
-        bucket.take(now, Rate::per_second(max), count).map_err(|_| Busy(max))
+        kinds.push(Arc::new(kind));
+        Ok(())
+    }
+
+    /// The tasks of rooms with code.
+    pub(crate) fn tasks(&self) -> &TaskTracker {
+        &self.tasks
+    }
+
+    fn by_name(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
+        self.by_name.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn kind(&self, room: &str) -> Option<Arc<Kind>> {
+        let kinds = self.kinds.read().unwrap_or_else(PoisonError::into_inner);
+        kinds.iter().find(|kind| kind.matches(room)).cloned()
+    }
+
+    /// A room that is not there yet.
+    fn make(self: &Arc<Self>, name: &str) -> io::Result<Arc<Room>> {
+        let limits = || Arc::clone(&self.limits);
+        let Some(kind) = self.kind(name) else { return Ok(Arc::new(Room::new(name, None, limits()))) };
+        let threads = self.threads.handle()?;
+        let (mailbox, mail) = Mailbox::new(kind, self.limits.load().max_room_mailbox_bytes);
+        let room = Arc::new(Room::new(name, Some(mailbox), limits()));
+        self.tasks.spawn_on(Runner::new(Arc::clone(self), Arc::clone(&room), mail).run(), &threads);
+        Ok(room)
+    }
+
+    /// Moves a session into a room, out of the one it is in. Ready when it is inside, and what `boundary` sends stands
+    /// between the frames of the two; where it may not enter nothing happens. Given up when it is dropped.
+    pub(crate) async fn enter(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        name: &str,
+        boundary: Boundary,
+    ) -> Result<(), RoomError> {
+        let name = name::room(name)?;
+        let (reply, replied) = oneshot::channel();
+        {
+            let max_members = self.limits.load().max_room_members;
+            let mut by_name = self.by_name();
+            let rooms = by_name.len();
+            let entry = match by_name.entry(name) {
+                hash_map::Entry::Occupied(entry) => entry.into_mut(),
+                hash_map::Entry::Vacant(_) if rooms >= self.limits.load().max_rooms => {
+                    self.metrics.limited("max_rooms");
+                    return Err(RoomError::TooMany(rooms));
+                }
+                hash_map::Entry::Vacant(entry) => {
+                    let room = self.make(entry.key()).map_err(|error| {
+                        error!("room {:?} has no threads for its code: {error}", entry.key());
+                        RoomError::Refused(Refusal::internal())
+                    })?;
+                    entry.insert(Entry { room, joining: 0 })
+                }
+            };
+            let room = Arc::clone(&entry.room);
+            let inside = room.members().contains_key(&session.player.player_id);
+            let count = room.members().len() + entry.joining;
+            if !inside && count >= max_members {
+                self.metrics.limited("max_room_members");
+                return Err(RoomError::Full(count));
+            }
+            match &room.code {
+                Some(code) if !inside => {
+                    entry.joining += 1;
+                    code.tell(Mail::Join { session: Arc::clone(session), boundary, reply });
+                }
+                _ => {
+                    self.place(&mut by_name, &room, session, boundary);
+                    self.metrics.rooms.set(by_name.len() as i64);
+                    return Ok(());
+                }
+            }
+            self.metrics.rooms.set(by_name.len() as i64);
+        }
+        match replied.await {
+            Ok(decided) => decided.map_err(RoomError::Refused),
+            Err(_) => Err(RoomError::Refused(Refusal::unavailable("the room has ended", 0))),
+        }
+    }
+
+    /// The code of a room has decided about a session: with a boundary it is let in. False where it does not come in.
+    fn decide(&self, room: &Arc<Room>, session: &Arc<Session>, boundary: Option<Boundary>) -> bool {
+        let mut by_name = self.by_name();
+        if let Some(entry) = by_name.get_mut(&*room.name).filter(|entry| Arc::ptr_eq(&entry.room, room)) {
+            entry.joining -= 1;
+        }
+        let placed = boundary.is_some_and(|boundary| self.place(&mut by_name, room, session, boundary));
+        self.close_empty(&mut by_name, room);
+        placed
+    }
+
+    fn place(
+        &self,
+        by_name: &mut HashMap<String, Entry>,
+        room: &Arc<Room>,
+        session: &Arc<Session>,
+        boundary: Boundary,
+    ) -> bool {
+        let player = session.player.player_id;
+        if session.seat().gone || !boundary(&room.name) {
+            return false;
+        }
+        if room.members().contains_key(&player) {
+            return true;
+        }
+        self.take_out(by_name, session);
+        let mut members = room.members_mut();
+        let joined = member(session, event::Value::Joined);
+        for other in members.values() {
+            session.send(&member(other, event::Value::Present));
+            other.send(&joined);
+        }
+        members.insert(player, Arc::clone(session));
+        session.seat().room = Some(Arc::clone(room));
+        true
+    }
+
+    /// Takes a session that is over out of its room.
+    pub(crate) fn leave(&self, session: &Arc<Session>) {
+        let mut by_name = self.by_name();
+        self.take_out(&mut by_name, session);
+        session.seat().gone = true;
+    }
+
+    fn take_out(&self, by_name: &mut HashMap<String, Entry>, session: &Arc<Session>) {
+        let Some(room) = session.seat().room.take() else { return };
+        let player = session.player.player_id;
+        {
+            let mut members = room.members_mut();
+            members.remove(&player);
+            let left = member(session, event::Value::Left);
+            for other in members.values() {
+                other.forget_sender(player);
+                other.send(&left);
+            }
+        }
+        session.forget_room();
+        if let Some(code) = &room.code {
+            code.tell(Mail::Left { player });
+        }
+        self.close_empty(by_name, &room);
+    }
+
+    /// A room goes with the last who is inside or wants in.
+    fn close_empty(&self, by_name: &mut HashMap<String, Entry>, room: &Arc<Room>) {
+        let empty = |entry: &Entry| {
+            Arc::ptr_eq(&entry.room, room) && entry.joining == 0 && room.members().is_empty()
+        };
+        if by_name.get(&*room.name).is_some_and(empty) {
+            by_name.remove(&*room.name);
+            if let Some(code) = &room.code {
+                code.tell(Mail::Close);
+            }
+        }
+        self.metrics.rooms.set(by_name.len() as i64);
+    }
+
+    /// Ends a room whose code has ended: its members are in none, and are told so.
+    fn end(&self, room: &Arc<Room>, reason: &str) {
+        let mut by_name = self.by_name();
+        if by_name.get(&*room.name).is_some_and(|entry| Arc::ptr_eq(&entry.room, room)) {
+            by_name.remove(&*room.name);
+        }
+        self.metrics.rooms.set(by_name.len() as i64);
+        let ended = v1::RoomEnded { room: room.name.to_string(), reason: reason.to_string() };
+        for (_, member) in mem::take(&mut *room.members_mut()) {
+            member.seat().room = None;
+            member.forget_room();
+            match member.player.dialect {
+                Dialect::Native => member.send(&ended),
+                // It can neither be told nor ask for another.
+                Dialect::Classic => member.end(Ending::told(CloseCode::KICKED, reason)),
+            }
+        }
     }
 }
 
@@ -101,101 +310,5 @@ fn member(session: &Session, event: event::Value) -> v1::Member {
         player: session.player.player_id,
         event: event.into(),
         name: if named { session.player.name.to_string() } else { String::new() },
-    }
-}
-
-/// All rooms. Coming and going is in one order for all of them, under one lock; messages do not take it.
-#[derive(Debug)]
-pub(crate) struct Rooms {
-    by_name: Mutex<HashMap<String, Arc<Room>>>,
-    limits: Arc<ArcSwap<Limits>>,
-    metrics: Arc<Metrics>,
-}
-
-impl Rooms {
-    pub(crate) fn new(limits: Arc<ArcSwap<Limits>>, metrics: Arc<Metrics>) -> Self {
-        Rooms { by_name: Mutex::default(), limits, metrics }
-    }
-
-    fn by_name(&self) -> MutexGuard<'_, HashMap<String, Arc<Room>>> {
-        self.by_name.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Moves a session into a room, out of the one it is in. `boundary` is given the room's name in its one form and
-    /// sends what stands between the frames of the old room and those of the new one. Where the room cannot be entered
-    /// nothing happens.
-    pub(crate) fn enter(
-        &self,
-        session: &Arc<Session>,
-        name: &str,
-        boundary: impl FnOnce(&str),
-    ) -> Result<(), RoomError> {
-        let name = name::room(name)?;
-        let limits = self.limits.load();
-        let mut by_name = self.by_name();
-        let rooms = by_name.len();
-        let room = match by_name.entry(name) {
-            Entry::Occupied(entry) => Arc::clone(entry.get()),
-            Entry::Vacant(_) if rooms >= limits.max_rooms => {
-                self.metrics.limited("max_rooms");
-                return Err(RoomError::TooMany(rooms));
-            }
-            Entry::Vacant(entry) => {
-                let room = Room {
-                    name: entry.key().as_str().into(),
-                    members: RwLock::default(),
-                    deliveries: Mutex::default(),
-                    limits: Arc::clone(&self.limits),
-                };
-                Arc::clone(entry.insert(Arc::new(room)))
-            }
-        };
-        let there = room.members.read().unwrap_or_else(PoisonError::into_inner);
-        let count = there.len();
-        let inside = there.iter().any(|member| Arc::ptr_eq(member, session));
-        drop(there);
-        if inside {
-            boundary(&room.name);
-            return Ok(());
-        }
-        if count >= limits.max_room_members {
-            self.metrics.limited("max_room_members");
-            return Err(RoomError::Full(count));
-        }
-        self.leave_locked(&mut by_name, session);
-        boundary(&room.name);
-        let mut members = room.members.write().unwrap_or_else(PoisonError::into_inner);
-        let joined = member(session, event::Value::Joined);
-        for other in members.iter() {
-            session.send(&member(other, event::Value::Present));
-            other.send(&joined);
-        }
-        members.push(Arc::clone(session));
-        drop(members);
-        *session.room.lock().unwrap_or_else(PoisonError::into_inner) = Some(room);
-        self.metrics.rooms.set(by_name.len() as i64);
-        Ok(())
-    }
-
-    /// Takes a session out of its room, if it is in one.
-    pub(crate) fn leave(&self, session: &Arc<Session>) {
-        let mut by_name = self.by_name();
-        self.leave_locked(&mut by_name, session);
-        self.metrics.rooms.set(by_name.len() as i64);
-    }
-
-    fn leave_locked(&self, by_name: &mut HashMap<String, Arc<Room>>, session: &Arc<Session>) {
-        let Some(room) = session.room.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
-        let mut members = room.members.write().unwrap_or_else(PoisonError::into_inner);
-        members.retain(|member| !Arc::ptr_eq(member, session));
-        let left = member(session, event::Value::Left);
-        for other in members.iter() {
-            other.forget_sender(session.player.player_id);
-            other.send(&left);
-        }
-        session.forget_room();
-        if members.is_empty() {
-            by_name.remove(&*room.name);
-        }
     }
 }

@@ -1,19 +1,38 @@
 //! What a message does: every frame of every client inside comes through here.
 
 use std::ops::ControlFlow;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
+use tagwire::bytes::Bytes;
+use tagwire::room::To;
 use tagwire::session::Fault;
+use tagwire::session::dialect::FanOut;
 use tagwire::session::outbox::Lane;
 use tagwire::session::server::{Dropped, Incoming, Reply, ServerSession};
 use tagwire::time::Now;
-use tagwire::{Delivery, Frame, Schema};
+use tagwire::{Delivery, Frame, Schema, Tag};
 use tracing::debug;
 
 use crate::metrics::Metrics;
 use crate::requests::{Requests, Step};
-use crate::rooms::{Busy, Relayed, Rooms};
+use crate::rooms::{Busy, Letter, Mailbox, Room, Rooms, Unposted};
 use crate::session::{Ending, Session};
+
+/// Why nothing more of a client is read.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// The session ends.
+    End(Ending),
+    /// The mailbox of its room is full: not before this is posted.
+    Full(Arc<Room>, Letter),
+}
+
+fn post(room: &Arc<Room>, code: &Mailbox, letter: Letter) -> ControlFlow<Stop> {
+    match code.try_post(letter) {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(Unposted(letter)) => ControlFlow::Break(Stop::Full(Arc::clone(room), letter)),
+    }
+}
 
 #[derive(Debug)]
 pub(crate) struct Router {
@@ -24,39 +43,49 @@ pub(crate) struct Router {
 }
 
 impl Router {
-    /// Does what a frame of a client asks. `Break`: the session ends.
+    /// Does what a frame of a client asks. `Break`: nothing more of it is to be read.
     pub(crate) fn handle(
         &self,
         now: Now,
         session: &Arc<Session>,
         protocol: &mut ServerSession,
         frame: Frame<'_>,
-    ) -> Result<ControlFlow<Ending>, Fault> {
+    ) -> Result<ControlFlow<Stop>, Fault> {
         match protocol.handle_frame(now, frame)? {
             Incoming::Relay { message, tag, to_all, payload } => {
                 self.count(session, message, payload.len());
+                let Some(room) = self.room(now, session, protocol, message, tag) else {
+                    return Ok(ControlFlow::Continue(()));
+                };
+                if let Err(Busy(max)) = room.take_deliveries(now) {
+                    self.dropped(session, protocol.undelivered(now, tag, max));
+                    return Ok(ControlFlow::Continue(()));
+                }
+                let player = session.player.player_id;
                 let delivery =
                     self.schema.messages().get(message).map_or(Delivery::Ordered, |m| m.rules.delivery);
-                let lane = match delivery {
-                    Delivery::Ordered => Lane::Ordered,
-                    Delivery::Latest => Lane::Latest { sender: session.player.player_id, tag },
-                    Delivery::Unreliable => Lane::Unreliable,
-                };
-                let room = session.room.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                let Some(room) = room else { return Ok(ControlFlow::Continue(())) };
-                match room.relay(now, session, tag, payload, lane, to_all) {
-                    Ok(Relayed { delivered, unfit }) => {
-                        self.metrics.delivered(message, payload.len(), delivered);
-                        if unfit > 0 {
-                            self.metrics.unfit.inc_by(unfit);
-                        }
-                    }
-                    Err(Busy(max)) => self.dropped(session, protocol.undelivered(now, tag, max)),
+                let lane = Lane::new(delivery, player, tag);
+                if let Some(code) = &room.code {
+                    let payload = Bytes::copy_from_slice(payload);
+                    let letter = Letter::Relay { player, message, tag, payload, lane, to_all };
+                    return Ok(post(&room, code, letter));
                 }
+                let to = if to_all { To::All } else { To::AllBut(player) };
+                let delivered = room.deliver(&mut FanOut::relayed(player, tag, payload), &to, lane, false);
+                self.metrics.delivered(message, payload.len(), &delivered);
             }
-            Incoming::Push { message, tag, .. } => {
-                let name = self.schema.messages().get(message).map_or("", |info| &info.full_name);
-                self.dropped(session, protocol.unhandled(now, tag, name));
+            Incoming::Push { message, tag, payload } => {
+                let Some(room) = self.room(now, session, protocol, message, tag) else {
+                    return Ok(ControlFlow::Continue(()));
+                };
+                match &room.code {
+                    Some(code) if code.kind().takes(tag) => {
+                        self.count(session, message, payload.len());
+                        let (player, payload) = (session.player.player_id, Bytes::copy_from_slice(payload));
+                        return Ok(post(&room, code, Letter::Push { player, tag, payload }));
+                    }
+                    _ => self.dropped(session, protocol.unhandled(now, tag, self.name(message))),
+                }
             }
             Incoming::Request { key, tag, body } => {
                 self.requests.run(session, vec![Step::Run { key, tag, body }], false);
@@ -69,7 +98,7 @@ impl Router {
             Incoming::Repeated => debug!("a request of {} runs already", session.player.name),
             Incoming::Ping(ping) => session.pong(now, &ping)?,
             Incoming::Leave { code, reason } => {
-                return Ok(ControlFlow::Break(Ending::Left { code, reason }));
+                return Ok(ControlFlow::Break(Stop::End(Ending::Left { code, reason })));
             }
             Incoming::Dropped(dropped) => self.dropped(session, dropped),
             // Neither comes once the session is open.
@@ -78,9 +107,29 @@ impl Router {
         Ok(ControlFlow::Continue(()))
     }
 
+    /// The room that a message goes to; where there is none its sender is told.
+    fn room(
+        &self,
+        now: Now,
+        session: &Arc<Session>,
+        protocol: &mut ServerSession,
+        message: usize,
+        tag: Tag,
+    ) -> Option<Arc<Room>> {
+        let room = session.room();
+        if room.is_none() {
+            self.dropped(session, protocol.roomless(now, tag, self.name(message)));
+        }
+        room
+    }
+
+    fn name(&self, message: usize) -> &str {
+        self.schema.messages().get(message).map_or("", |info| &info.full_name)
+    }
+
     fn count(&self, session: &Session, message: usize, bytes: usize) {
         self.metrics.received(message, bytes);
-        let name = self.schema.messages().get(message).map_or("", |info| &info.full_name);
+        let name = self.name(message);
         debug!("message {name} of {bytes} bytes from {}", session.player.name);
     }
 

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tagwire::Schema;
+use tagwire::room::Room;
 use tagwire::service::Service;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, yield_now};
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
@@ -20,18 +21,30 @@ use crate::core::Core;
 use crate::listener;
 use crate::metrics::Metrics;
 use crate::requests::ServiceError;
+use crate::rooms::{Kind, KindError};
 
 /// A stop takes at most so long.
 const STOP_TIMEOUT: Duration = Duration::from_secs(8);
+/// And so long the code of rooms, when nobody is inside any more.
+const ROOMS_TIMEOUT: Duration = Duration::from_secs(1);
 /// So much of it for those who are at the door already.
 const ACCEPT_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Code of a game that cannot be served.
+#[derive(Debug, thiserror::Error)]
+enum Broken {
+    #[error(transparent)]
+    Service(#[from] ServiceError),
+    #[error(transparent)]
+    Kind(#[from] KindError),
+}
 
 /// A server that is not running yet.
 #[derive(Debug)]
 pub struct Server {
     core: Arc<Core>,
     /// Why it cannot be served; the first reason.
-    broken: Option<ServiceError>,
+    broken: Option<Broken>,
 }
 
 impl Server {
@@ -51,7 +64,30 @@ impl Server {
     #[must_use]
     pub fn service(mut self, service: impl Service) -> Self {
         if let Err(error) = self.core.router.requests.add(Arc::new(service)) {
-            self.broken.get_or_insert(error);
+            self.broken.get_or_insert(error.into());
+        }
+        self
+    }
+
+    /// Has every room run the code that `factory` makes from its name: `server.rooms(Arena::new)`. As
+    /// [`Server::rooms_named`] with `"*"`.
+    #[must_use]
+    pub fn rooms<R: Room>(self, factory: impl Fn(&str) -> R + Send + Sync + 'static) -> Self {
+        self.rooms_named("*", factory)
+    }
+
+    /// Has rooms run the code that `factory` makes from their name: the room called `pattern`, or, where that ends in
+    /// `*`, all whose name begins so. What is said first counts; rooms that nothing is said of have no code: what is sent
+    /// in them is relayed. That two patterns are the same, or the rooms take what the schema does not have, is told by
+    /// [`Server::serve`].
+    #[must_use]
+    pub fn rooms_named<R: Room>(
+        mut self,
+        pattern: &str,
+        factory: impl Fn(&str) -> R + Send + Sync + 'static,
+    ) -> Self {
+        if let Err(error) = self.core.router.rooms.add(Kind::new(pattern, factory)) {
+            self.broken.get_or_insert(error.into());
         }
         self
     }
@@ -69,7 +105,7 @@ impl Server {
     /// Serves until `shutdown` is ready; then tells everyone, lets what was sent arrive, and returns within 10 s.
     ///
     /// # Errors
-    /// A listener has no address; a service was added that cannot be served.
+    /// A listener has no address; a service or rooms were added that cannot be served.
     pub async fn serve(
         self,
         listeners: Vec<TcpListener>,
@@ -92,6 +128,7 @@ impl Server {
             Arc::clone(&core.clock),
             Arc::clone(&core.limits),
             Arc::clone(&core.metrics),
+            core.router.rooms.tasks().clone(),
         ));
         let mut accepting = JoinSet::new();
         for listener in listeners {
@@ -115,13 +152,25 @@ impl Server {
         if timeout(STOP_TIMEOUT, connections.wait()).await.is_err() {
             warn!("{} connections did not end in time", connections.len());
         }
+        // With their last members rooms end, unless their code does not come to an end.
+        let rooms = core.router.rooms.tasks();
+        rooms.close();
+        if timeout(ROOMS_TIMEOUT, rooms.wait()).await.is_err() {
+            warn!("the code of {} rooms still ran", rooms.len());
+        }
         // Nobody is left to be answered; what still runs ends with the runtime.
         let requests = core.router.requests.tasks().len();
         if requests > 0 {
             warn!("{requests} requests still ran");
         }
         always.shutdown().await;
-        core.metrics.tasks.set(Handle::current().metrics().num_alive_tasks() as i64);
+        // A task is waited for by what it drops last, and counted for a moment longer.
+        for _ in 0..100 {
+            if Handle::current().metrics().num_alive_tasks() > 0 {
+                yield_now().await;
+            }
+        }
+        core.metrics.tasks.set((Handle::current().metrics().num_alive_tasks() + rooms.len()) as i64);
         core.metrics.outbox_bytes.set(core.directory.outbox_bytes() as i64);
         info!("server down: {}", core.metrics.line());
         Ok(())

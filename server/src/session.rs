@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 use atomic_waker::AtomicWaker;
 use tagwire::frame::encode_message;
 use tagwire::pb::tagwire::v1;
+use tagwire::room;
 use tagwire::session::Dialect;
 use tagwire::session::outbox::{AckError, Lane, Outbox, OutboxLimits, Pushed};
 use tagwire::session::ping::{PING_INTERVAL_US, Pinger};
@@ -20,7 +21,7 @@ use tokio::net::tcp::OwnedWriteHalf;
 
 use crate::flusher::Flusher;
 use crate::metrics::Metrics;
-use crate::rooms::Room;
+use crate::rooms::{Room, Seat};
 
 /// How a session ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,8 +87,7 @@ pub(crate) struct Player {
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) player: Player,
-    /// The room it is in; changed by [`crate::rooms::Rooms`] alone.
-    pub(crate) room: Mutex<Option<Arc<Room>>>,
+    seat: Mutex<Seat>,
     /// Which of its requests run and have run.
     pub(crate) requests: Arc<Requests>,
     out: Mutex<Out>,
@@ -99,6 +99,8 @@ pub(crate) struct Session {
     ended: AtomicBool,
     /// Something came since the last Ping.
     heard: AtomicBool,
+    /// It is not read from, since something must make room first: what it may have sent is not heard.
+    paused: AtomicBool,
     frames_received: AtomicU64,
 }
 
@@ -126,7 +128,7 @@ impl Session {
         let outbox = Outbox::new(limits);
         Arc::new(Session {
             player,
-            room: Mutex::new(None),
+            seat: Mutex::default(),
             requests,
             out: Mutex::new(Out {
                 outbox,
@@ -141,6 +143,7 @@ impl Session {
             task: AtomicWaker::new(),
             ended: AtomicBool::new(false),
             heard: AtomicBool::new(true),
+            paused: AtomicBool::new(false),
             frames_received: AtomicU64::new(0),
         })
     }
@@ -149,9 +152,10 @@ impl Session {
         self.out.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes one encoded frame. It is written with all that comes in the same turn.
-    pub(crate) fn send_frame(self: &Arc<Self>, frame: &[u8], lane: Lane) {
-        self.append(|out| match out.outbox.push(frame, lane) {
+    /// Takes one encoded frame. It is written with all that comes in the same turn; `deferred`: with what comes next that
+    /// is not, or with [`Session::flush_soon`].
+    pub(crate) fn send_frame(self: &Arc<Self>, frame: &[u8], lane: Lane, deferred: bool) {
+        self.append(deferred, |out| match out.outbox.push(frame, lane) {
             Pushed::Appended | Pushed::Aside => {}
             Pushed::Replaced => drop(self.metrics.conflated.inc()),
             Pushed::Dropped => drop(self.metrics.shed.inc()),
@@ -162,20 +166,33 @@ impl Session {
     pub(crate) fn send<M: Message>(self: &Arc<Self>, message: &M) {
         let mut frame = Vec::with_capacity(64);
         if self.player.dialect.encode_stack(message, &mut frame) {
-            self.send_frame(&frame, Lane::Ordered);
+            self.send_frame(&frame, Lane::Ordered, false);
         }
     }
 
-    /// Name of the room it is in; empty where it is in none, as it goes.
-    pub(crate) fn room_name(&self) -> Arc<str> {
-        let room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
-        room.as_ref().map_or_else(|| "".into(), |room| Arc::clone(&room.name))
+    /// Where it is; changed by [`crate::rooms::Rooms`] alone.
+    pub(crate) fn seat(&self) -> MutexGuard<'_, Seat> {
+        self.seat.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Answers a request that was begun.
-    pub(crate) fn respond(self: &Arc<Self>, response: &v1::Response) {
-        self.requests.finish(response);
-        self.send_response(response);
+    /// The room it is in; `None`: it goes, or its room has ended.
+    pub(crate) fn room(&self) -> Option<Arc<Room>> {
+        self.seat().room().cloned()
+    }
+
+    /// The player, as the code of a room sees one.
+    pub(crate) fn in_room(&self) -> room::Player {
+        let Player { session_id, player_id, name, access, .. } = &self.player;
+        room::Player { id: *player_id, session: *session_id, name: Arc::clone(name), access: *access }
+    }
+
+    /// Answers a request that was begun. False: it was answered already.
+    pub(crate) fn respond(self: &Arc<Self>, response: &v1::Response) -> bool {
+        let first = self.requests.finish(response);
+        if first {
+            self.send_response(response);
+        }
+        first
     }
 
     /// Sends an answer, new or remembered.
@@ -188,8 +205,10 @@ impl Session {
     /// that waits. A classic client need not answer anything: TCP judges it.
     pub(crate) fn ping(self: &Arc<Self>, now: Now, peer_timeout_ms: u64) {
         let frames_received = self.frames_received.load(Ordering::Relaxed);
-        let heard = self.heard.swap(false, Ordering::Relaxed) || self.player.dialect == Dialect::Classic;
-        self.append(|out| {
+        let heard = self.heard.swap(false, Ordering::Relaxed)
+            || self.paused.load(Ordering::Relaxed)
+            || self.player.dialect == Dialect::Classic;
+        self.append(false, |out| {
             let silent_us = u64::from(out.pinger.handle_interval(heard)) * PING_INTERVAL_US;
             let gone = match () {
                 () if silent_us >= peer_timeout_ms * 1000 => {
@@ -224,7 +243,7 @@ impl Session {
         self.out().outbox.len()
     }
 
-    fn append(self: &Arc<Self>, push: impl FnOnce(&mut Out)) {
+    fn append(self: &Arc<Self>, deferred: bool, push: impl FnOnce(&mut Out)) {
         let mut out = self.out();
         if out.ending.is_some() {
             return;
@@ -244,10 +263,24 @@ impl Session {
                 return;
             }
         }
+        if !deferred {
+            self.enlist(out);
+        }
+    }
+
+    fn enlist(self: &Arc<Self>, mut out: MutexGuard<'_, Out>) {
         if !out.dirty && !out.outbox.is_blocked() {
             out.dirty = true;
             drop(out);
             self.flusher.push(Arc::clone(self));
+        }
+    }
+
+    /// Has what was deferred written with all that comes in the same turn.
+    pub(crate) fn flush_soon(self: &Arc<Self>) {
+        let out = self.out();
+        if out.ending.is_none() && !out.outbox.is_empty() {
+            self.enlist(out);
         }
     }
 
@@ -341,6 +374,11 @@ impl Session {
     pub(crate) fn heard(&self, frames_received: u64) {
         self.heard.store(true, Ordering::Relaxed);
         self.frames_received.store(frames_received, Ordering::Relaxed);
+    }
+
+    /// While it is paused nothing is read, and that nothing comes does not count against the peer.
+    pub(crate) fn pause(&self, paused: bool) {
+        self.paused.store(paused, Ordering::Relaxed);
     }
 
     /// Takes the answer to a Ping, or an acknowledgement.

@@ -33,7 +33,7 @@ fn load(file: Option<&Path>, variables: &[(&str, &str)], flags: &[&str]) -> Resu
 }
 
 /// A value for every key that is not the default, and none like another.
-const ALL: [(&str, &str); 30] = [
+const ALL: [(&str, &str); 31] = [
     ("listen", "127.0.0.1:1,[::1]:2"),
     ("schema", "game"),
     ("schema_policy", "exact"),
@@ -59,6 +59,7 @@ const ALL: [(&str, &str); 30] = [
     ("limits.max_failed_logins_per_address", "11"),
     ("limits.max_failed_logins_per_name", "12"),
     ("limits.max_room_members", "1002"),
+    ("limits.max_room_mailbox_bytes", "1048577"),
     ("limits.max_rooms", "10003"),
     ("limits.max_room_deliveries_per_second", "2000001"),
     ("limits.trusted", "10.0.0.1,::1,10.1.0.0/16"),
@@ -94,6 +95,7 @@ fn all() -> Config {
             max_failed_logins_per_address: 11,
             max_failed_logins_per_name: 12,
             max_room_members: 1002,
+            max_room_mailbox_bytes: 1_048_577,
             max_rooms: 10003,
             max_room_deliveries_per_second: 2000001,
             trusted: ["10.0.0.1/32", "::1/128", "10.1.0.0/16"].map(|net| net.parse().unwrap()).to_vec(),
@@ -122,7 +124,7 @@ fn every_key_can_be_said_by_environment_and_by_flag() {
     assert!(differ.contains(&"threads: 0 -> 3".to_string()), "{differ:?}");
     assert!(differ.contains(&"dev_auth.password: changed".to_string()), "{differ:?}");
     let printed = Config::default().to_commented_toml();
-    assert_eq!(printed.lines().filter(|line| line.contains(" = ") && !line.starts_with('#')).count(), 29);
+    assert_eq!(printed.lines().filter(|line| line.contains(" = ") && !line.starts_with('#')).count(), 30);
 }
 
 #[test]

@@ -27,20 +27,18 @@ impl Dialect {
         has
     }
 
-    /// Appends what a member of the room sent; false where it does not fit the dialect.
-    fn encode_relayed(self, player: u32, tag: Tag, payload: &[u8], out: &mut Vec<u8>) -> bool {
-        match self {
-            Dialect::Native => {
+    /// Appends a message of the game, of a player or of the server; nothing where it does not fit the dialect.
+    fn encode_game(self, sender: Option<u32>, tag: Tag, payload: &[u8], out: &mut Vec<u8>) {
+        match (self, sender) {
+            (Dialect::Native, Some(player)) => {
                 let body = Bytes::copy_from_slice(payload);
                 encode_message(&v1::Relayed { player, tag: u32::from(tag.0), body }, out);
-                true
             }
-            Dialect::Classic => {
-                let fits = frame::is_short(tag, payload.len()) && tag.0 < v1::Welcome::TAG.0;
-                if fits {
+            (Dialect::Native, None) => frame::encode(tag, payload, out),
+            (Dialect::Classic, _) => {
+                if frame::is_short(tag, payload.len()) && tag.0 < v1::Welcome::TAG.0 {
                     frame::encode(tag, payload, out);
                 }
-                fits
             }
         }
     }
@@ -49,7 +47,8 @@ impl Dialect {
 /// One message on its way to many: encoded when the first of a dialect asks, then shared.
 #[derive(Debug)]
 pub struct FanOut<'a> {
-    player: u32,
+    /// `None`: the server.
+    sender: Option<u32>,
     tag: Tag,
     payload: &'a [u8],
     native: Option<Vec<u8>>,
@@ -59,19 +58,24 @@ pub struct FanOut<'a> {
 impl<'a> FanOut<'a> {
     /// What `player` sent.
     pub fn relayed(player: u32, tag: Tag, payload: &'a [u8]) -> Self {
-        FanOut { player, tag, payload, native: None, classic: None }
+        FanOut { sender: Some(player), tag, payload, native: None, classic: None }
+    }
+
+    /// What the server sends.
+    pub fn sent(tag: Tag, payload: &'a [u8]) -> Self {
+        FanOut { sender: None, tag, payload, native: None, classic: None }
     }
 
     /// The frame for sessions of that dialect; `None` where it cannot be said in it.
     pub fn frame(&mut self, dialect: Dialect) -> Option<&[u8]> {
-        let FanOut { player, tag, payload, .. } = *self;
+        let FanOut { sender, tag, payload, .. } = *self;
         let encoded = match dialect {
             Dialect::Native => &mut self.native,
             Dialect::Classic => &mut self.classic,
         };
         let encoded = encoded.get_or_insert_with(|| {
             let mut frame = Vec::with_capacity(payload.len() + 24);
-            dialect.encode_relayed(player, tag, payload, &mut frame);
+            dialect.encode_game(sender, tag, payload, &mut frame);
             frame
         });
         (!encoded.is_empty()).then_some(encoded.as_slice())

@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 
 use crate::frame;
 use crate::session::is_counted;
+use crate::schema::Delivery;
 use crate::tag::Tag;
 use crate::time::Now;
 
@@ -57,6 +58,17 @@ pub enum Lane {
     },
     /// It is dropped.
     Unreliable,
+}
+
+impl Lane {
+    /// That of a message with this rule. `sender`: the player; 0: the server.
+    pub fn new(delivery: Delivery, sender: u32, tag: Tag) -> Self {
+        match delivery {
+            Delivery::Ordered => Lane::Ordered,
+            Delivery::Latest => Lane::Latest { sender, tag },
+            Delivery::Unreliable => Lane::Unreliable,
+        }
+    }
 }
 
 /// What happened to a frame.

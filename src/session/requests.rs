@@ -79,10 +79,12 @@ impl Requests {
         self.keys().lanes -= 1;
     }
 
-    /// A request that was begun is answered so.
-    pub fn finish(&self, response: &Response) {
+    /// A request that was begun is answered so. False: it was answered already, and this answer is not to be sent.
+    pub fn finish(&self, response: &Response) -> bool {
         let mut keys = self.keys();
-        keys.running.remove(&response.key);
+        if !keys.running.remove(&response.key) {
+            return false;
+        }
         keys.remembered_bytes += response.encoded_len();
         keys.remembered.push_back(response.clone());
         while keys.remembered.len() > REMEMBERED_ANSWERS
@@ -91,6 +93,7 @@ impl Requests {
             let forgotten = keys.remembered.pop_front();
             keys.remembered_bytes -= forgotten.map_or(0, |response| response.encoded_len());
         }
+        true
     }
 }
 
@@ -111,7 +114,8 @@ mod tests {
         let requests = Requests::default();
         assert_eq!(requests.begin(5, 300), Begin::Run);
         assert_eq!(requests.begin(5, 300), Begin::Running);
-        requests.finish(&answer(5, 3));
+        assert!(requests.finish(&answer(5, 3)));
+        assert!(!requests.finish(&answer(5, 4)), "the first answer counts");
         assert_eq!(requests.begin(5, 300), Begin::Answered(answer(5, 3)));
         assert!(passed(&requests.begin(4, 300)), "a key that was passed by");
         assert!(passed(&requests.begin(0, 300)), "keys begin at 1");
@@ -132,18 +136,18 @@ mod tests {
         let requests = Requests::default();
         for key in 1..=65 {
             assert_eq!(requests.begin(key, 300), Begin::Run);
-            requests.finish(&answer(key, 0));
+            assert!(requests.finish(&answer(key, 0)));
         }
         assert!(passed(&requests.begin(1, 300)));
         assert_eq!(requests.begin(2, 300), Begin::Answered(answer(2, 0)));
         for key in 66..69 {
             assert_eq!(requests.begin(key, 300), Begin::Run);
-            requests.finish(&answer(key, 30_000));
+            assert!(requests.finish(&answer(key, 30_000)));
         }
         assert!(passed(&requests.begin(66, 300)));
         assert_eq!(requests.begin(67, 300), Begin::Answered(answer(67, 30_000)));
         assert_eq!(requests.begin(100, 300), Begin::Run);
-        requests.finish(&answer(100, 100_000));
+        assert!(requests.finish(&answer(100, 100_000)));
         assert!(passed(&requests.begin(68, 300)));
         assert_eq!(requests.begin(100, 300), Begin::Answered(answer(100, 100_000)), "the newest is kept");
     }

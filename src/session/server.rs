@@ -514,6 +514,11 @@ impl ServerSession {
         self.dropped(now, tag, reason::Value::Unhandled, format!("the server has no code that takes {name}"))
     }
 
+    /// For a message to a room from a session that is in none.
+    pub fn roomless(&mut self, now: Now, tag: Tag, name: &str) -> Dropped {
+        self.dropped(now, tag, reason::Value::Unhandled, format!("{name} goes to a room, and you are in none"))
+    }
+
     fn dropped(&mut self, now: Now, tag: Tag, reason: reason::Value, text: String) -> Dropped {
         // What will not change is said once for a tag.
         let once = matches!(reason, reason::Value::Unknown | reason::Value::Unhandled);

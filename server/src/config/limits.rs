@@ -1,6 +1,7 @@
 //! What one player, one address or the whole server may use. All of it can be changed while the server runs.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -47,6 +48,9 @@ pub struct Limits {
     pub max_failed_logins_per_name: u32,
     /// Members of one room. Default 1000.
     pub max_room_members: usize,
+    /// What may wait for the code of one room, bytes; a message counts as 1024 at least. Who finds it full is not read
+    /// from until there is space. Default 1048576.
+    pub max_room_mailbox_bytes: usize,
     /// Rooms in all. Default 10000.
     pub max_rooms: usize,
     /// Messages that a room may hand to its members in a second, each member counted; 0: no limit. Default 2000000.
@@ -75,6 +79,7 @@ impl Default for Limits {
             max_failed_logins_per_address: 10,
             max_failed_logins_per_name: 10,
             max_room_members: 1000,
+            max_room_mailbox_bytes: 1024 * 1024,
             max_rooms: 10_000,
             max_room_deliveries_per_second: 2_000_000,
             trusted: ["127.0.0.0/8", "::1/128"].map(|net| net.parse().expect("a network")).to_vec(),
@@ -106,9 +111,15 @@ impl Limits {
         range("limits.max_failed_logins_per_address", by_address.into(), 0, 1_000_000)?;
         range("limits.max_failed_logins_per_name", by_name.into(), 0, 1_000_000)?;
         range("limits.max_room_members", self.max_room_members as u64, 1, 1 << 20)?;
+        range("limits.max_room_mailbox_bytes", self.max_room_mailbox_bytes as u64, 1024, 1 << 30)?;
         range("limits.max_rooms", self.max_rooms as u64, 1, 1 << 20)?;
         let deliveries = self.max_room_deliveries_per_second;
         range("limits.max_room_deliveries_per_second", deliveries.into(), 0, 1 << 30)
+    }
+
+    /// So long may the game's code take to answer.
+    pub(crate) fn request_timeout(&self) -> Duration {
+        Duration::from_millis(self.request_timeout_ms)
     }
 
     /// The bounds of what one client may send.

@@ -1,0 +1,119 @@
+//! What waits for the code of a room, in the order in which it came. What clients send is bounded in messages and
+//! bytes: who finds it full waits, and is not read from as long. Who comes and goes is always told.
+
+use std::sync::Arc;
+
+use tagwire::Tag;
+use tagwire::bytes::Bytes;
+use tagwire::pb::tagwire::v1::status;
+use tagwire::service::Refusal;
+use tagwire::session::outbox::Lane;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+use super::Boundary;
+use super::code::Kind;
+use crate::session::Session;
+
+/// A message counts as so many bytes at least, for what is around it.
+const MIN_BYTES: usize = 1024;
+
+/// What a room's code is told.
+pub(super) enum Mail {
+    /// Somebody wants in. Answered when it is decided; not to be asked where nobody waits for that any more.
+    Join { session: Arc<Session>, boundary: Boundary, reply: oneshot::Sender<Result<(), Refusal>> },
+    /// A player went.
+    Left { player: u32 },
+    /// Nobody is inside, and nobody comes any more.
+    Close,
+    /// From a client.
+    Letter(Letter, #[expect(dead_code, reason = "frees its place when it is dropped")] OwnedSemaphorePermit),
+}
+
+/// What a client sends to a room's code.
+#[derive(Debug)]
+pub(crate) enum Letter {
+    /// A message to code.
+    Push { player: u32, tag: Tag, payload: Bytes },
+    /// A message to the others, if the code lets it.
+    Relay { player: u32, message: usize, tag: Tag, payload: Bytes, lane: Lane, to_all: bool },
+    /// A request. `done` is told how it was answered; where nobody waits for that any more it is not to be run.
+    Request {
+        session: Arc<Session>,
+        key: u64,
+        tag: Tag,
+        body: Bytes,
+        done: oneshot::Sender<status::Value>,
+    },
+}
+
+impl Letter {
+    fn bytes(&self) -> usize {
+        match self {
+            Letter::Push { payload, .. } | Letter::Relay { payload, .. } => payload.len(),
+            Letter::Request { body, .. } => body.len(),
+        }
+    }
+}
+
+/// The mailbox is full, or was closed: the letter comes back.
+#[derive(Debug)]
+pub(crate) struct Unposted(pub(crate) Letter);
+
+/// The room's side that all may post to.
+#[derive(Debug)]
+pub(crate) struct Mailbox {
+    tx: UnboundedSender<Mail>,
+    /// Bytes that are free.
+    space: Arc<Semaphore>,
+    max_bytes: usize,
+    kind: Arc<Kind>,
+}
+
+impl Mailbox {
+    /// An empty mailbox, and what it is emptied by.
+    pub(super) fn new(kind: Arc<Kind>, max_bytes: usize) -> (Self, UnboundedReceiver<Mail>) {
+        let (tx, rx) = unbounded_channel();
+        (Mailbox { tx, space: Arc::new(Semaphore::new(max_bytes)), max_bytes, kind }, rx)
+    }
+
+    /// What kind of room it belongs to.
+    pub(crate) fn kind(&self) -> &Kind {
+        &self.kind
+    }
+
+    pub(super) fn tell(&self, mail: Mail) {
+        // Where nobody reads any more the room has ended, and who is told of that elsewhere.
+        let _ = self.tx.send(mail);
+    }
+
+    /// Posts at once.
+    ///
+    /// # Errors
+    /// There is no room for it now.
+    pub(crate) fn try_post(&self, letter: Letter) -> Result<(), Unposted> {
+        match Arc::clone(&self.space).try_acquire_many_owned(self.price(&letter)) {
+            Ok(place) => {
+                self.tell(Mail::Letter(letter, place));
+                Ok(())
+            }
+            Err(_) => Err(Unposted(letter)),
+        }
+    }
+
+    /// Posts when there is room; after others who wait already. Where the room ends meanwhile the letter is dropped.
+    pub(crate) async fn post(&self, letter: Letter) {
+        if let Ok(place) = Arc::clone(&self.space).acquire_many_owned(self.price(&letter)).await {
+            self.tell(Mail::Letter(letter, place));
+        }
+    }
+
+    /// Nothing is taken any more; who waits goes on.
+    pub(super) fn close(&self) {
+        self.space.close();
+    }
+
+    fn price(&self, letter: &Letter) -> u32 {
+        u32::try_from(letter.bytes().max(MIN_BYTES).min(self.max_bytes)).unwrap_or(u32::MAX)
+    }
+}

@@ -1,0 +1,103 @@
+//! One room: its members, and how what is said in it reaches them.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use arc_swap::ArcSwap;
+use tagwire::rate::{Rate, TokenBucket};
+use tagwire::room::To;
+use tagwire::session::dialect::FanOut;
+use tagwire::session::outbox::Lane;
+use tagwire::time::Now;
+
+use super::mailbox::Mailbox;
+use crate::config::Limits;
+use crate::session::Session;
+
+/// To how many members a message went.
+#[derive(Debug, Default)]
+pub(crate) struct Delivered {
+    pub(crate) receivers: u64,
+    /// Those whose dialect cannot carry it.
+    pub(crate) unfit: u64,
+}
+
+/// A room has as many deliveries in a second as it may have: this many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Busy(pub(crate) u32);
+
+pub(super) type Members = BTreeMap<u32, Arc<Session>>;
+
+#[derive(Debug)]
+pub(crate) struct Room {
+    pub(crate) name: Arc<str>,
+    /// What its code is told by; `None`: it has no code.
+    pub(crate) code: Option<Mailbox>,
+    /// By player, so that those who came first are first. Changed by [`super::Rooms`] alone.
+    members: RwLock<Members>,
+    deliveries: Mutex<Option<TokenBucket>>,
+    limits: Arc<ArcSwap<Limits>>,
+}
+
+impl Room {
+    pub(super) fn new(name: &str, code: Option<Mailbox>, limits: Arc<ArcSwap<Limits>>) -> Self {
+        let (members, deliveries) = (RwLock::default(), Mutex::default());
+        Room { name: name.into(), code, members, deliveries, limits }
+    }
+
+    pub(super) fn members(&self) -> RwLockReadGuard<'_, Members> {
+        self.members.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn members_mut(&self) -> RwLockWriteGuard<'_, Members> {
+        self.members.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hands a message to members. Every form of it is encoded once. `deferred`: [`Room::flush`] follows.
+    pub(crate) fn deliver(&self, fan_out: &mut FanOut<'_>, to: &To, lane: Lane, deferred: bool) -> Delivered {
+        let mut delivered = Delivered::default();
+        let members = self.members();
+        let mut hand = |member: &Arc<Session>| match fan_out.frame(member.player.dialect) {
+            Some(frame) => {
+                member.send_frame(frame, lane, deferred);
+                delivered.receivers += 1;
+            }
+            None => delivered.unfit += 1,
+        };
+        match to {
+            To::One(player) => members.get(player).into_iter().for_each(&mut hand),
+            To::Some(players) => {
+                let mut players = players.clone();
+                players.sort_unstable();
+                players.dedup();
+                players.iter().filter_map(|player| members.get(player)).for_each(&mut hand);
+            }
+            To::All => members.values().for_each(&mut hand),
+            To::AllBut(player) => {
+                members.iter().filter(|(id, _)| *id != player).for_each(|(_, member)| hand(member));
+            }
+        }
+        delivered
+    }
+
+    /// Has written what was deferred.
+    pub(super) fn flush(&self) {
+        self.members().values().for_each(|member| member.flush_soon());
+    }
+
+    /// Takes a message to all members out of what the room may deliver in a second.
+    ///
+    /// # Errors
+    /// The room is busy; nobody is to get it.
+    pub(crate) fn take_deliveries(&self, now: Now) -> Result<(), Busy> {
+        let max = self.limits.load().max_room_deliveries_per_second;
+        if max == 0 {
+            return Ok(());
+        }
+        // A room of more members than the limit would else never hear anything.
+        let count = u32::try_from(self.members().len()).unwrap_or(u32::MAX).min(max);
+        let mut bucket = self.deliveries.lock().unwrap_or_else(PoisonError::into_inner);
+        let bucket = bucket.get_or_insert_with(|| TokenBucket::full(now));
+        bucket.take(now, Rate::per_second(max), count).map_err(|_| Busy(max))
+    }
+}

@@ -1,0 +1,408 @@
+//! Runs the code of one room: one callback after the other, each guarded, each followed by what it did.
+
+use std::collections::BTreeMap;
+use std::future::pending;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tagwire::bytes::Bytes;
+use tagwire::pb::tagwire::v1::{self, status};
+use tagwire::room::{Context, Effect, Effects, Flush, MAX_TICK_HZ, Options, Player, Relayed, To};
+use tagwire::service::Refusal;
+use tagwire::session::dialect::FanOut;
+use tagwire::session::outbox::Lane;
+use tagwire::time::Now;
+use tagwire::{CloseCode, Tag};
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::oneshot;
+use tokio::task::yield_now;
+use tokio::time::{Interval, MissedTickBehavior, interval_at};
+use tracing::{debug, error, info};
+
+use super::code::Code;
+use super::mailbox::{Letter, Mail};
+use super::{Boundary, Room, Rooms};
+use crate::flusher::TurnGuard;
+use crate::requests::response;
+use crate::session::{Ending, Session};
+
+/// Mail taken in one turn, before ticks and other tasks get theirs.
+const MAIL_PER_TURN: usize = 256;
+
+/// How a room ends.
+#[derive(Debug)]
+enum End {
+    /// Nobody is inside.
+    Empty,
+    /// Its code says so.
+    Ended(String),
+    /// Its code panicked, in that callback.
+    Panicked(&'static str),
+}
+
+/// The task of one room, until the room ends.
+pub(super) struct Runner {
+    rooms: Arc<Rooms>,
+    room: Arc<Room>,
+    mail: UnboundedReceiver<Mail>,
+}
+
+impl Runner {
+    pub(super) fn new(rooms: Arc<Rooms>, room: Arc<Room>, mail: UnboundedReceiver<Mail>) -> Self {
+        Runner { rooms, room, mail }
+    }
+
+    pub(super) async fn run(mut self) {
+        let end = match Hosted::new(&self.rooms, &self.room) {
+            Ok(mut hosted) => {
+                let end = self.serve(&mut hosted).await;
+                // What is dropped is the game's, too.
+                if catch_unwind(AssertUnwindSafe(move || drop(hosted))).is_err() {
+                    error!("the code of the room {:?} panicked as it was dropped", self.room.name);
+                }
+                end
+            }
+            Err(end) => end,
+        };
+        let name = &self.room.name;
+        match end {
+            End::Empty => debug!("room {name:?} is empty and ends"),
+            End::Ended(reason) => {
+                info!("room {name:?} ended: {reason}");
+                self.rooms.end(&self.room, &reason);
+            }
+            End::Panicked(callback) => {
+                error!("the code of the room {name:?} panicked in `{callback}`; the room ends");
+                self.rooms.metrics.rooms_failed.inc();
+                self.rooms.end(&self.room, "the room failed");
+            }
+        }
+        if let Some(code) = &self.room.code {
+            code.close();
+        }
+        self.mail.close();
+        while let Ok(mail) = self.mail.try_recv() {
+            if let Mail::Letter(Letter::Request { session, key, tag, done, .. }, _) = mail {
+                answer(&session, &response(key, tag, Err(Refusal::unavailable("the room has ended", 0))), done);
+            }
+            // Who wants in hears of it by the end of what it waits for; what else was sent had a room to go to.
+        }
+    }
+
+    async fn serve(&mut self, hosted: &mut Hosted) -> End {
+        let mut ticks = hosted.ticks();
+        loop {
+            let turn = tokio::select! {
+                // A tick must not wait for a mailbox that never is empty.
+                biased;
+                () = next(&mut ticks) => hosted.tick(),
+                mail = self.mail.recv() => {
+                    let turn = mail.map_or(Err(End::Empty), |mail| self.turn(hosted, mail));
+                    if !self.mail.is_empty() {
+                        yield_now().await;
+                    }
+                    turn
+                }
+            };
+            if let Err(end) = turn {
+                return end;
+            }
+        }
+    }
+
+    fn turn(&mut self, hosted: &mut Hosted, first: Mail) -> Result<(), End> {
+        let _turn = TurnGuard::begin();
+        hosted.now = self.rooms.clock.now();
+        hosted.mail(first)?;
+        for _ in 1..MAIL_PER_TURN {
+            let Ok(mail) = self.mail.try_recv() else { break };
+            hosted.mail(mail)?;
+        }
+        Ok(())
+    }
+}
+
+async fn next(ticks: &mut Option<Interval>) {
+    match ticks {
+        Some(ticks) => drop(ticks.tick().await),
+        None => pending().await,
+    }
+}
+
+/// A LATEST message that waits for the tick.
+struct Waiting {
+    message: usize,
+    payload: Bytes,
+    to: To,
+}
+
+/// A room's code and what is around it.
+struct Hosted {
+    rooms: Arc<Rooms>,
+    room: Arc<Room>,
+    code: Box<dyn Code>,
+    options: Options,
+    /// Who is inside, as far as the code knows.
+    players: BTreeMap<u32, Player>,
+    effects: Effects,
+    now: Now,
+    tick: u64,
+    /// The newest of each sender and tag, in a room with ticks.
+    waiting: BTreeMap<(u32, Tag), Waiting>,
+}
+
+impl Hosted {
+    fn new(rooms: &Arc<Rooms>, room: &Arc<Room>) -> Result<Self, End> {
+        let kind = room.code.as_ref().ok_or(End::Empty)?.kind();
+        let code = catch_unwind(AssertUnwindSafe(|| (kind.factory)(&room.name)));
+        let code = code.map_err(|_| End::Panicked("the factory"))?;
+        let options = catch_unwind(AssertUnwindSafe(|| code.options()));
+        let mut options = options.map_err(|_| End::Panicked("options"))?;
+        options.tick_hz = options.tick_hz.min(MAX_TICK_HZ);
+        Ok(Hosted {
+            rooms: Arc::clone(rooms),
+            room: Arc::clone(room),
+            code,
+            options,
+            players: BTreeMap::new(),
+            effects: Effects::default(),
+            now: rooms.clock.now(),
+            tick: 0,
+            waiting: BTreeMap::new(),
+        })
+    }
+
+    fn ticks(&self) -> Option<Interval> {
+        (self.options.tick_hz > 0).then(|| {
+            let period = Duration::from_secs(1) / self.options.tick_hz;
+            let mut ticks = interval_at(tokio::time::Instant::now() + period, period);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+            ticks
+        })
+    }
+
+    fn deferred(&self) -> bool {
+        self.options.flush == Flush::OnTick && self.options.tick_hz > 0
+    }
+
+    /// Runs a callback. What it did waits in `effects`; where it panics, nothing of that is left.
+    fn call<T>(
+        &mut self,
+        callback: &'static str,
+        run: impl FnOnce(&mut dyn Code, &mut Context<'_>) -> T,
+    ) -> Result<T, End> {
+        let mut cx =
+            Context::new(self.now, self.tick, &self.room.name, &self.players, &mut self.effects);
+        let result = catch_unwind(AssertUnwindSafe(|| run(&mut *self.code, &mut cx)));
+        result.map_err(|_| {
+            self.effects.clear();
+            End::Panicked(callback)
+        })
+    }
+
+    /// Does what the code did.
+    fn carry_out(&mut self) -> Result<(), End> {
+        let deferred = self.deferred();
+        let mut end = Ok(());
+        for effect in self.effects.iter() {
+            match effect {
+                Effect::Send { to, tag, full_name, payload, delivery } => {
+                    let Some((message, info)) = self.rooms.schema.get(tag) else {
+                        error!("room {:?}: {full_name} is not in the schema that is served: not sent", self.room.name);
+                        continue;
+                    };
+                    let max = self.rooms.limits.load().max_frame_bytes;
+                    let max = info.rules.max_bytes.map_or(max, |bytes| max.min(bytes as usize));
+                    if payload.len() > max {
+                        let (room, bytes) = (&self.room.name, payload.len());
+                        error!("room {room:?}: {full_name} of {bytes} bytes, limit {max}: not sent");
+                        continue;
+                    }
+                    let lane = Lane::new(delivery, 0, tag);
+                    let delivered = self.room.deliver(&mut FanOut::sent(tag, payload), to, lane, deferred);
+                    self.rooms.metrics.delivered(message, payload.len(), &delivered);
+                }
+                Effect::Kick { player, reason } => {
+                    if let Some(session) = self.room.members().get(&player) {
+                        session.end(Ending::told(CloseCode::KICKED, reason));
+                    }
+                }
+                Effect::End { reason } => end = Err(End::Ended(reason.to_string())),
+            }
+        }
+        self.effects.clear();
+        end
+    }
+
+    fn mail(&mut self, mail: Mail) -> Result<(), End> {
+        match mail {
+            Mail::Join { session, boundary, reply } => self.join(&session, boundary, reply),
+            Mail::Left { player } => self.left(player),
+            Mail::Close => Err(End::Empty),
+            Mail::Letter(Letter::Push { player, tag, payload }, _) => self.push(player, tag, payload),
+            Mail::Letter(Letter::Relay { player, message, tag, payload, lane, to_all }, _) => {
+                let to = if to_all { To::All } else { To::AllBut(player) };
+                self.relay(player, tag, lane, Waiting { message, payload, to })
+            }
+            Mail::Letter(Letter::Request { session, key, tag, body, done }, _) => {
+                self.request(&session, key, tag, body, done)
+            }
+        }
+    }
+
+    fn join(
+        &mut self,
+        session: &Arc<Session>,
+        boundary: Boundary,
+        reply: oneshot::Sender<Result<(), Refusal>>,
+    ) -> Result<(), End> {
+        let id = session.player.player_id;
+        let new = !self.players.contains_key(&id);
+        let mut end = Ok(());
+        let refusal = match () {
+            () if reply.is_closed() => Some(too_late()),
+            // Let in by an earlier one of its requests.
+            () if !new => None,
+            () if self.players.len() >= self.options.max_members => {
+                let text = format!("the room is full ({} members)", self.players.len());
+                Some(Refusal::unavailable(text, 0))
+            }
+            () => {
+                let player = session.in_room();
+                self.players.insert(id, player.clone());
+                match self.call("joined", |code, cx| code.joined(cx, &player)) {
+                    Ok(joined) => joined.err(),
+                    Err(panicked) => {
+                        end = Err(panicked);
+                        Some(Refusal::internal())
+                    }
+                }
+            }
+        };
+        let placed = self.rooms.decide(&self.room, session, refusal.is_none().then_some(boundary));
+        let (decided, end) = match refusal {
+            None if placed => (Ok(()), self.carry_out()),
+            Some(refusal) => {
+                self.effects.clear();
+                if new {
+                    self.players.remove(&id);
+                }
+                debug!("{} does not enter the room {:?}: {refusal}", session.player.name, self.room.name);
+                (Err(refusal), end)
+            }
+            None => {
+                self.effects.clear();
+                (Err(too_late()), if new { self.left(id) } else { Ok(()) })
+            }
+        };
+        // Who does not wait any more need not be told.
+        let _ = reply.send(decided);
+        end
+    }
+
+    fn left(&mut self, id: u32) -> Result<(), End> {
+        let Some(player) = self.players.remove(&id) else { return Ok(()) };
+        self.waiting.retain(|(sender, _), _| *sender != id);
+        self.call("left", |code, cx| code.left(cx, &player))?;
+        self.carry_out()
+    }
+
+    fn push(&mut self, id: u32, tag: Tag, payload: Bytes) -> Result<(), End> {
+        // Who is not inside any more sent it as it went.
+        let Some(player) = self.players.get(&id).cloned() else { return Ok(()) };
+        if !self.call("message", |code, cx| code.message(cx, &player, tag, payload))? {
+            error!("room {:?}: a message with tag {tag} passed the schema's check and is none", self.room.name);
+        }
+        self.carry_out()
+    }
+
+    fn relay(&mut self, id: u32, tag: Tag, lane: Lane, waiting: Waiting) -> Result<(), End> {
+        let Some(player) = self.players.get(&id).cloned() else { return Ok(()) };
+        let relayed = Relayed { tag, payload: &waiting.payload };
+        let granted = self.call("relay", |code, cx| code.relay(cx, &player, relayed))?;
+        match lane {
+            _ if !granted => self.rooms.metrics.dropped("VETOED"),
+            Lane::Latest { .. } if self.options.tick_hz > 0 => {
+                if self.waiting.insert((id, tag), waiting).is_some() {
+                    self.rooms.metrics.conflated.inc();
+                }
+            }
+            _ => self.deliver(id, tag, lane, &waiting),
+        }
+        self.carry_out()
+    }
+
+    fn deliver(&self, sender: u32, tag: Tag, lane: Lane, waiting: &Waiting) {
+        let Waiting { message, payload, to } = waiting;
+        let mut fan_out = FanOut::relayed(sender, tag, payload);
+        let delivered = self.room.deliver(&mut fan_out, to, lane, self.deferred());
+        self.rooms.metrics.delivered(*message, payload.len(), &delivered);
+    }
+
+    fn request(
+        &mut self,
+        session: &Arc<Session>,
+        key: u64,
+        tag: Tag,
+        body: Bytes,
+        done: oneshot::Sender<status::Value>,
+    ) -> Result<(), End> {
+        // It timed out: it was told so, and must not run.
+        if done.is_closed() {
+            return Ok(());
+        }
+        let id = session.player.player_id;
+        let start = Instant::now();
+        let mut end = Ok(());
+        let answer = match self.players.get(&id).cloned() {
+            None => Err(Refusal::unavailable("you are not in the room any more", 0)),
+            Some(player) => match self.call("request", |code, cx| code.request(cx, &player, tag, body)) {
+                Ok(Some(Ok(reply))) => {
+                    end = self.carry_out();
+                    Ok(reply)
+                }
+                Ok(Some(Err(refusal))) => {
+                    self.effects.clear();
+                    Err(refusal)
+                }
+                Ok(None) => Err(Refusal::unknown(format!("the room does not answer tag {tag}"))),
+                Err(panicked) => {
+                    end = Err(panicked);
+                    Err(Refusal::internal())
+                }
+            },
+        };
+        if let Some((message, _)) = self.rooms.schema.get(tag) {
+            self.rooms.metrics.request(message, start.elapsed());
+        }
+        self::answer(session, &response(key, tag, answer), done);
+        end
+    }
+
+    fn tick(&mut self) -> Result<(), End> {
+        let _turn = TurnGuard::begin();
+        self.now = self.rooms.clock.now();
+        let start = Instant::now();
+        self.tick += 1;
+        for ((sender, tag), waiting) in std::mem::take(&mut self.waiting) {
+            self.deliver(sender, tag, Lane::Latest { sender, tag }, &waiting);
+        }
+        let end = self.call("tick", |code, cx| code.tick(cx)).and_then(|()| self.carry_out());
+        if self.deferred() {
+            self.room.flush();
+        }
+        self.rooms.metrics.tick(start.elapsed(), Duration::from_secs(1) / self.options.tick_hz.max(1));
+        end
+    }
+}
+
+fn answer(session: &Arc<Session>, response: &v1::Response, done: oneshot::Sender<status::Value>) {
+    session.respond(response);
+    // It may have timed out meanwhile: then nobody waits.
+    let _ = done.send(response.status());
+}
+
+fn too_late() -> Refusal {
+    Refusal::unavailable("it is too late to enter the room", 0)
+}

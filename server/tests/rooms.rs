@@ -1,0 +1,549 @@
+//! Rooms with code: what they are told, what they do, how they end.
+
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod common;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use common::*;
+use tagwire::pb::tagwire::v1::{self, member::event::Value as Change, reason, status::Value as Status};
+use tagwire::prost::Message as _;
+use tagwire::room::{Context, Flush, Options, Player as Member, Relayed, Room};
+use tagwire::service::Refusal;
+use tagwire::session::client::Event;
+use tagwire::{CloseCode, Message};
+use tagwire_server::{Config, Server, bind};
+
+#[allow(dead_code, missing_docs, unreachable_pub, clippy::all, reason = "generated")]
+mod game {
+    include!("../../codegen/tests/golden/table.rs");
+}
+
+use game::table::v1::{
+    CountReply, CountRequest, DealReply, DealRequest, Dealer, DealerServer, FromClient, Move, Say, Shout, Step,
+    Told, Umpire, UmpireServer, World,
+};
+
+/// Does what is said in it.
+struct Table {
+    name: String,
+    heard: Vec<String>,
+    asked: u32,
+    x: BTreeMap<u32, i32>,
+    /// Panics with the next tick.
+    broken: bool,
+    /// While it is false, "wait" waits.
+    gate: Arc<AtomicBool>,
+    options: Options,
+}
+
+impl Room for Table {
+    type Message = FromClient;
+    type Services = (DealerServer, UmpireServer);
+
+    fn options(&self) -> Options {
+        self.options
+    }
+
+    fn joined(&mut self, cx: &mut Context<'_>, player: &Member) -> Result<(), Refusal> {
+        cx.send_all(&told(&format!("{} joins {} others", player.name, cx.players().len() - 1)));
+        match &*player.name {
+            "banned" => Err(Refusal::denied("you are banned").with_code(9)),
+            "early" => Err(Refusal::unavailable("not yet", 700)),
+            "bomb" => panic!("the secret of joined"),
+            _ => Ok(()),
+        }
+    }
+
+    fn message(&mut self, cx: &mut Context<'_>, player: &Member, message: FromClient) {
+        let said = match message {
+            FromClient::Say(said) => said.text,
+            FromClient::Step(Step { x }) => {
+                self.x.insert(player.id, x);
+                return;
+            }
+        };
+        self.heard.push(format!("{}: {said}", player.name));
+        let others = cx.players().map(|other| other.id).filter(|id| *id != player.id);
+        match said.as_str() {
+            "panic" => {
+                cx.send_all(&told("never"));
+                panic!("the secret of message")
+            }
+            "break" => self.broken = true,
+            "end" => cx.end("the game is over"),
+            "big" => cx.send(player.id, &told(&"x".repeat(65_537))),
+            "kick" => others.collect::<Vec<_>>().into_iter().for_each(|id| cx.kick(id, "out")),
+            "some" => cx.send_some(others.chain([player.id, player.id, 999]).collect::<Vec<_>>(), &told("some")),
+            "others" => cx.send_all_but(player.id, &told("others")),
+            "me" => cx.send(player.id, &told("me")),
+            "wait" => {
+                while !self.gate.load(Ordering::Relaxed) {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            }
+            text => cx.send_all(&told(text)),
+        }
+    }
+
+    fn relay(&mut self, cx: &mut Context<'_>, player: &Member, message: Relayed<'_>) -> bool {
+        match message.decode::<Shout>() {
+            Some(shout) if shout.text == "panic" => panic!("the secret of relay"),
+            Some(shout) if shout.text == "rude" => {
+                cx.send(player.id, &told("be nice"));
+                false
+            }
+            _ => true,
+        }
+    }
+
+    fn tick(&mut self, cx: &mut Context<'_>) {
+        assert!(!self.broken, "the secret of tick");
+        if !self.x.is_empty() {
+            cx.send_all(&World { tick: cx.tick(), x: self.x.clone().into_iter().collect() });
+        }
+    }
+
+    fn left(&mut self, cx: &mut Context<'_>, player: &Member) {
+        self.x.remove(&player.id);
+        cx.send_all(&told(&format!("{} left {}", player.name, cx.players().len())));
+        assert!(&*player.name != "last words", "the secret of left");
+    }
+}
+
+impl Dealer for Table {
+    fn deal(
+        &mut self,
+        cx: &mut Context<'_>,
+        player: &Member,
+        request: DealRequest,
+    ) -> Result<DealReply, Refusal> {
+        cx.send_all_but(player.id, &told("dealt"));
+        match request.what.as_str() {
+            "panic" => panic!("the secret of request"),
+            "illegal" => Err(Refusal::illegal("not your turn")),
+            _ => Ok(DealReply { room: self.name.clone(), heard: self.heard.clone() }),
+        }
+    }
+}
+
+impl Umpire for Table {
+    fn count(&mut self, _: &mut Context<'_>, _: &Member, _: CountRequest) -> Result<CountReply, Refusal> {
+        self.asked += 1;
+        Ok(CountReply { count: self.asked })
+    }
+}
+
+fn told(text: &str) -> Told {
+    Told { text: text.to_string() }
+}
+
+fn say(text: &str) -> Say {
+    Say { text: text.to_string() }
+}
+
+fn deal(what: &str) -> DealRequest {
+    DealRequest { what: what.to_string() }
+}
+
+fn table(name: &str, options: Options, gate: &Arc<AtomicBool>) -> Table {
+    assert!(name != "impossible", "the secret of the factory");
+    Table {
+        name: name.to_string(),
+        heard: vec![],
+        asked: 0,
+        x: BTreeMap::new(),
+        broken: false,
+        gate: Arc::clone(gate),
+        options,
+    }
+}
+
+/// Rooms whose name begins with "table" have code; so has "impossible", which cannot be made.
+fn serve(options: Options, change: impl FnOnce(&mut Config)) -> (TestServer, Arc<AtomicBool>) {
+    let gate = Arc::new(AtomicBool::new(false));
+    let opened = Arc::clone(&gate);
+    let server = TestServer::with_game(game::schema(), change, move |server| {
+        let other = Arc::clone(&opened);
+        server
+            .rooms_named("impossible", move |name| table(name, options, &other))
+            .rooms_named("table*", move |name| table(name, options, &opened))
+    });
+    (server, gate)
+}
+
+fn at_a_table() -> TestServer {
+    serve(Options::default(), |config| config.default_room = "table".to_string()).0
+}
+
+const TICKS: Options = Options { tick_hz: 20, flush: Flush::OnTick, max_members: usize::MAX };
+
+fn try_login(server: &TestServer, name: &str) -> Result<Player, Ended> {
+    Player::login_with(game::schema(), TcpStream::connect(server.address).unwrap(), name, "welcome")
+}
+
+fn login(server: &TestServer, name: &str) -> Player {
+    try_login(server, name).unwrap()
+}
+
+/// The next thing that the room tells.
+fn hear(player: &mut Player) -> String {
+    player.wait(|event| match event {
+        Event::Message { tag, payload, sender } if tag == Told::TAG => {
+            assert_eq!(sender, None, "the server says it");
+            Some(Told::decode(payload).unwrap().text)
+        }
+        _ => None,
+    })
+}
+
+fn ended_room(player: &mut Player) -> v1::RoomEnded {
+    player.wait(|event| match event {
+        Event::RoomEnded(ended) => Some(ended),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_room_hears_who_comes_says_something_and_goes() {
+    let server = at_a_table();
+    let mut a = login(&server, "a");
+    assert_eq!(hear(&mut a), "a joins 0 others");
+    let mut b = login(&server, "b");
+    // Welcome, then who is there, then what the room says: to a newcomer as to the others.
+    assert!(matches!(b.next(), Ok(Event::Member(member)) if member.event() == Change::Present));
+    assert_eq!(hear(&mut b), "b joins 1 others");
+    assert_eq!(hear(&mut a), "b joins 1 others");
+    for (text, hears_a, hears_b) in [
+        ("hello", Some("hello"), Some("hello")),
+        ("me", Some("me"), None),
+        ("others", None, Some("others")),
+        ("some", Some("some"), Some("some")),
+        ("to all", Some("to all"), Some("to all")),
+    ] {
+        a.send(&say(text));
+        for (player, hears) in [(&mut a, hears_a), (&mut b, hears_b)] {
+            if let Some(text) = hears {
+                assert_eq!(hear(player), text);
+            }
+        }
+    }
+    a.send(&Shout { text: "rude".to_string() });
+    assert_eq!(hear(&mut a), "be nice");
+    a.send(&Shout { text: "hey".to_string() });
+    let (sender, tag, payload) = b.message();
+    assert_eq!((sender, tag), (Some(a.id()), Shout::TAG), "the first was vetoed");
+    assert_eq!(Shout::decode(payload.as_slice()).unwrap().text, "hey");
+    assert_eq!(server.metric("tagwire_messages_dropped_total{reason=\"VETOED\"}"), 1.0);
+    drop(a);
+    assert_eq!(hear(&mut b), "a left 1");
+    drop(b);
+    server.wait_for("tagwire_rooms", 0.0);
+    let metrics = server.stop();
+    assert_eq!(metrics.snapshot()["tagwire_tasks"], 0.0);
+}
+
+#[test]
+fn a_room_answers_requests_in_its_order() {
+    let server = at_a_table();
+    let (mut a, mut b) = (login(&server, "a"), login(&server, "b"));
+    a.send(&say("first"));
+    let response = a.request(&deal(""));
+    let reply = DealReply::decode(response.body).unwrap();
+    assert_eq!((reply.room.as_str(), reply.heard), ("table", vec!["a: first".to_string()]));
+    let response = a.request(&deal("illegal"));
+    assert_eq!((response.status(), response.message.as_str()), (Status::Illegal, "not your turn"));
+    a.send(&say("heard"));
+    let heard: Vec<_> = (0..3).map(|_| hear(&mut b)).collect();
+    assert_eq!(heard, ["b joins 1 others", "first", "dealt"]);
+    assert_eq!(hear(&mut b), "heard", "what a refused request did was not done");
+    let count = CountReply::decode(b.request(&CountRequest {}).body).unwrap();
+    assert_eq!(count.count, 1, "another service of the same room");
+    // Elsewhere nothing answers it.
+    a.join("elsewhere");
+    let response = a.request(&deal(""));
+    assert_eq!((response.status(), response.message.as_str()), (Status::Unknown, "no service here answers table.v1.DealRequest"));
+    a.send(&say("anyone"));
+    let notice = a.wait(|event| match event {
+        Event::Notice(notice) => Some(notice),
+        _ => None,
+    });
+    assert_eq!(notice.reason(), reason::Value::Unhandled, "{}", notice.text);
+}
+
+#[test]
+fn a_room_refuses_who_may_not_come_in() {
+    let (server, _) = serve(Options { max_members: 2, ..Options::default() }, |_| ());
+    let mut a = login(&server, "a");
+    assert_eq!(a.join("table").status(), Status::Ok);
+    assert_eq!(hear(&mut a), "a joins 0 others");
+    let mut banned = login(&server, "banned");
+    let response = banned.join("table");
+    assert_eq!(
+        (response.status(), response.message.as_str(), response.code),
+        (Status::Denied, "you are banned", 9)
+    );
+    // It is where it was, and hears nothing of the room; nor does the room of it.
+    let mut b = login(&server, "b");
+    b.send(&Shout { text: "still in main".to_string() });
+    assert_eq!(banned.message().1, Shout::TAG);
+    assert_eq!(login(&server, "early").join("table").retry_after_ms, 700);
+    assert_eq!(b.join("table").status(), Status::Ok);
+    assert_eq!(hear(&mut a), "b joins 1 others");
+    let response = login(&server, "c").join("table");
+    assert_eq!(
+        (response.status(), response.message.as_str()),
+        (Status::Unavailable, "the room is full (2 members)")
+    );
+    // Those whom nobody wanted leave no room behind.
+    assert_eq!(banned.join("table2").status(), Status::Denied);
+    server.wait_for("tagwire_rooms", 2.0);
+}
+
+#[test]
+fn a_refused_login_is_told_why_and_leaves_nothing() {
+    let server = at_a_table();
+    let refused = |name: &str| match try_login(&server, name) {
+        Ok(_) => panic!("{name} is inside"),
+        Err(ended) => (ended.code.unwrap(), ended.reason, ended.retry_after_ms),
+    };
+    assert_eq!(refused("banned"), (CloseCode::LOGIN_REFUSED, "you are banned".to_string(), 0));
+    assert_eq!(refused("early"), (CloseCode::OVERLOAD, "not yet".to_string(), 700));
+    assert_eq!(refused("bomb"), (CloseCode::OVERLOAD, "the server failed".to_string(), 0));
+    for gauge in ["tagwire_connections", "tagwire_sessions", "tagwire_rooms"] {
+        server.wait_for(gauge, 0.0);
+    }
+    assert_eq!(server.metric("tagwire_logins_granted_total"), 0.0);
+    login(&server, "a");
+}
+
+#[test]
+fn the_response_to_a_change_of_rooms_stands_between_them() {
+    let (server, _) = serve(Options::default(), |config| config.limits.max_joins_per_second = 0);
+    let (mut a, mut b) = (login(&server, "a"), login(&server, "b"));
+    for round in 0..20 {
+        let (from, to) = (format!("table{round}"), format!("table{}", round + 1));
+        b.join(&from);
+        a.join(&from);
+        // What b says reaches a before the answer or not at all.
+        let mut moved = false;
+        b.send(&say("here"));
+        let mut out = vec![];
+        let key = a.session.request(&v1::JoinRoom { room: to.clone() }, &mut out).unwrap();
+        a.send_bytes(&out);
+        let own = "a joins 0 others";
+        a.wait(|event| match event {
+            Event::Response(response) if response.key == key => {
+                moved = true;
+                None
+            }
+            Event::Message { payload, .. } if moved => Some(assert_eq!(Told::decode(payload).unwrap().text, own)),
+            Event::Member(_) if moved => panic!("nobody else is there"),
+            _ => None,
+        });
+    }
+}
+
+#[test]
+fn a_room_may_end_and_send_players_away() {
+    let server = at_a_table();
+    let (mut a, mut b) = (login(&server, "a"), login(&server, "b"));
+    let mut classic = Classic::connect(server.address);
+    classic.login("c", "welcome");
+    assert_eq!(hear(&mut b), "b joins 1 others");
+    assert_eq!(hear(&mut b), "c joins 2 others");
+    b.send(&say("end"));
+    for player in [&mut a, &mut b] {
+        let ended = ended_room(player);
+        assert_eq!((ended.room.as_str(), ended.reason.as_str()), ("table", "the game is over"));
+    }
+    classic.rest();
+    server.wait_for("tagwire_rooms", 0.0);
+    // In no room nobody is heard; in the next, everything is new.
+    a.send(&Shout { text: "anyone".to_string() });
+    let notice = a.wait(|event| match event {
+        Event::Notice(notice) => Some(notice.text),
+        _ => None,
+    });
+    assert_eq!(notice, "table.v1.Shout goes to a room, and you are in none");
+    assert_eq!(a.request(&deal("")).status(), Status::Unknown);
+    assert_eq!(a.join("table").status(), Status::Ok);
+    assert_eq!(hear(&mut a), "a joins 0 others");
+    assert!(DealReply::decode(a.request(&deal("")).body).unwrap().heard.is_empty());
+    assert_eq!(b.join("table").status(), Status::Ok);
+    assert_eq!(hear(&mut a), "b joins 1 others");
+    a.send(&say("kick"));
+    let ended = b.ended();
+    assert_eq!((ended.code, ended.reason.as_str()), (Some(CloseCode::KICKED), "out"));
+    assert_eq!(hear(&mut a), "b left 1");
+}
+
+#[test]
+fn a_message_that_no_client_takes_is_not_sent() {
+    let server = at_a_table();
+    let mut a = login(&server, "a");
+    assert_eq!(hear(&mut a), "a joins 0 others");
+    a.send(&say("big"));
+    a.send(&say("after"));
+    assert_eq!(hear(&mut a), "after");
+}
+
+/// Each ends the room and nothing else; what the panic said is told to nobody.
+#[test]
+fn a_panic_ends_the_room_alone() {
+    type Act = fn(&TestServer, &mut Player);
+    let acts: [(&str, Act); 6] = [
+        ("joined", |server, _| {
+            let response = login(server, "bomb").join("table");
+            assert_eq!((response.status(), response.message.as_str()), (Status::Internal, "the server failed"));
+        }),
+        ("message", |_, player| player.send(&say("panic"))),
+        ("relay", |_, player| player.send(&Shout { text: "panic".to_string() })),
+        ("tick", |_, player| player.send(&say("break"))),
+        ("left", |server, _| drop(login(server, "last words").join("table"))),
+        ("request", |_, player| {
+            let response = player.request(&deal("panic"));
+            assert_eq!((response.status(), response.message.as_str()), (Status::Internal, "the server failed"));
+            assert!(response.may_have_run);
+        }),
+    ];
+    let (server, _) = serve(TICKS, |_| ());
+    let mut elsewhere = login(&server, "elsewhere");
+    elsewhere.join("table of others");
+    let (mut a, mut b) = (login(&server, "a"), login(&server, "b"));
+    for (count, (what, act)) in acts.into_iter().enumerate() {
+        assert_eq!((a.join("table").status(), b.join("table").status()), (Status::Ok, Status::Ok), "{what}");
+        act(&server, &mut a);
+        for player in [&mut a, &mut b] {
+            let ended = player.wait(|event| match event {
+                Event::RoomEnded(ended) => Some(ended),
+                Event::Message { payload, .. } => {
+                    let text = Told::decode(payload).unwrap().text;
+                    assert!(text != "never" && text != "dealt", "{what}: {text}");
+                    None
+                }
+                _ => None,
+            });
+            assert_eq!((ended.room.as_str(), ended.reason.as_str()), ("table", "the room failed"), "{what}");
+        }
+        server.wait_for("tagwire_rooms_failed_total", count as f64 + 1.0);
+        elsewhere.send(&say(what));
+        assert_eq!(hear_what(&mut elsewhere, what), what);
+    }
+    let response = a.join("impossible");
+    assert_eq!(response.status(), Status::Unavailable, "{}", response.message);
+    server.wait_for("tagwire_rooms_failed_total", 7.0);
+    drop((a, b, elsewhere));
+    for gauge in ["tagwire_connections", "tagwire_sessions", "tagwire_rooms"] {
+        server.wait_for(gauge, 0.0);
+    }
+    assert_eq!(server.stop().snapshot()["tagwire_tasks"], 0.0);
+}
+
+fn hear_what(player: &mut Player, text: &str) -> String {
+    loop {
+        let heard = hear(player);
+        if heard == text {
+            return heard;
+        }
+    }
+}
+
+#[test]
+fn a_tick_tells_all_at_once_and_the_newest_of_each() {
+    let (server, _) = serve(TICKS, |config| config.default_room = "table".to_string());
+    let (mut a, mut b) = (login(&server, "a"), login(&server, "b"));
+    for x in 1..=50 {
+        a.send(&Move { x });
+    }
+    a.send(&Step { x: 7 });
+    let mut moves = vec![];
+    let world = b.wait(|event| match event {
+        Event::Message { tag, payload, sender } if tag == Move::TAG => {
+            assert_eq!(sender, Some(a.id()));
+            moves.push(Move::decode(payload).unwrap().x);
+            None
+        }
+        Event::Message { tag, payload, .. } if tag == World::TAG => Some(World::decode(payload).unwrap()),
+        _ => None,
+    });
+    assert_eq!(world.x[&a.id()], 7);
+    assert!(world.tick > 0);
+    assert_eq!(moves.last(), Some(&50));
+    assert!(moves.len() <= 10, "{moves:?}: fifty within a moment are the newest of a few ticks");
+    assert!(server.metric("tagwire_messages_conflated_total") >= 40.0);
+    let ticks = server.metric("tagwire_tick_seconds_count");
+    let next: Vec<_> = (0..20)
+        .map(|_| {
+            b.wait(|event| match event {
+                Event::Message { tag, payload, .. } if tag == World::TAG => Some(World::decode(payload).unwrap().tick),
+                _ => None,
+            })
+        })
+        .collect();
+    assert!(next.windows(2).all(|two| two[1] == two[0] + 1), "{next:?}");
+    assert!(server.metric("tagwire_tick_seconds_count") >= ticks + 18.0);
+}
+
+/// While the code of a room does not come back, its mailbox fills: who sends is not read from, is pinged all the same,
+/// and loses nothing; who does not send is not affected.
+#[test]
+fn a_full_mailbox_stops_those_who_fill_it() {
+    let (server, gate) = serve(Options::default(), |config| {
+        config.limits.max_room_mailbox_bytes = 16 * 1024;
+        config.limits.max_frames_per_second = 0;
+        config.limits.peer_timeout_ms = 2000;
+        config.limits.request_timeout_ms = 600;
+    });
+    let (mut a, mut b) = (login(&server, "a"), login(&server, "b"));
+    assert_eq!((a.join("table").status(), b.join("table").status()), (Status::Ok, Status::Ok));
+    a.send(&say("wait"));
+    let texts: Vec<_> = (0..200).map(|number| format!("number {number}")).collect();
+    for text in &texts {
+        a.send(&say(text));
+    }
+    let start = Instant::now();
+    let mut pings = BTreeSet::new();
+    while start.elapsed() < Duration::from_millis(3500) {
+        for player in [&mut a, &mut b] {
+            if let Event::Ping(ping) = player.next().unwrap() {
+                pings.insert((player.id(), ping.sent_epoch));
+            }
+        }
+    }
+    assert!(pings.len() >= 6, "{pings:?}: both are pinged, and inside for longer than a silent peer may be");
+    // A request waits for its turn, but not for ever, and is not run when it was given up.
+    let response = b.request(&deal("given up"));
+    assert_eq!((response.status(), response.may_have_run), (Status::Timeout, true));
+    gate.store(true, Ordering::Relaxed);
+    assert_eq!(hear_what(&mut b, "number 0"), "number 0");
+    for text in &texts[1..] {
+        assert_eq!(&hear(&mut b), text, "nothing is lost, and all in order");
+    }
+    let reply = DealReply::decode(b.request(&deal("")).body).unwrap();
+    assert_eq!(reply.heard.len(), 201);
+}
+
+#[test]
+fn rooms_that_cannot_be_served_are_no_server() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let serve = |server: Server| {
+        runtime.block_on(async {
+            let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+            server.serve(vec![listener], std::future::pending()).await.unwrap_err().to_string()
+        })
+    };
+    let factory = |name: &str| table(name, Options::default(), &Arc::default());
+    let twice = Server::new(Config::default(), game::schema()).rooms(factory).rooms(factory);
+    assert_eq!(serve(twice), "two kinds of rooms are called \"*\"");
+    let other = Server::new(Config::default(), tagwire::pb::schema()).rooms_named("table*", factory);
+    assert_eq!(
+        serve(other),
+        "the rooms \"table*\" take tag 2, which is no message to code from clients of the schema that is served"
+    );
+}
