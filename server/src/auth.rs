@@ -29,7 +29,8 @@ pub enum Denied {
 
 /// Judges credentials. Called before anything of a session exists.
 pub trait Authenticator: Send + Sync + 'static {
-    /// The player behind a login, whose name is in normal form.
+    /// The player behind a login, whose name is in normal form. A panic ends this login alone: the client is told
+    /// OVERLOAD.
     ///
     /// # Errors
     /// The login is refused.

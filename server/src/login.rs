@@ -4,6 +4,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use tagwire::CloseCode;
@@ -17,7 +18,7 @@ use tagwire::session::server::{Incoming, ServerSession};
 use tagwire::session::{Dialect, Fault};
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::time::timeout;
-use tracing::{debug, info};
+use tracing::{debug, error, info};
 
 use crate::auth::{Denied, Identity};
 use crate::config::Limits;
@@ -184,7 +185,12 @@ fn judge(
         core.metrics.limited(limit);
         return Err(refused("limited", CloseCode::LOGIN_REFUSED, text, wait_us));
     }
-    let mut identity = core.auth.authenticate(&login).map_err(|error| {
+    // The game's, too: a panic in it ends this login alone.
+    let judged = catch_unwind(AssertUnwindSafe(|| core.auth.authenticate(&login))).map_err(|_| {
+        error!("the authenticator panicked; {} from {peer} is not let in", login.username.escape_debug());
+        refused("panic", CloseCode::OVERLOAD, "the server failed".to_string(), 0)
+    })?;
+    let mut identity = judged.map_err(|error| {
         denied(&login.username, &error);
         if error == Denied::WrongPassword {
             core.door.failed(now, peer.ip(), &key, limits);

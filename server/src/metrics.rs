@@ -92,6 +92,8 @@ pub struct Metrics {
     pub(crate) bytes_received: Counter,
     /// Bytes written to sockets.
     pub(crate) bytes_sent: Counter,
+    /// System calls that wrote to sessions' sockets, refused ones too.
+    pub(crate) writes: Counter,
     /// Messages left out because the receiver's dialect cannot carry them.
     pub(crate) unfit: Counter,
     /// LATEST messages replaced by a newer one while they waited for a full socket.
@@ -169,6 +171,7 @@ impl Metrics {
             granted: register!("logins_granted", "Logins admitted", Counter::default()),
             bytes_received: register!("bytes_received", "Bytes read from sockets", Counter::default()),
             bytes_sent: register!("bytes_sent", "Bytes written to sockets", Counter::default()),
+            writes: register!("socket_writes", "System calls that wrote to sockets of sessions", Counter::default()),
             unfit: register!(
                 "messages_unfit",
                 "Relayed messages that a receiver's dialect cannot carry",

@@ -225,13 +225,15 @@ impl Rooms {
         boundary: Boundary,
     ) -> bool {
         let player = session.player.player_id;
-        if session.seat().gone || !boundary(&room.name) {
+        if session.seat().gone {
             return false;
         }
         if room.members().contains_key(&player) {
-            return true;
+            return boundary(&room.name);
         }
-        self.take_out(by_name, session);
+        if !self.take_out(by_name, session, || boundary(&room.name)) {
+            return false;
+        }
         let mut members = room.members_mut();
         let joined = member(session, event::Value::Joined);
         for other in members.values() {
@@ -246,15 +248,25 @@ impl Rooms {
     /// Takes a session that is over out of its room.
     pub(crate) fn leave(&self, session: &Arc<Session>) {
         let mut by_name = self.by_name();
-        self.take_out(&mut by_name, session);
+        self.take_out(&mut by_name, session, || true);
         session.seat().gone = true;
     }
 
-    fn take_out(&self, by_name: &mut HashMap<String, Entry>, session: &Arc<Session>) {
-        let Some(room) = session.seat().room.take() else { return };
+    /// Takes a session out of its room, if it is in one and `boundary` agrees: nothing of the room reaches it after that.
+    fn take_out(
+        &self,
+        by_name: &mut HashMap<String, Entry>,
+        session: &Arc<Session>,
+        boundary: impl FnOnce() -> bool,
+    ) -> bool {
+        let Some(room) = session.room() else { return boundary() };
         let player = session.player.player_id;
         {
             let mut members = room.members_mut();
+            session.forget_room();
+            if !boundary() {
+                return false;
+            }
             members.remove(&player);
             let left = member(session, event::Value::Left);
             for other in members.values() {
@@ -262,11 +274,12 @@ impl Rooms {
                 other.send(&left);
             }
         }
-        session.forget_room();
+        session.seat().room = None;
         if let Some(code) = &room.code {
             code.tell(Mail::Left { player });
         }
         self.close_empty(by_name, &room);
+        true
     }
 
     /// A room goes with the last who is inside or wants in.

@@ -9,8 +9,8 @@ use tagwire::room::Room;
 use tagwire::service::Service;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
-use tokio::task::{JoinSet, yield_now};
-use tokio::time::timeout;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
@@ -167,7 +167,7 @@ impl Server {
         // A task is waited for by what it drops last, and counted for a moment longer.
         for _ in 0..100 {
             if Handle::current().metrics().num_alive_tasks() > 0 {
-                yield_now().await;
+                sleep(Duration::from_millis(1)).await;
             }
         }
         core.metrics.tasks.set((Handle::current().metrics().num_alive_tasks() + rooms.len()) as i64);

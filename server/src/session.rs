@@ -295,6 +295,7 @@ impl Session {
         let was_blocked = out.outbox.is_blocked();
         // More than once only where the socket has taken all, and what waited aside has come behind it.
         while !out.outbox.is_empty() {
+            self.metrics.writes.inc();
             match self.writer.try_write(out.outbox.unwritten()) {
                 Ok(count) => {
                     out.begun = true;

@@ -9,8 +9,16 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use common::crowd::{Crowd, End, Talk};
 use common::*;
+use game::table::v1::{FromClient, Step, World};
 use rustix::process::{Pid, Signal, kill_process};
+use tagwire::room::{Context, Flush, Options, Player as Member, Room};
+
+#[allow(dead_code, missing_docs, unreachable_pub, clippy::all, reason = "generated")]
+mod game {
+    include!("../../codegen/tests/golden/table.rs");
+}
 
 const MEMBERS: usize = 10;
 
@@ -130,4 +138,96 @@ fn an_idle_session_costs_one_write_a_second_and_no_read_but_its_answers() {
     assert!((answering * least..=answering * most).contains(&reads), "{reads} reads");
     server.stop();
     players.into_iter().for_each(|p| drop(p.join().unwrap()));
+}
+
+/// Tells everybody where everybody is, with each tick.
+#[derive(Default)]
+struct Field(HashMap<u32, i32>);
+
+impl Room for Field {
+    type Message = FromClient;
+    type Services = ();
+
+    fn options(&self) -> Options {
+        Options { tick_hz: TICK_HZ, flush: Flush::OnTick, ..Options::default() }
+    }
+
+    fn message(&mut self, _: &mut Context<'_>, player: &Member, message: FromClient) {
+        if let FromClient::Step(Step { x }) = message {
+            self.0.insert(player.id, x);
+        }
+    }
+
+    fn tick(&mut self, cx: &mut Context<'_>) {
+        cx.send_all(&World { tick: cx.tick(), x: self.0.clone() });
+    }
+
+    fn left(&mut self, _: &mut Context<'_>, player: &Member) {
+        self.0.remove(&player.id);
+    }
+}
+
+const TICK_HZ: u32 = 20;
+const MOVES: &str = "tagwire_messages_received_total{message=\"table.v1.Step\"}";
+
+/// Everyone moves twenty times a second, and hears of everyone twenty times a second: without the tick that would be a
+/// write for each move and member, a thousand times as many.
+#[test]
+fn a_room_with_a_tick_costs_one_write_a_member_and_tick() {
+    let (members, seconds) = if is_long() { (1000, 10) } else { (100, 3) };
+    let server = TestServer::with_game(
+        game::schema(),
+        |config| {
+            config.limits.max_frames_per_second = 0;
+            config.limits.max_room_members = 1001;
+        },
+        |server| server.rooms(|_| Field::default()),
+    );
+    let crowd = Crowd::with_schema(1, game::schema());
+    let players: Vec<_> = (0..members)
+        .map(|number| {
+            crowd.runtime.block_on(async {
+                let mut client = crowd.native(server.address, &format!("player{number}")).await;
+                assert!(client.welcomed().await);
+                let next = move |now_us| frame(&Step { x: now_us as i32 });
+                let talk = Talk { every: Duration::from_secs(1) / TICK_HZ, next: Box::new(next) };
+                crowd.spawn(client, Some(talk), |_, _| ())
+            })
+        })
+        .collect();
+    std::thread::sleep(Duration::from_secs(1));
+    let counted = || {
+        let of = |name| server.metric(name);
+        (of("tagwire_tick_seconds_count"), of("tagwire_socket_writes_total"), of(MOVES))
+    };
+    let during = |from: (f64, f64, f64), to: (f64, f64, f64)| (to.0 - from.0, to.1 - from.1, to.2 - from.2);
+    let (cpu, start, before) = (server.cpu_ticks(), Instant::now(), counted());
+    std::thread::sleep(Duration::from_secs(seconds));
+    let ((ticks, writes, moves), took) = (during(before, counted()), start.elapsed().as_secs_f64());
+    println!(
+        "{members} members: {:.1} ticks/s, {:.0} moves/s, {:.0} writes/s, {:.0} % of a core, {} ticks overrun",
+        ticks / took,
+        moves / took,
+        writes / took,
+        (server.cpu_ticks() - cpu) as f64 / took,
+        server.metric("tagwire_ticks_overrun_total"),
+    );
+    // Each member is pinged once a second besides.
+    let most = (ticks + took + 2.0) * members as f64;
+    assert!((0.8 * ticks * members as f64..=1.1 * most).contains(&writes), "{writes} writes in {ticks} ticks");
+    assert!(moves > 0.8 * took * f64::from(TICK_HZ) * members as f64, "{moves} moves");
+
+    // The counter tells the truth: strace counts the same, and nothing else that writes to sockets.
+    let before = counted();
+    let strace = Strace::attach(&server);
+    std::thread::sleep(Duration::from_secs(3));
+    let (ticks, writes, _) = during(before, counted());
+    let (calls, took) = strace.detach();
+    println!("under strace, {took:.1} s: {ticks} ticks, {writes} writes counted; {calls:?}");
+    let seen = sum(&calls, &["sendto", "sendmsg", "writev"]) as f64;
+    // It begins to look a moment after we do.
+    assert!((0.75..1.1).contains(&(seen / writes)), "{seen} writes seen, {writes} counted");
+    crowd.leave.cancel();
+    let seen = crowd.ended(players);
+    assert!(seen.iter().all(|one| one.end == End::Left), "{seen:?}");
 }

@@ -89,12 +89,17 @@ pub struct Client {
 
 impl Crowd {
     pub fn new(threads: usize) -> Self {
+        Self::with_schema(threads, super::unlimited_schema())
+    }
+
+    /// Clients whose stubs were made from this schema.
+    pub fn with_schema(threads: usize, schema: Schema) -> Self {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
         Crowd {
             runtime: builder.worker_threads(threads).thread_name("crowd").enable_all().build().unwrap(),
             counts: Arc::default(),
             leave: CancellationToken::new(),
-            schema: Arc::new(super::unlimited_schema()),
+            schema: Arc::new(schema),
             start: Instant::now(),
         }
     }

@@ -110,11 +110,12 @@ impl TestServer {
         TestServer { address, metrics, control, thread_name, stop: Some(stop), thread: Some(thread.unwrap()) }
     }
 
-    /// The system's numbers of the server's threads.
+    /// The system's numbers of the server's threads; of those that run rooms in any server of this process, too.
     pub fn threads(&self) -> Vec<u32> {
         let tasks = std::fs::read_dir("/proc/self/task").unwrap().map(|task| task.unwrap().path());
         let named = |task: &PathBuf| {
-            std::fs::read_to_string(task.join("comm")).is_ok_and(|name| name.trim_end() == self.thread_name)
+            std::fs::read_to_string(task.join("comm"))
+                .is_ok_and(|name| name.trim_end() == self.thread_name || name.trim_end() == "rooms")
         };
         tasks.filter(named).map(|t| t.file_name().unwrap().to_str().unwrap().parse().unwrap()).collect()
     }
