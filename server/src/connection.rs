@@ -151,7 +151,9 @@ async fn admit<'a>(
     let entered = enter(core, limits, session, protocol.admit(now, admission)).await;
     reader.set_limits(protocol.decoder_limits());
     match entered {
-        Ok(()) => info!(player = player_id, sdk = ?login.sdk, "ACCESS GRANTED for {} from {peer}", session.player.name),
+        Ok(()) => {
+            info!(player = player_id, sdk = ?login.sdk, "ACCESS GRANTED for {} from {peer}", session.player.name)
+        }
         Err(ending) => session.end(ending),
     }
     if core.stopping.is_cancelled() {
@@ -172,7 +174,11 @@ async fn enter(
         // Before the answer, so that nobody who has it finds it not counted.
         metrics.granted.inc();
         if let Some(welcome) = welcome {
-            inside.send(&v1::Welcome { server_time_us: clock.now().unix_us, room: room.to_string(), ..welcome });
+            inside.send(&v1::Welcome {
+                server_time_us: clock.now().unix_us,
+                room: room.to_string(),
+                ..welcome
+            });
         }
         true
     });

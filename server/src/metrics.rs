@@ -171,7 +171,11 @@ impl Metrics {
             granted: register!("logins_granted", "Logins admitted", Counter::default()),
             bytes_received: register!("bytes_received", "Bytes read from sockets", Counter::default()),
             bytes_sent: register!("bytes_sent", "Bytes written to sockets", Counter::default()),
-            writes: register!("socket_writes", "System calls that wrote to sockets of sessions", Counter::default()),
+            writes: register!(
+                "socket_writes",
+                "System calls that wrote to sockets of sessions",
+                Counter::default()
+            ),
             unfit: register!(
                 "messages_unfit",
                 "Relayed messages that a receiver's dialect cannot carry",

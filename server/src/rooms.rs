@@ -284,9 +284,8 @@ impl Rooms {
 
     /// A room goes with the last who is inside or wants in.
     fn close_empty(&self, by_name: &mut HashMap<String, Entry>, room: &Arc<Room>) {
-        let empty = |entry: &Entry| {
-            Arc::ptr_eq(&entry.room, room) && entry.joining == 0 && room.members().is_empty()
-        };
+        let empty =
+            |entry: &Entry| Arc::ptr_eq(&entry.room, room) && entry.joining == 0 && room.members().is_empty();
         if by_name.get(&*room.name).is_some_and(empty) {
             by_name.remove(&*room.name);
             if let Some(code) = &room.code {

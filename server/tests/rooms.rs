@@ -6,6 +6,7 @@ mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpStream;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -16,8 +17,10 @@ use tagwire::prost::Message as _;
 use tagwire::room::{Context, Flush, Options, Player as Member, Relayed, Room};
 use tagwire::service::Refusal;
 use tagwire::session::client::Event;
+use tagwire::session::login::Login;
 use tagwire::{CloseCode, Message};
-use tagwire_server::{Config, Server, bind};
+use tagwire_server::auth::{Authenticator, Denied, Identity};
+use tagwire_server::{Config, Server, bind, read_schema};
 
 #[allow(dead_code, missing_docs, unreachable_pub, clippy::all, reason = "generated")]
 mod game {
@@ -25,8 +28,8 @@ mod game {
 }
 
 use game::table::v1::{
-    CountReply, CountRequest, DealReply, DealRequest, Dealer, DealerServer, FromClient, Move, Say, Shout, Step,
-    Told, Umpire, UmpireServer, World,
+    CountReply, CountRequest, DealReply, DealRequest, Dealer, DealerServer, FromClient, Move, Say, Shout,
+    Step, Told, Umpire, UmpireServer, World,
 };
 
 /// Does what is said in it.
@@ -79,7 +82,9 @@ impl Room for Table {
             "end" => cx.end("the game is over"),
             "big" => cx.send(player.id, &told(&"x".repeat(65_537))),
             "kick" => others.collect::<Vec<_>>().into_iter().for_each(|id| cx.kick(id, "out")),
-            "some" => cx.send_some(others.chain([player.id, player.id, 999]).collect::<Vec<_>>(), &told("some")),
+            "some" => {
+                cx.send_some(others.chain([player.id, player.id, 999]).collect::<Vec<_>>(), &told("some"))
+            }
             "others" => cx.send_all_but(player.id, &told("others")),
             "me" => cx.send(player.id, &told("me")),
             "wait" => {
@@ -267,7 +272,10 @@ fn a_room_answers_requests_in_its_order() {
     // Elsewhere nothing answers it.
     a.join("elsewhere");
     let response = a.request(&deal(""));
-    assert_eq!((response.status(), response.message.as_str()), (Status::Unknown, "no service here answers table.v1.DealRequest"));
+    assert_eq!(
+        (response.status(), response.message.as_str()),
+        (Status::Unknown, "no service here answers table.v1.DealRequest")
+    );
     a.send(&say("anyone"));
     let notice = a.wait(|event| match event {
         Event::Notice(notice) => Some(notice),
@@ -342,7 +350,9 @@ fn the_response_to_a_change_of_rooms_stands_between_them() {
                 moved = true;
                 None
             }
-            Event::Message { payload, .. } if moved => Some(assert_eq!(Told::decode(payload).unwrap().text, own)),
+            Event::Message { payload, .. } if moved => {
+                Some(assert_eq!(Told::decode(payload).unwrap().text, own))
+            }
             Event::Member(_) if moved => panic!("nobody else is there"),
             _ => None,
         });
@@ -400,7 +410,10 @@ fn a_panic_ends_the_room_alone() {
     let acts: [(&str, Act); 6] = [
         ("joined", |server, _| {
             let response = login(server, "bomb").join("table");
-            assert_eq!((response.status(), response.message.as_str()), (Status::Internal, "the server failed"));
+            assert_eq!(
+                (response.status(), response.message.as_str()),
+                (Status::Internal, "the server failed")
+            );
         }),
         ("message", |_, player| player.send(&say("panic"))),
         ("relay", |_, player| player.send(&Shout { text: "panic".to_string() })),
@@ -408,7 +421,10 @@ fn a_panic_ends_the_room_alone() {
         ("left", |server, _| drop(login(server, "last words").join("table"))),
         ("request", |_, player| {
             let response = player.request(&deal("panic"));
-            assert_eq!((response.status(), response.message.as_str()), (Status::Internal, "the server failed"));
+            assert_eq!(
+                (response.status(), response.message.as_str()),
+                (Status::Internal, "the server failed")
+            );
             assert!(response.may_have_run);
         }),
     ];
@@ -481,7 +497,9 @@ fn a_tick_tells_all_at_once_and_the_newest_of_each() {
     let next: Vec<_> = (0..20)
         .map(|_| {
             b.wait(|event| match event {
-                Event::Message { tag, payload, .. } if tag == World::TAG => Some(World::decode(payload).unwrap().tick),
+                Event::Message { tag, payload, .. } if tag == World::TAG => {
+                    Some(World::decode(payload).unwrap().tick)
+                }
                 _ => None,
             })
         })
@@ -527,6 +545,119 @@ fn a_full_mailbox_stops_those_who_fill_it() {
     }
     let reply = DealReply::decode(b.request(&deal("")).body).unwrap();
     assert_eq!(reply.heard.len(), 201);
+}
+
+/// The schema of a client that was made before there was a World; its Told has no text yet.
+fn older_schema() -> tagwire::Schema {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../codegen/tests/golden/table/table.proto");
+    let text = std::fs::read_to_string(path).unwrap();
+    let (before, after) = text.split_once("// Where everybody is").unwrap();
+    let (_, after) = after.split_once("}\n").unwrap();
+    let (told, rest) = before.split_once("// What the room tells.").unwrap();
+    let rest = rest.replacen("  // Set by the server.\n  string text = 1;\n", "", 1);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("table.proto");
+    std::fs::write(&file, format!("{told}{rest}{after}")).unwrap();
+    read_schema(&file).unwrap()
+}
+
+#[test]
+fn each_gets_what_it_can_understand() {
+    let (server, _) = serve(TICKS, |config| config.default_room = "table".to_string());
+    let mut new = login(&server, "new");
+    let older_schema = older_schema();
+    let stream = TcpStream::connect(server.address).unwrap();
+    let mut older = Player::login_with(older_schema.clone(), stream, "older", "welcome").unwrap();
+    assert!(older.offered, "it was compared");
+    let mut classic = Classic::connect(server.address);
+    classic.login("classic", "welcome");
+    assert_eq!(hear_what(&mut new, "classic joins 2 others"), "classic joins 2 others");
+    // A classic client acts as any other, and is heard of as a player.
+    classic.send(&[frame(&Step { x: 4 }), frame(&Move { x: 5 })].concat());
+    older.send(&Shout { text: "hey".to_string() });
+    new.send(&say(&"x".repeat(300)));
+    new.send(&say("bye"));
+
+    let (mut moved, mut shouted, mut world) = (None, None, None);
+    while moved.is_none() || shouted.is_none() || world.is_none() {
+        let (sender, tag, payload) = new.message();
+        match tag {
+            Move::TAG => moved = Some((sender.unwrap(), Move::decode(payload.as_slice()).unwrap().x)),
+            Shout::TAG => shouted = sender,
+            World::TAG => world = Some(World::decode(payload.as_slice()).unwrap()),
+            _ => {}
+        }
+    }
+    let (mover, x) = moved.unwrap();
+    assert_eq!((x, shouted), (5, Some(older.id())));
+    assert_eq!(world.unwrap().x[&mover], 4);
+
+    // The older one reads what it knows, and drops what it does not.
+    let (mut tags, mut dropped) = (BTreeSet::new(), BTreeSet::new());
+    while !(tags.contains(&Move::TAG) && tags.contains(&Told::TAG) && dropped.contains(&World::TAG)) {
+        match older.next().unwrap() {
+            Event::Message { tag, payload, .. } => {
+                assert!(
+                    older_schema.get(tag).is_some_and(|(_, info)| (info.check)(&payload).is_ok()),
+                    "{tag}"
+                );
+                tags.insert(tag);
+            }
+            Event::Dropped(tag) => drop(dropped.insert(tag)),
+            _ => {}
+        }
+    }
+    assert_eq!(dropped, BTreeSet::from([World::TAG]));
+
+    // The classic one gets the bare messages that fit its frames, and nothing of the stack's.
+    let (mut tags, mut told) = (BTreeSet::new(), vec![]);
+    while !(tags.contains(&Shout::TAG.0) && tags.contains(&World::TAG.0) && told.contains(&"bye".to_string()))
+    {
+        let (tag, payload) = classic.next_message().unwrap();
+        tags.insert(tag);
+        assert!(tag < 240 && payload.len() < 256, "tag {tag}");
+        if tag == Told::TAG.0 {
+            told.push(Told::decode(payload.as_slice()).unwrap().text);
+        }
+    }
+    assert!(!tags.contains(&Move::TAG.0), "its own");
+    assert_eq!(server.metric("tagwire_messages_unfit_total"), 1.0, "the long one");
+}
+
+/// Panics over one name.
+#[derive(Debug)]
+struct Fragile;
+
+impl Authenticator for Fragile {
+    fn authenticate(&self, login: &Login) -> Result<Identity, Denied> {
+        assert!(login.username != "bomb", "the secret of the authenticator");
+        Ok(Identity { name: login.username.clone(), access: tagwire::Access::Player })
+    }
+}
+
+#[test]
+fn a_panic_of_the_authenticator_ends_its_login_alone() {
+    let server = TestServer::with_game(
+        game::schema(),
+        |_| (),
+        |_| Server::with_auth(Config::default(), game::schema(), Box::new(Fragile)),
+    );
+    let mut a = login(&server, "a");
+    for _ in 0..20 {
+        let Err(ended) = try_login(&server, "bomb") else { panic!("it is inside") };
+        assert_eq!((ended.code, ended.reason.as_str()), (Some(CloseCode::OVERLOAD), "the server failed"));
+    }
+    let mut classic = Classic::connect(server.address);
+    classic.login("bomb", "welcome");
+    assert_eq!(classic.rest(), []);
+    let mut b = login(&server, "b");
+    b.send(&Shout { text: "hey".to_string() });
+    assert_eq!(a.message().1, Shout::TAG);
+    assert_eq!(server.metric("tagwire_logins_denied_total{reason=\"panic\"}"), 21.0);
+    drop((a, b, classic));
+    for gauge in ["tagwire_connections", "tagwire_sessions", "tagwire_rooms"] {
+        server.wait_for(gauge, 0.0);
+    }
 }
 
 #[test]

@@ -186,13 +186,14 @@ fn a_room_with_a_tick_costs_one_write_a_member_and_tick() {
     let crowd = Crowd::with_schema(1, game::schema());
     let players: Vec<_> = (0..members)
         .map(|number| {
-            crowd.runtime.block_on(async {
+            let client = crowd.runtime.block_on(async {
                 let mut client = crowd.native(server.address, &format!("player{number}")).await;
                 assert!(client.welcomed().await);
-                let next = move |now_us| frame(&Step { x: now_us as i32 });
-                let talk = Talk { every: Duration::from_secs(1) / TICK_HZ, next: Box::new(next) };
-                crowd.spawn(client, Some(talk), |_, _| ())
-            })
+                client
+            });
+            let next = |now_us| frame(&Step { x: now_us as i32 });
+            let talk = Talk { every: Duration::from_secs(1) / TICK_HZ, next: Box::new(next) };
+            crowd.spawn(client, Some(talk), |_, _| ())
         })
         .collect();
     std::thread::sleep(Duration::from_secs(1));
@@ -214,7 +215,10 @@ fn a_room_with_a_tick_costs_one_write_a_member_and_tick() {
     );
     // Each member is pinged once a second besides.
     let most = (ticks + took + 2.0) * members as f64;
-    assert!((0.8 * ticks * members as f64..=1.1 * most).contains(&writes), "{writes} writes in {ticks} ticks");
+    assert!(
+        (0.8 * ticks * members as f64..=1.1 * most).contains(&writes),
+        "{writes} writes in {ticks} ticks"
+    );
     assert!(moves > 0.8 * took * f64::from(TICK_HZ) * members as f64, "{moves} moves");
 
     // The counter tells the truth: strace counts the same, and nothing else that writes to sockets.

@@ -15,8 +15,8 @@
 use std::collections::BTreeMap;
 
 use crate::frame;
-use crate::session::is_counted;
 use crate::schema::Delivery;
+use crate::session::is_counted;
 use crate::tag::Tag;
 use crate::time::Now;
 

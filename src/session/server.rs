@@ -516,7 +516,12 @@ impl ServerSession {
 
     /// For a message to a room from a session that is in none.
     pub fn roomless(&mut self, now: Now, tag: Tag, name: &str) -> Dropped {
-        self.dropped(now, tag, reason::Value::Unhandled, format!("{name} goes to a room, and you are in none"))
+        self.dropped(
+            now,
+            tag,
+            reason::Value::Unhandled,
+            format!("{name} goes to a room, and you are in none"),
+        )
     }
 
     fn dropped(&mut self, now: Now, tag: Tag, reason: reason::Value, text: String) -> Dropped {

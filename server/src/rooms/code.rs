@@ -97,10 +97,7 @@ pub(crate) struct Kind {
 }
 
 impl Kind {
-    pub(crate) fn new<R: Room>(
-        pattern: &str,
-        factory: impl Fn(&str) -> R + Send + Sync + 'static,
-    ) -> Self {
+    pub(crate) fn new<R: Room>(pattern: &str, factory: impl Fn(&str) -> R + Send + Sync + 'static) -> Self {
         Kind {
             pattern: pattern.to_string(),
             messages: R::Message::TAGS,

@@ -38,13 +38,7 @@ pub(crate) enum Letter {
     /// A message to the others, if the code lets it.
     Relay { player: u32, message: usize, tag: Tag, payload: Bytes, lane: Lane, to_all: bool },
     /// A request. `done` is told how it was answered; where nobody waits for that any more it is not to be run.
-    Request {
-        session: Arc<Session>,
-        key: u64,
-        tag: Tag,
-        body: Bytes,
-        done: oneshot::Sender<status::Value>,
-    },
+    Request { session: Arc<Session>, key: u64, tag: Tag, body: Bytes, done: oneshot::Sender<status::Value> },
 }
 
 impl Letter {

@@ -84,7 +84,11 @@ impl Runner {
         self.mail.close();
         while let Ok(mail) = self.mail.try_recv() {
             if let Mail::Letter(Letter::Request { session, key, tag, done, .. }, _) = mail {
-                answer(&session, &response(key, tag, Err(Refusal::unavailable("the room has ended", 0))), done);
+                answer(
+                    &session,
+                    &response(key, tag, Err(Refusal::unavailable("the room has ended", 0))),
+                    done,
+                );
             }
             // Who wants in hears of it by the end of what it waits for; what else was sent had a room to go to.
         }
@@ -192,8 +196,7 @@ impl Hosted {
         callback: &'static str,
         run: impl FnOnce(&mut dyn Code, &mut Context<'_>) -> T,
     ) -> Result<T, End> {
-        let mut cx =
-            Context::new(self.now, self.tick, &self.room.name, &self.players, &mut self.effects);
+        let mut cx = Context::new(self.now, self.tick, &self.room.name, &self.players, &mut self.effects);
         let result = catch_unwind(AssertUnwindSafe(|| run(&mut *self.code, &mut cx)));
         result.map_err(|_| {
             self.effects.clear();
@@ -209,7 +212,10 @@ impl Hosted {
             match effect {
                 Effect::Send { to, tag, full_name, payload, delivery } => {
                     let Some((message, info)) = self.rooms.schema.get(tag) else {
-                        error!("room {:?}: {full_name} is not in the schema that is served: not sent", self.room.name);
+                        error!(
+                            "room {:?}: {full_name} is not in the schema that is served: not sent",
+                            self.room.name
+                        );
                         continue;
                     };
                     let max = self.rooms.limits.load().max_frame_bytes;
@@ -312,7 +318,10 @@ impl Hosted {
         // Who is not inside any more sent it as it went.
         let Some(player) = self.players.get(&id).cloned() else { return Ok(()) };
         if !self.call("message", |code, cx| code.message(cx, &player, tag, payload))? {
-            error!("room {:?}: a message with tag {tag} passed the schema's check and is none", self.room.name);
+            error!(
+                "room {:?}: a message with tag {tag} passed the schema's check and is none",
+                self.room.name
+            );
         }
         self.carry_out()
     }
