@@ -15,6 +15,7 @@ use crate::directory::Directory;
 use crate::door::Door;
 use crate::exchange::Exchange;
 use crate::flusher::Flusher;
+use crate::hook::Hooks;
 use crate::metrics::Metrics;
 use crate::requests::Requests;
 use crate::rooms::Rooms;
@@ -70,12 +71,13 @@ impl Core {
         let limits = Arc::new(ArcSwap::from_pointee(config.limits.clone()));
         let exchange = Exchange::new(&schema, config.schema_policy);
         let schema = Arc::new(schema);
-        let clock = Arc::new(Clock::start());
+        let (clock, hooks) = (Arc::new(Clock::start()), Arc::new(Hooks::default()));
         let rooms = Arc::new(Rooms::new(
             Arc::clone(&schema),
             Arc::clone(&limits),
             Arc::clone(&metrics),
             Arc::clone(&clock),
+            Arc::clone(&hooks),
             threads,
         ));
         let requests = Arc::new(Requests::new(
@@ -83,12 +85,13 @@ impl Core {
             Arc::clone(&rooms),
             Arc::clone(&limits),
             Arc::clone(&metrics),
+            Arc::clone(&hooks),
         ));
         Core {
             door: Arc::default(),
             auth,
             exchange,
-            router: Router { schema, rooms, requests, metrics: Arc::clone(&metrics) },
+            router: Router { schema, rooms, requests, hooks, metrics: Arc::clone(&metrics) },
             directory: Arc::new(Directory::new()),
             metrics,
             clock,

@@ -8,7 +8,8 @@
 //!
 //! - [`Config`]: what may be set. [`Sources`]: where it comes from. [`auth`]: who may come in. [`metrics`]: what is counted.
 //! - [`Server`]: start and stop. [`Control`]: change while it runs. `core`: what its parts share. `listener`: sockets and their acceptance. `door`: who may stand there. `connection`: one socket's life. `login`: the way in. `exchange`: whether schemas fit. `session`: one player's handle.
-//! - `router`: what a message does. `requests`: who answers what is asked. `rooms`: who hears whom. `directory`: who is inside, and the timer wheel.
+//! - `router`: what a message does. [`hook`]: who may watch and change it. `requests`: who answers what is asked.
+//! - `rooms`: who hears whom, and where a game's code for rooms runs. `directory`: who is inside, and the timer wheel.
 //! - `dynamic`: a schema read at run time. `flusher`: which sockets have something to be written.
 //!
 //! The rules of the conversation are not here but in the crate `tagwire`.
@@ -24,6 +25,7 @@ mod door;
 mod dynamic;
 mod exchange;
 mod flusher;
+pub mod hook;
 mod listener;
 mod login;
 pub mod metrics;

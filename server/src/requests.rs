@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, error};
 
 use crate::config::Limits;
+use crate::hook::{Hooks, Stopped};
 use crate::metrics::Metrics;
 use crate::rooms::{Letter, Room, Rooms};
 use crate::session::Session;
@@ -48,6 +49,7 @@ pub(crate) struct Requests {
     rooms: Arc<Rooms>,
     limits: Arc<ArcSwap<Limits>>,
     metrics: Arc<Metrics>,
+    hooks: Arc<Hooks>,
     services: RwLock<HashMap<Tag, Arc<dyn Service>>>,
     tasks: TaskTracker,
 }
@@ -64,9 +66,10 @@ impl Requests {
         rooms: Arc<Rooms>,
         limits: Arc<ArcSwap<Limits>>,
         metrics: Arc<Metrics>,
+        hooks: Arc<Hooks>,
     ) -> Self {
         let (services, tasks) = (RwLock::default(), TaskTracker::new());
-        Requests { schema, rooms, limits, metrics, services, tasks }
+        Requests { schema, rooms, limits, metrics, hooks, services, tasks }
     }
 
     /// Has a service answer its requests from now on.
@@ -140,10 +143,16 @@ impl Requests {
     /// Has a request answered, until the deadline.
     async fn run_one(&self, session: &Arc<Session>, key: u64, tag: Tag, body: Bytes) -> status::Value {
         let answered = async {
-            match (tag, self.room_for(session, tag)) {
-                (v1::JoinRoom::TAG, _) => self.join(session, key, body).await,
-                (_, Some(room)) => ask(&room, session, key, tag, body).await,
-                (_, None) => Answered::With(self.call(session, tag, body).await),
+            if tag == v1::JoinRoom::TAG {
+                return self.join(session, key, body).await;
+            }
+            let body = match self.hooks.incoming(tag, &body, || session.in_room()) {
+                Ok(changed) => changed.map_or(body, Bytes::from),
+                Err(stopped) => return Answered::With(Err(self.stopped(session, stopped))),
+            };
+            match self.room_for(session, tag) {
+                Some(room) => ask(&room, session, key, tag, body).await,
+                None => Answered::With(self.call(session, tag, body).await),
             }
         };
         let answer = match timeout(self.limits.load().request_timeout(), answered).await {
@@ -183,10 +192,17 @@ impl Requests {
         let start = Instant::now();
         let answer = guarded(move || service.call(context, tag, body)).await;
         self.metrics.request(index, start.elapsed());
-        answer.unwrap_or_else(|Panicked| {
+        let reply = answer.unwrap_or_else(|Panicked| {
             error!("the code that answers {name} panicked; {} is told INTERNAL", player.name);
             Err(Refusal::internal())
-        })
+        })?;
+        self.hooks.reply(session, tag, reply).map_err(|stopped| self.stopped(session, stopped))
+    }
+
+    /// A hook says that a request, or its answer, goes no further.
+    fn stopped(&self, session: &Session, stopped: Stopped) -> Refusal {
+        self.metrics.dropped("HOOK");
+        stopped.refuse(session)
     }
 
     async fn join(&self, session: &Arc<Session>, key: u64, body: Bytes) -> Answered {

@@ -25,6 +25,7 @@ use tracing::error;
 
 use crate::clock::Clock;
 use crate::config::Limits;
+use crate::hook::Hooks;
 use crate::metrics::Metrics;
 use crate::session::{Ending, Session};
 
@@ -87,6 +88,7 @@ pub(crate) struct Rooms {
     limits: Arc<ArcSwap<Limits>>,
     metrics: Arc<Metrics>,
     clock: Arc<Clock>,
+    hooks: Arc<Hooks>,
     tasks: TaskTracker,
     threads: Threads,
 }
@@ -110,10 +112,12 @@ impl Rooms {
         limits: Arc<ArcSwap<Limits>>,
         metrics: Arc<Metrics>,
         clock: Arc<Clock>,
+        hooks: Arc<Hooks>,
         threads: usize,
     ) -> Self {
         let (by_name, kinds, tasks) = (Mutex::default(), RwLock::default(), TaskTracker::new());
-        Rooms { by_name, kinds, schema, limits, metrics, clock, tasks, threads: Threads::new(threads) }
+        let threads = Threads::new(threads);
+        Rooms { by_name, kinds, schema, limits, metrics, clock, hooks, tasks, threads }
     }
 
     /// Has the rooms whose name a kind matches, and no kind before it, run its code. For rooms that are yet to be made.

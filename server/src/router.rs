@@ -13,6 +13,7 @@ use tagwire::time::Now;
 use tagwire::{Delivery, Frame, Schema, Tag};
 use tracing::debug;
 
+use crate::hook::{Hooks, Stopped};
 use crate::metrics::Metrics;
 use crate::requests::{Requests, Step};
 use crate::rooms::{Busy, Letter, Mailbox, Room, Rooms, Unposted};
@@ -39,6 +40,7 @@ pub(crate) struct Router {
     pub(crate) schema: Arc<Schema>,
     pub(crate) rooms: Arc<Rooms>,
     pub(crate) requests: Arc<Requests>,
+    pub(crate) hooks: Arc<Hooks>,
     pub(crate) metrics: Arc<Metrics>,
 }
 
@@ -54,6 +56,11 @@ impl Router {
         match protocol.handle_frame(now, frame)? {
             Incoming::Relay { message, tag, to_all, payload } => {
                 self.count(session, message, payload.len());
+                let changed = match self.hooks.incoming(tag, payload, || session.in_room()) {
+                    Ok(changed) => changed,
+                    Err(stopped) => return Ok(self.stopped(stopped)),
+                };
+                let payload = changed.as_deref().unwrap_or(payload);
                 let Some(room) = self.room(now, session, protocol, message, tag) else {
                     return Ok(ControlFlow::Continue(()));
                 };
@@ -71,6 +78,11 @@ impl Router {
                     return Ok(post(&room, code, letter));
                 }
                 let to = if to_all { To::All } else { To::AllBut(player) };
+                let changed = match self.hooks.outgoing(Some(player), &to, tag, payload) {
+                    Ok(changed) => changed,
+                    Err(stopped) => return Ok(self.stopped(stopped)),
+                };
+                let payload = changed.as_deref().unwrap_or(payload);
                 let delivered = room.deliver(&mut FanOut::relayed(player, tag, payload), &to, lane, false);
                 self.metrics.delivered(message, payload.len(), &delivered);
             }
@@ -81,7 +93,13 @@ impl Router {
                 match &room.code {
                     Some(code) if code.kind().takes(tag) => {
                         self.count(session, message, payload.len());
-                        let (player, payload) = (session.player.player_id, Bytes::copy_from_slice(payload));
+                        let payload = match self.hooks.incoming(tag, payload, || session.in_room()) {
+                            Ok(changed) => {
+                                changed.map_or_else(|| Bytes::copy_from_slice(payload), Bytes::from)
+                            }
+                            Err(stopped) => return Ok(self.stopped(stopped)),
+                        };
+                        let player = session.player.player_id;
                         return Ok(post(&room, code, Letter::Push { player, tag, payload }));
                     }
                     _ => self.dropped(session, protocol.unhandled(now, tag, self.name(message))),
@@ -121,6 +139,15 @@ impl Router {
             self.dropped(session, protocol.roomless(now, tag, self.name(message)));
         }
         room
+    }
+
+    /// A hook says that a message goes no further.
+    fn stopped(&self, stopped: Stopped) -> ControlFlow<Stop> {
+        self.metrics.dropped("HOOK");
+        match stopped {
+            Stopped::Dropped => ControlFlow::Continue(()),
+            Stopped::Closed(ending) => ControlFlow::Break(Stop::End(ending)),
+        }
     }
 
     fn name(&self, message: usize) -> &str {

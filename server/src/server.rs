@@ -1,5 +1,6 @@
 //! How a server starts and how it stops.
 
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use crate::auth::Authenticator;
 use crate::config::Config;
 use crate::control::Control;
 use crate::core::Core;
+use crate::hook::Hook;
 use crate::listener;
 use crate::metrics::Metrics;
 use crate::requests::ServiceError;
@@ -40,11 +42,17 @@ enum Broken {
 }
 
 /// A server that is not running yet.
-#[derive(Debug)]
 pub struct Server {
     core: Arc<Core>,
     /// Why it cannot be served; the first reason.
     broken: Option<Broken>,
+    hooks: Vec<Box<dyn Hook>>,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("core", &self.core).finish_non_exhaustive()
+    }
 }
 
 impl Server {
@@ -56,7 +64,7 @@ impl Server {
 
     /// A server that asks `auth` who may come in.
     pub fn with_auth(config: Config, schema: Schema, auth: Box<dyn Authenticator>) -> Self {
-        Server { core: Arc::new(Core::new(config, schema, auth)), broken: None }
+        Server { core: Arc::new(Core::new(config, schema, auth)), broken: None, hooks: vec![] }
     }
 
     /// Has `service` answer its requests: `server.service(LobbyServer::new(MyLobby))`. That two answer one request, or
@@ -92,6 +100,13 @@ impl Server {
         self
     }
 
+    /// Has `hook` see the messages of the game, behind the hooks that were added before.
+    #[must_use]
+    pub fn hook(mut self, hook: impl Hook) -> Self {
+        self.hooks.push(Box::new(hook));
+        self
+    }
+
     /// What the server counts, now and while it runs.
     pub fn metrics(&self) -> Arc<Metrics> {
         Arc::clone(&self.core.metrics)
@@ -115,6 +130,7 @@ impl Server {
             return Err(io::Error::other(error));
         }
         let core = self.core;
+        core.router.hooks.set(self.hooks);
         for listener in &listeners {
             info!("server up on {}", listener.local_addr()?);
         }

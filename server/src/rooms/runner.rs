@@ -24,6 +24,7 @@ use super::code::Code;
 use super::mailbox::{Letter, Mail};
 use super::{Boundary, Room, Rooms};
 use crate::flusher::TurnGuard;
+use crate::hook::Stopped;
 use crate::requests::response;
 use crate::session::{Ending, Session};
 
@@ -206,7 +207,6 @@ impl Hosted {
 
     /// Does what the code did.
     fn carry_out(&mut self) -> Result<(), End> {
-        let deferred = self.deferred();
         let mut end = Ok(());
         for effect in self.effects.iter() {
             match effect {
@@ -225,9 +225,7 @@ impl Hosted {
                         error!("room {room:?}: {full_name} of {bytes} bytes, limit {max}: not sent");
                         continue;
                     }
-                    let lane = Lane::new(delivery, 0, tag);
-                    let delivered = self.room.deliver(&mut FanOut::sent(tag, payload), to, lane, deferred);
-                    self.rooms.metrics.delivered(message, payload.len(), &delivered);
+                    self.send(None, tag, message, payload, to, Lane::new(delivery, 0, tag));
                 }
                 Effect::Kick { player, reason } => {
                     if let Some(session) = self.room.members().get(&player) {
@@ -337,16 +335,31 @@ impl Hosted {
                     self.rooms.metrics.conflated.inc();
                 }
             }
-            _ => self.deliver(id, tag, lane, &waiting),
+            _ => self.send(Some(id), tag, waiting.message, &waiting.payload, &waiting.to, lane),
         }
         self.carry_out()
     }
 
-    fn deliver(&self, sender: u32, tag: Tag, lane: Lane, waiting: &Waiting) {
-        let Waiting { message, payload, to } = waiting;
-        let mut fan_out = FanOut::relayed(sender, tag, payload);
+    /// Hands a message to members: of a player, or of the room itself.
+    fn send(&self, sender: Option<u32>, tag: Tag, message: usize, payload: &[u8], to: &To, lane: Lane) {
+        let changed = match self.rooms.hooks.outgoing(sender, to, tag, payload) {
+            Ok(changed) => changed,
+            Err(stopped) => {
+                self.rooms.metrics.dropped("HOOK");
+                let sender = sender.and_then(|sender| self.room.members().get(&sender).cloned());
+                if let (Stopped::Closed(ending), Some(session)) = (stopped, sender) {
+                    session.end(ending);
+                }
+                return;
+            }
+        };
+        let payload = changed.as_deref().unwrap_or(payload);
+        let mut fan_out = match sender {
+            Some(player) => FanOut::relayed(player, tag, payload),
+            None => FanOut::sent(tag, payload),
+        };
         let delivered = self.room.deliver(&mut fan_out, to, lane, self.deferred());
-        self.rooms.metrics.delivered(*message, payload.len(), &delivered);
+        self.rooms.metrics.delivered(message, payload.len(), &delivered);
     }
 
     fn request(
@@ -369,7 +382,10 @@ impl Hosted {
             Some(player) => match self.call("request", |code, cx| code.request(cx, &player, tag, body)) {
                 Ok(Some(Ok(reply))) => {
                     end = self.carry_out();
-                    Ok(reply)
+                    self.rooms.hooks.reply(session, tag, reply).map_err(|stopped| {
+                        self.rooms.metrics.dropped("HOOK");
+                        stopped.refuse(session)
+                    })
                 }
                 Ok(Some(Err(refusal))) => {
                     self.effects.clear();
@@ -394,8 +410,8 @@ impl Hosted {
         self.now = self.rooms.clock.now();
         let start = Instant::now();
         self.tick += 1;
-        for ((sender, tag), waiting) in std::mem::take(&mut self.waiting) {
-            self.deliver(sender, tag, Lane::Latest { sender, tag }, &waiting);
+        for ((sender, tag), Waiting { message, payload, to }) in std::mem::take(&mut self.waiting) {
+            self.send(Some(sender), tag, message, &payload, &to, Lane::Latest { sender, tag });
         }
         let end = self.call("tick", |code, cx| code.tick(cx)).and_then(|()| self.carry_out());
         if self.deferred() {
