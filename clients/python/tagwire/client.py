@@ -56,6 +56,7 @@ from .session import (
     Dropped,
     Event,
     Member,
+    MemberChanged,
     Noticed,
     Opened,
     Pinged,
@@ -663,7 +664,7 @@ class Client(Handling):
                 elif isinstance(event, Received):
                     return event
                 else:
-                    handle_by_default(event)  # its handler was removed meanwhile
+                    handle_by_default(event)
             elif self._ended is None:
                 self._arrived.clear()
                 await self._arrived.wait()
@@ -719,7 +720,9 @@ class Client(Handling):
             for waiter in waiters:
                 if not waiter.done():
                     waiter.set_result(event)
-        if self._handlers.of(event):
+        # A handler may be set until its turn comes. But warnings do not wait for it, and pings grow old.
+        kept = self._receive and isinstance(event, MemberChanged | RoomEnded)
+        if kept or self._handlers.of(event):
             self._queue(self._inbox, event, EVENT_BYTES, delivery_of(event), Pinged)
         else:
             # Where warnings are made errors, the loop tells of it, and the session goes on.

@@ -55,12 +55,23 @@ async def test_what_has_no_handler_comes_out_of_iterating_and_all_of_it_in_order
 
 
 async def test_nothing_is_lost_that_came_before_the_handler(peer: Peer):
-    client, _ = await peer.connected(score(1), score(2), Disconnect(code=0))
+    client, _ = await peer.connected(
+        member(2, PRESENT, "Zoe"), score(1), RoomEnded(room="main"), score(2), Disconnect(code=0)
+    )
     await until(lambda: client.closed)
-    seen = []
+    seen: list[object] = []
     client.on(arena.Score, lambda message, sender: seen.append(message.points))
+    client.on(tagwire.MemberChanged, lambda event: seen.append(event.member.name))
+    client.on(tagwire.RoomEnded, lambda event: seen.append(event.room))
     await soon(client.run())
-    assert seen == [1, 2]
+    assert seen == ["Zoe", 1, "main", 2]
+
+
+async def test_a_client_that_only_sends_keeps_nothing_without_a_handler(peer: Peer, caplog):
+    client, link = await peer.connected(receive=False)
+    link.send(member(2, JOINED, "Zoe"), Ping(sentEpoch=1), RoomEnded(room="main"), score(1))
+    await until(lambda: "the room main has ended" in caplog.text)
+    assert len(client._inbox) == 0
 
 
 async def test_run_counts_what_has_no_handler(peer: Peer):
@@ -346,7 +357,9 @@ async def test_a_room_that_ends_leaves_the_player_in_none_until_it_joins_one(pee
     client, link = await peer.connected(member(2, PRESENT, "old"), RoomEnded(room="main", reason="over"))
     await until(lambda: client.room == "")
     assert not client.members
-    await until(lambda: "the room main has ended: over; join another one" in caplog.text)
+    link.send(score(0))
+    await soon(next_of(client))
+    assert "the room main has ended: over; join another one" in caplog.text
     seen: list[object] = []
     client.on(tagwire.RoomEnded, seen.append)
     joining = asyncio.ensure_future(client.join("b"))
