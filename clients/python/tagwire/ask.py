@@ -6,9 +6,10 @@ import asyncio
 from typing import NamedTuple
 
 from .errors import RequestTimeout
-from .gen.v1 import Response, Status
+from .gen.v1 import JoinRoom, Response, Status
+from .session import JOIN_ROOM
 
-__all__ = ["Ask", "Pending", "not_answered", "not_sent"]
+__all__ = ["Ask", "Pending", "join_of", "not_answered", "not_sent"]
 
 
 class Ask(NamedTuple):
@@ -31,6 +32,16 @@ class Pending(NamedTuple):
     """When its time is over, on the clock of the loop."""
     answer: asyncio.Future[Response]
     """Done when it was answered, when its time is over, and when the session has ended."""
+
+    def time_out(self) -> None:
+        """Its time is over."""
+        if not self.answer.done():
+            self.answer.set_exception(not_answered(self.ask))
+
+
+def join_of(room: str, timeout: float) -> Ask:
+    """The request to be moved to another room."""
+    return Ask(JOIN_ROOM, JoinRoom(room=room).SerializeToString(), f"join({room!r})", timeout)
 
 
 def not_sent(ask: Ask, waited: float) -> RequestTimeout:

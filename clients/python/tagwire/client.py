@@ -28,7 +28,7 @@ from typing import Any, TypeVar
 
 from google.protobuf.message import DecodeError, EncodeError, Message
 
-from .ask import Ask, Pending, not_answered, not_sent
+from .ask import Ask, Pending, join_of, not_sent
 from .backlog import Backlog
 from .batch import Batch
 from .clock import Steady
@@ -45,19 +45,16 @@ from .errors import (
     SchemaMismatch,
     TagwireError,
 )
-from .gen.v1 import JoinRoom, JoinRoomReply, Response, Welcome
+from .gen.v1 import JoinRoomReply, Response, Welcome
 from .gen.v1 import Status as StatusTable
-from .handlers import HandledEvent, Handling, arguments_of
-from .notice import warn_of
+from .handlers import EVENT_BYTES, HandledEvent, Handling, arguments_of, delivery_of
 from .schema import Rules, Schema
 from .session import (
-    JOIN_ROOM,
     WRAPPER_BYTES,
     Dropped,
     Event,
     Member,
     MemberChanged,
-    Noticed,
     Opened,
     Pinged,
     Received,
@@ -76,8 +73,6 @@ log = logging.getLogger("tagwire")
 INBOX_BEHIND = 1024
 INBOX_MESSAGES = 16384
 INBOX_BYTES = 16 * 1024 * 1024
-EVENT_BYTES = 64
-"""What counts as the size of something that is queued and is no message of the game."""
 HANDLER_SLICE = 0.005
 """Seconds for which handlers may run on without the loop having a turn."""
 OUTBOX_MESSAGES = 1024
@@ -569,7 +564,7 @@ class Client(Handling):
 
     async def _answer(self, pending: Pending) -> Response:
         """The answer to a request that was sent."""
-        timer = self._loop.call_at(pending.deadline, _time_out, pending)
+        timer = self._loop.call_at(pending.deadline, pending.time_out)
         try:
             return await pending.answer
         finally:
@@ -664,7 +659,7 @@ class Client(Handling):
                 elif isinstance(event, Received):
                     return event
                 else:
-                    handle_by_default(event)
+                    self._fallback(event)
             elif self._ended is None:
                 self._arrived.clear()
                 await self._arrived.wait()
@@ -726,7 +721,7 @@ class Client(Handling):
             self._queue(self._inbox, event, EVENT_BYTES, delivery_of(event), Pinged)
         else:
             # Where warnings are made errors, the loop tells of it, and the session goes on.
-            self._loop.call_soon(handle_by_default, event)
+            self._loop.call_soon(self._fallback, event)
 
     def _queue(self, inbox: Backlog[_T], item: _T, size: int, delivery: str, key: Hashable) -> None:
         """Queues what was received. What finds no room ends the session, and nothing is queued behind it."""
@@ -760,37 +755,12 @@ def key_of(event: Received) -> Hashable:
     return event.tag, event.sender.id if event.sender is not None else 0
 
 
-def delivery_of(event: HandledEvent) -> str:
-    """What may happen to an event whose handler is not called in time."""
-    if isinstance(event, Pinged):
-        return "LATEST"
-    return "UNRELIABLE" if isinstance(event, Noticed) else "ORDERED"
-
-
-def handle_by_default(event: HandledEvent) -> None:
-    """What is done with an event that has no handler."""
-    if isinstance(event, Noticed):
-        warn_of(event)
-    elif isinstance(event, RoomEnded):
-        log.warning("the room %s has ended: %s; join another one", event.room, event.reason)
-
-
-def join_of(room: str, timeout: float) -> Ask:
-    """The request to be moved to another room."""
-    return Ask(JOIN_ROOM, JoinRoom(room=room).SerializeToString(), f"join({room!r})", timeout)
-
-
 def close_code(code: int) -> int:
     """The code, if an application may close with it; raises `ValueError` if not."""
     code = int(code)
     if code != CloseCode.NORMAL and not 4000 <= code <= 4999:
         raise ValueError(f"close code {code}; it must be 0, or 4000 to 4999 for an application's own")
     return code
-
-
-def _time_out(pending: Pending) -> None:
-    if not pending.answer.done():
-        pending.answer.set_exception(not_answered(pending.ask))
 
 
 def _fail(future: asyncio.Future[Any], error: Exception) -> None:

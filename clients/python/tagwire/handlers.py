@@ -11,15 +11,25 @@ Here is who is called for what; when, and what becomes of an exception, is each 
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Callable
 from typing import Any, TypeVar, overload
 
 from google.protobuf.message import Message
 
+from .notice import warn_of
 from .schema import Schema
 from .session import Member, MemberChanged, Noticed, Pinged, Received, RoomEnded
 
 __all__ = ["HandledEvent", "Handlers", "Handling"]
+
+log = logging.getLogger("tagwire")
+
+EVENT_BYTES = 64
+"""What counts as the size of something that is queued and is no message of the game."""
+BURST = 10
+SECONDS_EACH = 1.0
 
 HandledEvent = MemberChanged | RoomEnded | Noticed | Pinged
 """What handlers can be set for besides messages of the game."""
@@ -64,11 +74,41 @@ def arguments_of(event: Received | HandledEvent) -> tuple[Any, ...]:
     return (event.message, event.sender) if isinstance(event, Received) else (event,)
 
 
+def delivery_of(event: HandledEvent) -> str:
+    """What may happen to an event that waits for its handler."""
+    if isinstance(event, Pinged):
+        return "LATEST"
+    return "UNRELIABLE" if isinstance(event, Noticed) else "ORDERED"
+
+
+class Fallback:
+    """What is done with an event that has no handler: ten at once, one a second, whatever a server sends."""
+
+    def __init__(self) -> None:
+        self._free_at = 0.0
+
+    def __call__(self, event: HandledEvent) -> None:
+        """Warns of what a developer should know."""
+        if isinstance(event, Noticed) and self._may():
+            warn_of(event)
+        elif isinstance(event, RoomEnded) and self._may():
+            log.warning("the room %s has ended: %s; join another one", event.room, event.reason)
+
+    def _may(self) -> bool:
+        now = time.monotonic()
+        free_at = max(self._free_at, now) + SECONDS_EACH
+        if free_at > now + BURST * SECONDS_EACH:
+            return False
+        self._free_at = free_at
+        return True
+
+
 class Handling:
     """What both clients have: setting and removing handlers."""
 
     def __init__(self) -> None:
         self._handlers = Handlers()
+        self._fallback = Fallback()
 
     @property
     def schema(self) -> Schema:

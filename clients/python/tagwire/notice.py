@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 from .gen.v1 import Reason
 from .session import Noticed
 
 __all__ = ["NoticeWarning", "warn_of"]
 
+MAX_TEXT = 200
+"""Characters of the server's text that are shown."""
+MAX_SHOWN = 256
+
+_shown: dict[Any, Any] = {}
 _HINTS: dict[int, str] = {
     Reason.UNKNOWN: "generate the stubs again from the server's schema, or update the server",
     Reason.UNHANDLED: "give the server code that takes it, or its rules another `to`",
@@ -28,7 +34,7 @@ class NoticeWarning(UserWarning):
     def __init__(self, notice: Noticed) -> None:
         what = notice.name or f"a message with tag {notice.tag}"
         text = f"the server dropped {what}: {notice.reason.name}"
-        text += f", {notice.text}" if notice.text else ""
+        text += f", {notice.text[:MAX_TEXT]}" if notice.text else ""
         hint = _HINTS.get(notice.reason)
         super().__init__(f"{text}; {hint}" if hint else text)
         self.notice = notice
@@ -37,4 +43,7 @@ class NoticeWarning(UserWarning):
 
 def warn_of(notice: Noticed) -> None:
     """Warns of a notice that the application does not handle."""
-    warnings.warn(NoticeWarning(notice), stacklevel=2)
+    # Python remembers each text that it has shown, in a table that a server must not make grow.
+    if len(_shown) >= MAX_SHOWN:
+        _shown.clear()
+    warnings.warn_explicit(NoticeWarning(notice), None, "tagwire", 0, "tagwire", _shown)

@@ -35,26 +35,15 @@ from typing import Any, NamedTuple, TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
-from .ask import Ask, Pending, not_sent
+from .ask import Ask, Pending, join_of, not_sent
 from .backlog import Backlog
 from .batch import SyncBatch
-from .client import (
-    EVENT_BYTES,
-    INBOX_BYTES,
-    INBOX_MESSAGES,
-    Client,
-    close_code,
-    connect,
-    delivery_of,
-    handle_by_default,
-    join_of,
-    key_of,
-)
+from .client import INBOX_BYTES, INBOX_MESSAGES, Client, close_code, connect, key_of
 from .clock import Steady
 from .close import CloseCode, Closed
 from .errors import ConnectionClosed, RequestTimeout, TagwireError
 from .gen.v1 import JoinRoomReply, Response, Status, Welcome
-from .handlers import AnyHandler, HandledEvent, Handling, arguments_of
+from .handlers import EVENT_BYTES, AnyHandler, HandledEvent, Handling, arguments_of, delivery_of
 from .schema import Schema
 from .session import (
     JOIN_ROOM,
@@ -432,7 +421,7 @@ class SyncClient(Handling):
         if isinstance(event, Received):
             self._dropped.unhandled += not handlers
         elif not handlers:
-            handle_by_default(event)
+            self._fallback(event)
         return len(handlers)
 
     def _settle(self, answered: _Answered) -> int:

@@ -8,6 +8,7 @@ import sys
 import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 import hall
 import pytest
@@ -16,8 +17,11 @@ import arena
 import tagwire
 from conftest import Peer, member, relayed, soon
 from tagwire import client as client_module
+from tagwire import handlers as handlers_module
+from tagwire import notice as notice_module
 from tagwire.gen.v1 import Disconnect, JoinRoom, JoinRoomReply, Notice, Ping, Request, Response, RoomEnded
 from test_client import all_of, next_of, ping_answer, score, until
+from test_pump import Stage, points, stage, waiting  # noqa: F401  `stage` is a fixture
 
 PRESENT, JOINED, LEFT = 1, 2, 3
 
@@ -341,6 +345,25 @@ async def test_a_notice_that_was_made_an_error_is_told_by_the_loop_and_ends_noth
     assert client.closed is None
 
 
+async def test_a_server_cannot_flood_a_developer(peer: Peer, monkeypatch, caplog):
+    now = 1000.0
+    monkeypatch.setattr(handlers_module.time, "monotonic", lambda: now)
+    monkeypatch.setattr(notice_module, "MAX_SHOWN", 5)
+    fallback, shown = handlers_module.Fallback(), 0
+    for number in range(30):
+        if number == 20:
+            now += 3
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("default")
+            fallback(tagwire.Noticed(tagwire.NoticeReason.INVALID, number, "", "x" * 100_000))
+        shown += len(caught)
+        assert all(len(str(one.message)) < 400 for one in caught)
+        assert len(notice_module._shown) <= 6
+    assert shown == 10 + 3
+    fallback(tagwire.RoomEnded("main", ""))
+    assert caplog.text == ""
+
+
 async def test_without_set_up_a_developer_sees_each_notice_once():
     code = (
         "import tagwire\nfrom tagwire.notice import warn_of\n"
@@ -370,6 +393,114 @@ async def test_a_room_that_ends_leaves_the_player_in_none_until_it_joins_one(pee
     link.send(member(3, PRESENT, "new"), RoomEnded(room="b", reason="again"), score(1))
     await soon(next_of(client))
     assert seen == [tagwire.RoomEnded("b", "again")]
+
+
+# In a game loop
+
+
+def test_sync_calls_the_handlers_of_one_class_in_order(stage: Stage):  # noqa: F811
+    client, link = stage.connected()
+    seen: list[str] = []
+
+    @client.on(arena.Score)
+    def first(message: arena.Score, sender: tagwire.Member | None) -> None:
+        seen.append("first")
+
+    client.on(arena.Score, lambda message, sender: seen.append("second"))
+
+    def arrive() -> int:
+        stage.send(link, score(1))
+        waiting(client, 1)
+        return client.sync(1)
+
+    assert (arrive(), seen) == (2, ["first", "second"])
+    client.off(arena.Score, first)
+    assert (arrive(), seen) == (1, ["first", "second", "second"])
+    client.off(arena.Score)
+    assert client.dropped.unhandled == 0
+    assert arrive() == 0
+    assert client.dropped.unhandled == 1
+
+
+def test_what_cannot_be_a_handler_of_sync_is_refused(stage: Stage):  # noqa: F811
+    client, _ = stage.connected()
+
+    async def later(message: arena.Score, sender: object) -> None: ...
+
+    with pytest.raises(TypeError, match="not in the schema"):
+        client.on(Ping, lambda message, sender: None)
+    with pytest.raises(TypeError, match="must be callable"):
+        client.on(arena.Score, "print")  # type: ignore[call-overload]
+    with pytest.raises(TypeError, match="must be a plain function, for nothing awaits it"):
+        client.on(arena.Score, later)
+
+
+def test_of_several_handlers_that_raise_the_first_comes_out_and_the_rest_is_logged(stage: Stage, caplog):  # noqa: F811
+    client, _ = stage.connected(points(range(2)))
+    seen: list[int] = []
+
+    @client.on(arena.Score)
+    def first(message: arena.Score, sender: object) -> None:
+        raise KeyError("first")
+
+    @client.on(arena.Score)
+    def second(message: arena.Score, sender: object) -> None:
+        seen.append(message.points)
+        raise KeyError("second")
+
+    waiting(client, 2)
+    with pytest.raises(KeyError, match="first"):
+        client.sync(1)
+    assert seen == [0]
+    assert "KeyError: 'second'" in caplog.text
+    client.off(arena.Score, first)
+    with pytest.raises(KeyError, match="second"):
+        client.sync(1)
+
+
+def test_after_a_handler_has_closed_no_other_runs(stage: Stage):  # noqa: F811
+    client, _ = stage.connected(score(1))
+    seen: list[int] = []
+    client.on(arena.Score, lambda message, sender: client.close())
+    client.on(arena.Score, lambda message, sender: seen.append(1))
+    waiting(client, 1)
+    client.sync(1)
+    assert seen == []
+
+
+def test_a_notice_without_a_handler_is_a_warning_of_sync(stage: Stage):  # noqa: F811
+    client, _ = stage.connected(Notice(reason=4, tag=4, text="5/s"), Notice(reason=4, tag=4, text="6/s"))
+    waiting(client, 2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", tagwire.NoticeWarning)
+        with pytest.raises(
+            tagwire.NoticeWarning, match=r"dropped arena\.v1\.Chat: RATE_LIMITED, 5/s; send it"
+        ):
+            client.sync(1)
+    with pytest.warns(tagwire.NoticeWarning, match="6/s"):
+        assert client.sync(1) == 0
+
+
+def test_a_room_that_ends_leaves_the_player_in_none_at_its_turn(stage: Stage, caplog):  # noqa: F811
+    client, link = stage.connected(
+        member(2, PRESENT, "Zoe"), score(1), RoomEnded(room="main", reason="over"), score(2)
+    )
+    seen: list[Any] = []
+    client.on(arena.Score, lambda message, sender: seen.append((client.room, len(client.members))))
+    waiting(client, 4)
+    assert client.sync(1) == 2
+    assert seen == [("main", 1), ("", 0)]
+    assert "the room main has ended: over" in caplog.text
+    caplog.clear()
+    client.on(tagwire.RoomEnded, seen.append)
+    client.join("attic", seen.append)
+    request = stage.do(link.take(Request))
+    reply = JoinRoomReply(room="attic").SerializeToString()
+    stage.send(link, Response(key=1, tag=request.tag, body=reply), RoomEnded(room="attic"))
+    waiting(client, 3)
+    assert client.sync(1) == 2
+    assert seen[2:] == ["attic", tagwire.RoomEnded("attic", "")]
+    assert (client.room, caplog.text) == ("", "")
 
 
 # Types

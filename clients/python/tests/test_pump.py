@@ -11,7 +11,6 @@ import subprocess
 import sys
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -32,7 +31,6 @@ from tagwire.gen.v1 import (
     PlayerLogin,
     Request,
     Response,
-    RoomEnded,
     SchemaOffer,
     SchemaWanted,
     Status,
@@ -491,111 +489,6 @@ def test_sync_in_a_handler_is_refused(stage: Stage):
     client.off(arena.Score)
     client.on(arena.Score, lambda message, sender: None)
     assert client.sync(1) == 1
-
-
-def test_handlers_of_one_class_run_in_order_and_can_be_removed(stage: Stage):
-    client, link = stage.connected()
-    seen: list[str] = []
-
-    @client.on(arena.Score)
-    def first(message: arena.Score, sender: tagwire.Member | None) -> None:
-        seen.append("first")
-
-    client.on(arena.Score, lambda message, sender: seen.append("second"))
-
-    def arrive() -> int:
-        stage.send(link, score(1))
-        waiting(client, 1)
-        return client.sync(1)
-
-    assert (arrive(), seen) == (2, ["first", "second"])
-    client.off(arena.Score, first)
-    assert (arrive(), seen) == (1, ["first", "second", "second"])
-    client.off(arena.Score)
-    assert client.dropped.unhandled == 0
-    assert arrive() == 0
-    assert client.dropped.unhandled == 1
-
-
-def test_what_cannot_be_a_handler_is_refused(stage: Stage):
-    client, _ = stage.connected()
-
-    async def later(message: arena.Score, sender: object) -> None: ...
-
-    with pytest.raises(TypeError, match="not in the schema"):
-        client.on(Ping, lambda message, sender: None)
-    with pytest.raises(TypeError, match="must be callable"):
-        client.on(arena.Score, "print")  # type: ignore[call-overload]
-    with pytest.raises(TypeError, match="must be a plain function, for nothing awaits it"):
-        client.on(arena.Score, later)
-
-
-def test_of_several_handlers_that_raise_the_first_comes_out_and_the_rest_is_logged(stage: Stage, caplog):
-    client, _ = stage.connected(points(range(2)))
-    seen: list[int] = []
-
-    @client.on(arena.Score)
-    def first(message: arena.Score, sender: object) -> None:
-        raise KeyError("first")
-
-    @client.on(arena.Score)
-    def second(message: arena.Score, sender: object) -> None:
-        seen.append(message.points)
-        raise KeyError("second")
-
-    waiting(client, 2)
-    with pytest.raises(KeyError, match="first"):
-        client.sync(1)
-    assert seen == [0]
-    assert "KeyError: 'second'" in caplog.text
-    client.off(arena.Score, first)
-    with pytest.raises(KeyError, match="second"):
-        client.sync(1)
-
-
-def test_after_a_handler_has_closed_no_other_runs(stage: Stage):
-    client, _ = stage.connected(score(1))
-    seen: list[int] = []
-    client.on(arena.Score, lambda message, sender: client.close())
-    client.on(arena.Score, lambda message, sender: seen.append(1))
-    waiting(client, 1)
-    client.sync(1)
-    assert seen == []
-
-
-def test_a_notice_without_a_handler_is_a_warning_of_sync(stage: Stage):
-    client, _ = stage.connected(Notice(reason=4, tag=4, text="5/s"), Notice(reason=4, tag=4, text="6/s"))
-    waiting(client, 2)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", tagwire.NoticeWarning)
-        with pytest.raises(
-            tagwire.NoticeWarning, match=r"dropped arena\.v1\.Chat: RATE_LIMITED, 5/s; send it"
-        ):
-            client.sync(1)
-    with pytest.warns(tagwire.NoticeWarning, match="6/s"):
-        assert client.sync(1) == 0
-
-
-def test_a_room_that_ends_leaves_the_player_in_none_at_its_turn(stage: Stage, caplog):
-    client, link = stage.connected(
-        member(2, PRESENT, "Zoe"), score(1), RoomEnded(room="main", reason="over"), score(2)
-    )
-    seen: list[Any] = []
-    client.on(arena.Score, lambda message, sender: seen.append((client.room, len(client.members))))
-    waiting(client, 4)
-    assert client.sync(1) == 2
-    assert seen == [("main", 1), ("", 0)]
-    assert "the room main has ended: over" in caplog.text
-    caplog.clear()
-    client.on(tagwire.RoomEnded, seen.append)
-    client.join("attic", seen.append)
-    request = stage.do(link.take(Request))
-    reply = JoinRoomReply(room="attic").SerializeToString()
-    stage.send(link, Response(key=1, tag=request.tag, body=reply), RoomEnded(room="attic"))
-    waiting(client, 3)
-    assert client.sync(1) == 2
-    assert seen[2:] == ["attic", tagwire.RoomEnded("attic", "")]
-    assert (client.room, caplog.text) == ("", "")
 
 
 def test_the_servers_clock_does_not_go_back(stage: Stage):

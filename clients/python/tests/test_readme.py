@@ -61,7 +61,7 @@ async def requests_of(link: Link) -> AsyncIterator[Request]:
 
 def test_the_warning_is_quoted_right():
     notice = tagwire.Noticed(tagwire.NoticeReason.RATE_LIMITED, 4, "arena.v1.Chat", "max_rate is 5/s")
-    assert f"NoticeWarning: {tagwire.NoticeWarning(notice)}\n" in README
+    assert f"tagwire:0: NoticeWarning: {tagwire.NoticeWarning(notice)}\n" in README
 
 
 @pytest.mark.parametrize("number", range(len(ASKING_EXPECTED)))

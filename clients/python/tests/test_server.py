@@ -12,7 +12,7 @@ import pytest
 import arena
 import tagwire
 from conftest import soon
-from tagwire.client import join_of
+from tagwire.ask import join_of
 
 
 async def next_of(client: tagwire.Client):
