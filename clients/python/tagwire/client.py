@@ -686,7 +686,7 @@ class Client(Handling):
         if isinstance(event, Received):
             self._handle_received(event)
         elif isinstance(event, Responded):
-            future = self._requests.pop(event.response.key, None)
+            future = self._requests.get(event.response.key)
             if future is None or future.done():
                 self.dropped.misplaced += 1  # too late, twice, or nobody asked
             else:
