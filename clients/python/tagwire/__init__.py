@@ -27,7 +27,7 @@ One concept a file:
     gen          generated: the stack's own messages
 """
 
-from .batch import Batch, SyncBatch
+from .batch import Answer, Batch, SyncBatch
 from .client import Client, Connecting, connect
 from .close import CloseCode, Closed
 from .errors import (
@@ -61,6 +61,7 @@ from .version import VERSION as __version__
 
 __all__ = [
     "AddressError",
+    "Answer",
     "Batch",
     "BufferFull",
     "Client",

@@ -15,10 +15,10 @@ and the methods of services take part as they are.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from google.protobuf.message import Message
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .client import Client
     from .pump import SyncClient
 
-__all__ = ["Batch", "SyncBatch"]
+__all__ = ["Answer", "Batch", "SyncBatch"]
 
 _M = TypeVar("_M", bound=Message)
 
@@ -63,18 +63,41 @@ class _Block:
         self._bytes = size
 
 
+class Answer(Generic[_M]):
+    """The answer to a request of a `Batch`. Awaited after the block, as often as you like, it gives the reply
+    or raises what `Client.request` raises."""
+
+    def __init__(self, batch: Batch, task: asyncio.Task[_M]) -> None:
+        """For `Batch.request` only."""
+        self._batch = batch
+        self._task = task
+
+    def __await__(self) -> Generator[Any, None, _M]:
+        if self._batch._open:
+            raise RuntimeError("a batch is sent when its `with` block is left; await its answers after it")
+        return self._task.__await__()
+
+    def done(self) -> bool:
+        """Whether it was answered, has failed or was cancelled."""
+        return self._task.done()
+
+    def cancel(self) -> None:
+        """Waits for it no more. The request may run all the same, and its answer is ignored."""
+        self._task.cancel()
+
+
 class _Entry(NamedTuple):
     ask: Ask
     posted: asyncio.Future[Pending | TagwireError]
-    answer: asyncio.Task[Any]
+    task: asyncio.Task[Any]
 
 
 class Batch(_Block):
     """Requests that go out together when the `async with` block is left. Made by `Client.batch`.
 
-    Leaving the block waits until they can be sent, not for their answers. When the block raises, or is
-    cancelled, nothing is sent and what `request` gave is cancelled. So is nothing else: a request that fails
-    does so when it is awaited. Of those that fail and are never awaited, asyncio logs the first.
+    Leaving the block waits until they can be sent, not for their answers. When the block raises or is
+    cancelled, nothing is sent and the answers are cancelled. A request that fails raises where its answer is
+    awaited; of those that fail and are never awaited, asyncio logs the first.
     """
 
     def __init__(self, client: Client, *, stop_on_error: bool) -> None:
@@ -99,23 +122,22 @@ class Batch(_Block):
         finally:
             for entry in self._entries:
                 if not entry.posted.done():
-                    entry.answer.cancel()
+                    entry.task.cancel()
 
-    def request(self, message: Message, reply: type[_M], *, timeout: float = 2.0) -> asyncio.Task[_M]:
-        """Adds a request; gives what is awaited, after the block, for its reply, an instance of `reply`.
+    def request(self, message: Message, reply: type[_M], *, timeout: float = 2.0) -> Answer[_M]:
+        """Adds a request; gives what is awaited after the block for its reply, an instance of `reply`.
 
-        `timeout` is in seconds from the end of the block: those before it in the batch count.
-
-        Awaiting raises what `Client.request` raises. This raises `TypeError` and `ValueError` like it, and
-        `ValueError` for more than 64 requests or than the server takes in one frame.
+        `timeout` is in seconds from the end of the block: those before it in the batch count. Raises
+        `TypeError` and `ValueError` like `Client.request`, and `ValueError` for more than 64 requests or than
+        the server takes in one frame.
         """
         ask = self._client._ask_of(message, reply, timeout)
         self._admit(ask)
         loop = asyncio.get_running_loop()
         posted: asyncio.Future[Pending | TagwireError] = loop.create_future()
-        answer = loop.create_task(self._answer(posted, ask, reply))
-        self._entries.append(_Entry(ask, posted, answer))
-        return answer
+        task = loop.create_task(self._answer(posted, ask, reply))
+        self._entries.append(_Entry(ask, posted, task))
+        return Answer(self, task)
 
     async def _send(self) -> None:
         client, asks = self._client, [entry.ask for entry in self._entries]
@@ -128,7 +150,7 @@ class Batch(_Block):
             outcomes = [error] * len(asks)
         for entry, outcome in zip(self._entries, outcomes, strict=True):
             if isinstance(outcome, Pending):
-                entry.answer.add_done_callback(partial(client._forget, outcome.key))
+                entry.task.add_done_callback(partial(client._forget, outcome.key))
             if not entry.posted.done():  # else it was cancelled
                 entry.posted.set_result(outcome)
 

@@ -12,6 +12,7 @@ from tagwire.gen import v1 as stack
 
 PUBLIC = {
     "AddressError",
+    "Answer",
     "Batch",
     "BufferFull",
     "Client",
