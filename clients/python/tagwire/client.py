@@ -172,8 +172,8 @@ class Client(Handling):
         self._closed_by_user = False
         self._inbox: Backlog[Received | HandledEvent]
         self._inbox = Backlog(max_items=INBOX_MESSAGES, max_bytes=INBOX_BYTES)
-        self._taking = asyncio.Lock()
-        self._taker: asyncio.Task[Any] | None = None
+        self._handling: asyncio.Task[Any] | None = None
+        self._handled = asyncio.Event()
         self._slice_began = 0.0
         self._overflowed = False
         self._arrived = asyncio.Event()
@@ -535,7 +535,7 @@ class Client(Handling):
 
     async def _request(self, ask: Ask, reply: type[_M]) -> _M:
         if asyncio.get_running_loop() is not self._loop:
-            answer: _M = await self._from_elsewhere(lambda: self._exchange(ask, reply))
+            answer: _M = await self._from_elsewhere(lambda: self._exchange(ask, reply), asks=True)
             return answer
         return await self._exchange(ask, reply)
 
@@ -594,9 +594,9 @@ class Client(Handling):
             await self._until_clear()
 
     async def _from_elsewhere(
-        self, call: Callable[[], Coroutine[Any, Any, _T]], *, unless_ended: bool = False
+        self, call: Callable[[], Coroutine[Any, Any, _T]], *, unless_ended: bool = False, asks: bool = False
     ) -> Any:
-        """Runs a coroutine of this client on its own loop, awaited on another one."""
+        """Runs a coroutine of this client on its own loop, awaited on another one. `asks`: a request."""
         future: concurrent.futures.Future[_T]
 
         async def run() -> _T:
@@ -605,7 +605,7 @@ class Client(Handling):
             except asyncio.CancelledError:
                 if future.cancelled():  # by who awaits it
                     raise
-                raise self._closed_error() from None  # the loop is being stopped
+                raise self._closed_error(may_have_run=asks) from None  # the loop is being stopped
 
         work = run()
         try:
@@ -623,7 +623,7 @@ class Client(Handling):
                 if self._loop.is_closed() and not waiting.done():
                     if unless_ended:
                         return None
-                    raise self._closed_error()
+                    raise self._closed_error(may_have_run=asks)
             return waiting.result()
         finally:
             waiting.cancel()
@@ -641,19 +641,10 @@ class Client(Handling):
         """The next message without a handler, or None after a normal end. Runs the handlers of what is before
         it."""
         self._require_own_loop("iterating a client")
-        if self._taker is asyncio.current_task():
-            raise RuntimeError("a handler can neither iterate nor run the client that calls it")
-        async with self._taking:
-            self._taker = asyncio.current_task()
-            try:
-                return await self._handle_until_message()
-            finally:
-                self._taker = None
-
-    async def _handle_until_message(self) -> Received | None:
         while True:
-            event = self._inbox.pop()
-            if event is not None:
+            if self._handling is not None:
+                await self._until_handled(self._handling)
+            elif (event := self._inbox.pop()) is not None:
                 if handlers := self._handlers.of(event):
                     await self._run_handlers(handlers, event)
                 elif isinstance(event, Received):
@@ -668,19 +659,25 @@ class Client(Handling):
             else:
                 raise self._closed_error()
 
+    async def _until_handled(self, handling: asyncio.Task[Any]) -> None:
+        if handling is asyncio.current_task():
+            raise RuntimeError("a handler can neither iterate nor run the client that calls it")
+        self._handled.clear()
+        await self._handled.wait()
+
     async def _run_handlers(
         self, handlers: tuple[Callable[..., object], ...], event: Received | HandledEvent
     ) -> None:
-        for handler in handlers:
-            try:
-                result = handler(*arguments_of(event))
-                if inspect.isawaitable(result):
-                    await result
-            except Exception:
-                log.exception("a handler failed: %r", handler)
-        if self._loop.time() - self._slice_began >= HANDLER_SLICE:
-            await asyncio.sleep(0)  # many short ones must not hold up pings either
-            self._slice_began = self._loop.time()
+        self._handling = asyncio.current_task()
+        try:
+            for handler in handlers:
+                await _run_handler(handler, event)
+            if self._loop.time() - self._slice_began >= HANDLER_SLICE:
+                await asyncio.sleep(0)  # many short ones must not hold up pings either
+                self._slice_began = self._loop.time()
+        finally:
+            self._handling = None
+            self._handled.set()
 
     def _handle_event(self, event: Event) -> None:
         if isinstance(event, Received):
@@ -748,6 +745,15 @@ class Client(Handling):
             _fail(waiter, self._closed_error())
         self._arrived.set()
         self._progress.set()
+
+
+async def _run_handler(handler: Callable[..., object], event: Received | HandledEvent) -> None:
+    try:
+        result = handler(*arguments_of(event))
+        if inspect.isawaitable(result):
+            await result
+    except Exception:
+        log.exception("a handler failed: %r", handler)
 
 
 def key_of(event: Received) -> Hashable:

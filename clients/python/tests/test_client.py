@@ -689,8 +689,10 @@ def test_a_send_on_another_loop_does_not_outlive_the_clients_loop():
     forget(client, link)
 
 
-async def test_a_call_that_a_stopped_loop_took_but_never_ran_does_not_hang(peer: Peer, monkeypatch):
+@pytest.mark.parametrize("asks", [False, True])
+async def test_a_call_that_a_stopped_loop_took_but_never_ran_does_not_hang(peer: Peer, monkeypatch, asks):
     client, _ = await peer.connected()
+    call = (lambda: client.join("b")) if asks else (lambda: client.send(arena.MouseEvent()))
     monkeypatch.setattr(client_module, "FOREIGN_CHECK_SECONDS", 0.01)
 
     def never_run(work, loop):
@@ -701,12 +703,13 @@ async def test_a_call_that_a_stopped_loop_took_but_never_ran_does_not_hang(peer:
         monkeypatch.setattr(asyncio, "run_coroutine_threadsafe", never_run)
         monkeypatch.setattr(client._loop, "is_closed", lambda: True)
         try:
-            await client.send(arena.MouseEvent())
+            await call()
         finally:
             monkeypatch.undo()
 
-    with pytest.raises(tagwire.ConnectionClosed, match="its event loop was stopped"):
+    with pytest.raises(tagwire.ConnectionClosed, match="its event loop was stopped") as caught:
         await asyncio.to_thread(asyncio.run, play())
+    assert caught.value.may_have_run == asks
 
 
 # Requests and rooms
