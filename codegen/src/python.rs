@@ -543,8 +543,9 @@ impl<'a> Printer<'a> {
             line(out, depth + 1, format_args!("{ask}"));
         };
         for method in &service.methods {
-            let head = format!("async def {}(self, request, *, timeout=2.0)", method_name(method));
-            let ask = format!("return await self._ask({name}.{}, request, timeout)", types(method));
+            // No coroutine function: in a batch, the call makes the request, and awaiting only takes its answer.
+            let head = format!("def {}(self, request, *, timeout=2.0)", method_name(method));
+            let ask = format!("return self._ask({name}.{}, request, timeout)", types(method));
             function(out, 1, method, head, &ask);
         }
         line(out, 1, format_args!("\nclass {SYNC}({base}.SyncService):"));

@@ -24,7 +24,8 @@ async def play(arguments: argparse.Namespace) -> None:
     )
     async with connecting as client:
         print(f"in room {client.room} as {client.name}", flush=True)
-        client.on_ping = _demo.print_ping
+        client.on(tagwire.Pinged, _demo.print_ping)
+        running = asyncio.create_task(client.run())
         loop = asyncio.get_running_loop()
         start = loop.time()
         moves = 0
@@ -34,6 +35,7 @@ async def play(arguments: argparse.Namespace) -> None:
             await client.send(arena.MouseEvent(x=round(x), y=round(y)))
             moves += 1
             await asyncio.sleep(start + moves / HERTZ - loop.time())
+    await running  # closing has ended it
     print(f"moved {moves} times", flush=True)
 
 

@@ -10,13 +10,6 @@ import arena
 import tagwire
 
 
-async def watch(client: tagwire.Client) -> None:
-    async for message, sender in client.with_senders():
-        match message:
-            case arena.MouseEvent(x=x, y=y) if sender is not None:
-                print(f"{sender.name} moved to {x}, {y}", flush=True)
-
-
 async def play(arguments: argparse.Namespace) -> None:
     connecting = tagwire.connect(
         arguments.connect,
@@ -26,10 +19,16 @@ async def play(arguments: argparse.Namespace) -> None:
     )
     async with connecting as client:
         print(f"in room {client.room} as {client.name}", flush=True)
-        client.on_ping = _demo.print_ping
-        watching = asyncio.create_task(watch(client))
-        await asyncio.wait([watching], timeout=arguments.seconds)
-    await watching  # closing has ended it; or it failed before, and says why
+        client.on(tagwire.Pinged, _demo.print_ping)
+
+        @client.on(arena.MouseEvent)
+        def moved(message: arena.MouseEvent, sender: tagwire.Member | None) -> None:
+            if sender is not None:
+                print(f"{sender.name} moved to {message.x}, {message.y}", flush=True)
+
+        running = asyncio.create_task(client.run())
+        await asyncio.wait([running], timeout=arguments.seconds)
+    await running  # closing has ended it; or it failed before, and says why
 
 
 if __name__ == "__main__":

@@ -23,18 +23,17 @@ WIDTH, HEIGHT = 1280, 720
 def play(client: tagwire.SyncClient, seconds: float) -> None:
     pointers: dict[str, tuple[int, int]] = {}
 
+    @client.on(arena.MouseEvent)
     def moved(message: arena.MouseEvent, sender: tagwire.Member | None) -> None:
         if sender is not None:
             pointers[sender.name] = message.x, message.y
 
-    client.on(arena.MouseEvent, moved)
+    @client.on(tagwire.MemberChanged)
+    def changed(event: tagwire.MemberChanged) -> None:
+        print(f"{event.member.name}: {event.change.name}", flush=True)
+        if event.change == tagwire.MemberChange.LEFT:
+            pointers.pop(event.member.name, None)
 
-    def changed(who: tagwire.Member, change: tagwire.MemberChange) -> None:
-        print(f"{who.name}: {change.name}", flush=True)
-        if change == tagwire.MemberChange.LEFT:
-            pointers.pop(who.name, None)
-
-    client.on_member = changed
     start = due = time.monotonic()
     frame = 0
     while (elapsed := time.monotonic() - start) < seconds:

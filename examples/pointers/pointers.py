@@ -63,7 +63,7 @@ class Window:
         self.canvas.bind("<Button-1>", self.clicked)
         client.on(arena.MouseEvent, self.pointer_moved)
         client.on(arena.PickColour, self.colour_picked)
-        client.on_member = self.member_changed
+        client.on(tagwire.MemberChanged, self.member_changed)
         self.frame()
 
     def frame(self) -> None:
@@ -96,11 +96,11 @@ class Window:
         self.coloured = True
         self.draw(self.client.player_id)
 
-    def member_changed(self, who: tagwire.Member, change: tagwire.MemberChange) -> None:
-        if change == tagwire.MemberChange.LEFT:
-            self.players.pop(who.id, None)
-            self.canvas.delete(f"player{who.id}")
-        elif change == tagwire.MemberChange.JOINED:  # who comes has not seen what was sent before
+    def member_changed(self, event: tagwire.MemberChanged) -> None:
+        if event.change == tagwire.MemberChange.LEFT:
+            self.players.pop(event.member.id, None)
+            self.canvas.delete(f"player{event.member.id}")
+        elif event.change == tagwire.MemberChange.JOINED:  # who comes has not seen what was sent before
             self.moved = self.coloured = True
 
     def pointer_moved(self, message: arena.MouseEvent, sender: tagwire.Member | None) -> None:

@@ -16,6 +16,10 @@ One concept a file:
     transport    addresses and TCP
     connection   one socket's life
     client       what an application uses
+    handlers     functions that are called for what arrives
+    ask, batch   a request on its way; several in one frame
+    notice       what the server dropped, as a warning
+    clock        the server's clock
     pump         what a game loop uses: the client in a thread of its own
     service      what the printed classes of services are made of
     close, errors    why a connection ended; what can go wrong
@@ -23,6 +27,7 @@ One concept a file:
     gen          generated: the stack's own messages
 """
 
+from .batch import Answer, Batch, SyncBatch
 from .client import Client, Connecting, connect
 from .close import CloseCode, Closed
 from .errors import (
@@ -37,14 +42,27 @@ from .errors import (
     Status,
     TagwireError,
 )
+from .notice import NoticeWarning
 from .pump import SyncClient, connect_sync
 from .schema import Rules, Schema
 from .service import Service, SyncService
-from .session import Dropped, Member, MemberChange, Noticed, NoticeReason, Pinged, Verdict
+from .session import (
+    Dropped,
+    Member,
+    MemberChange,
+    MemberChanged,
+    Noticed,
+    NoticeReason,
+    Pinged,
+    RoomEnded,
+    Verdict,
+)
 from .version import VERSION as __version__
 
 __all__ = [
     "AddressError",
+    "Answer",
+    "Batch",
     "BufferFull",
     "Client",
     "CloseCode",
@@ -56,16 +74,20 @@ __all__ = [
     "LoginRefused",
     "Member",
     "MemberChange",
-    "Noticed",
+    "MemberChanged",
     "NoticeReason",
+    "NoticeWarning",
+    "Noticed",
     "Pinged",
     "RequestFailed",
     "RequestTimeout",
+    "RoomEnded",
     "Rules",
     "Schema",
     "SchemaMismatch",
     "Service",
     "Status",
+    "SyncBatch",
     "SyncClient",
     "SyncService",
     "TagwireError",

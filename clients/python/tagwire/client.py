@@ -19,15 +19,19 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import inspect
 import logging
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Hashable
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Hashable, Sequence
 from types import MappingProxyType, TracebackType
 from typing import Any, TypeVar
 
 from google.protobuf.message import DecodeError, EncodeError, Message
 
+from .ask import Ask, Pending, join_of, not_sent
 from .backlog import Backlog
+from .batch import Batch
+from .clock import Steady
 from .close import CloseCode, Closed
 from .connection import Connection
 from .deadline import within
@@ -41,22 +45,21 @@ from .errors import (
     SchemaMismatch,
     TagwireError,
 )
-from .gen.v1 import JoinRoom, JoinRoomReply, Response, Welcome
+from .gen.v1 import JoinRoomReply, Response, Welcome
 from .gen.v1 import Status as StatusTable
+from .handlers import EVENT_BYTES, HandledEvent, Handling, arguments_of, delivery_of
 from .schema import Rules, Schema
 from .session import (
-    JOIN_ROOM,
     WRAPPER_BYTES,
     Dropped,
     Event,
     Member,
-    MemberChange,
     MemberChanged,
-    Noticed,
     Opened,
     Pinged,
     Received,
     Responded,
+    RoomEnded,
     Session,
     State,
     Verdict,
@@ -70,6 +73,8 @@ log = logging.getLogger("tagwire")
 INBOX_BEHIND = 1024
 INBOX_MESSAGES = 16384
 INBOX_BYTES = 16 * 1024 * 1024
+HANDLER_SLICE = 0.005
+"""Seconds for which handlers may run on without the loop having a turn."""
 OUTBOX_MESSAGES = 1024
 OUTBOX_BYTES = 1024 * 1024
 FOREIGN_CHECK_SECONDS = 1.0
@@ -142,45 +147,39 @@ class Connecting:
         return client
 
 
-class Client:
+class Client(Handling):
     """One player's session with a server. Made by `connect`.
 
     Everything is for the event loop that it was connected on, except `send`, `request`, `join` and `close`,
     which may be awaited on any loop of any thread, and `send_soon`, which may be called anywhere.
 
-    Hooks are plain attributes, called on the loop's thread and not to be slow; what they raise is logged.
+    Handlers (`on`) may be plain functions or coroutine functions. They are called while the client is
+    iterated or `run`, in the task that does it, one at a time and in the order in which things came. What
+    they raise is logged, with its traceback, and ends nothing. What has a handler does not come out of
+    iterating.
     """
 
-    on_ping: Callable[[Pinged], object] | None
-    """Called each time the server measured the connection, about once a second."""
-
-    on_member: Callable[[Member, MemberChange], object] | None
-    """Called when somebody is found in the room, comes, goes, loses the connection or is back. `members`
-    shows this change, maybe later ones too, and also whom the server named before the hook was set."""
-
-    on_notice: Callable[[Noticed], object] | None
-    """Called when the server dropped something that this client sent. Default: a warning in the log
-    `tagwire`."""
-
-    _how_to_take = "iterate the client, or connect with receive=False if it only sends"
+    _how_to_take = "iterate or run the client, or connect with receive=False if it only sends"
 
     def __init__(self, session: Session, *, receive: bool = True) -> None:
         """For `connect` only."""
-        self.on_ping = None
-        self.on_member = None
-        self.on_notice = None
+        super().__init__()
         self._session = session
         self._receive = receive
         self._loop = asyncio.get_running_loop()
         self._connection = Connection(session, self._handle_event, self._handle_writable)
         self._opened: asyncio.Future[None] = self._loop.create_future()
         self._closed_by_user = False
-        self._inbox: Backlog[tuple[Message, Member | None]]
+        self._inbox: Backlog[Received | HandledEvent]
         self._inbox = Backlog(max_items=INBOX_MESSAGES, max_bytes=INBOX_BYTES)
+        self._handling: asyncio.Task[Any] | None = None
+        self._handled = asyncio.Event()
+        self._slice_began = 0.0
         self._overflowed = False
         self._arrived = asyncio.Event()
         self._requests: dict[int, asyncio.Future[Response]] = {}
         self._ping_waiters: list[asyncio.Future[Pinged]] = []
+        self._steady = Steady()
         self._turn = asyncio.Lock()
         self._progress = asyncio.Event()
         # Shared with other threads, under the lock:
@@ -212,7 +211,7 @@ class Client:
 
     @property
     def room(self) -> str:
-        """Name of the room this player is in."""
+        """Name of the room this player is in. Empty: in none, since the room ended."""
         return self._session.room
 
     @property
@@ -262,8 +261,12 @@ class Client:
         return self._session.jitter
 
     def server_time(self) -> float:
-        """The server's clock now, seconds since the Unix epoch. Estimated, to about half a round trip."""
-        return (self._session.server_time_us(self._connection.now()) or 0.0) / 1e6
+        """The server's clock now, seconds since the Unix epoch. Estimated, to about half a round trip.
+
+        It does not go back when the estimate is corrected; only a server's clock that was set back by more
+        than a second takes it along.
+        """
+        return self._steady((self._session.server_time_us(self._connection.now()) or 0.0) / 1e6)
 
     async def next_ping(self) -> Pinged:
         """Waits for the next time the server measures the connection, about a second.
@@ -335,10 +338,22 @@ class Client:
         Raises `RequestFailed` (the server said no), `RequestTimeout`, `ConnectionClosed`; `TypeError` and
         `ValueError` like `send`.
         """
-        rules, body = self._encode(message, request=True)
-        if not (isinstance(reply, type) and issubclass(reply, Message)):
-            raise TypeError(f"reply must be the class of the reply, not {reply!r}")
-        return await self._request(rules.tag, body, rules.name, reply, timeout)
+        return await self._request(self._ask_of(message, reply, timeout), reply)
+
+    def batch(self, *, stop_on_error: bool = False) -> Batch:
+        """Requests in one frame, which the server runs one after the other:
+
+            async with client.batch() as batch:
+                first = batch.request(RenameRequest(name="zoe"), RenameReply)
+                second = Lobby(batch).rename(RenameRequest(name="ann"))
+            print((await first).name, (await second).name)
+
+        They are sent when the block is left, at most 64 and what fits into one frame. Each is answered, or
+        fails, for itself. `stop_on_error`: those behind the first that is not answered with OK are not run,
+        and fail with UNAVAILABLE.
+        """
+        self._require_own_loop("batch")
+        return Batch(self, stop_on_error=stop_on_error)
 
     async def join(self, room: str, *, timeout: float = 2.0) -> str:
         """Moves this player to another room, which is made if it is not there; gives its name.
@@ -346,13 +361,13 @@ class Client:
         What was received before is of the old room, what comes after of the new one; `room` and `members`
         change in between. Raises like `request`.
         """
-        body = JoinRoom(room=room).SerializeToString()
-        return (await self._request(JOIN_ROOM, body, f"join({room!r})", JoinRoomReply, timeout)).room
+        return (await self._request(join_of(room, timeout), JoinRoomReply)).room
 
     # Receiving
 
     def __aiter__(self) -> AsyncIterator[Message]:
-        """Gives the messages of the game in the order they came.
+        """Gives the messages of the game that have no handler, in the order they came, and calls the handlers
+        of the others in between.
 
         Ends after `close` or a normal end by the server, once all that was received before is taken. Raises
         `ConnectionClosed` after any other end. Nothing is lost by leaving a loop and entering another.
@@ -362,6 +377,18 @@ class Client:
     def with_senders(self) -> AsyncIterator[tuple[Message, Member | None]]:
         """Like iterating the client, and gives each message with its sender. None: the server."""
         return _MessagesWithSenders(self)
+
+    async def run(self) -> None:
+        """Calls handlers for what arrives, until the session ends: for a client that is not iterated.
+
+        Returns after `close` or a normal end by the server, once all that was received before is handled;
+        raises `ConnectionClosed` after any other end. Messages without a handler are thrown away and counted
+        in `dropped.unhandled`. A handler is let finish before the next one begins; pings, requests and
+        members go on meanwhile. When it is cancelled, the handler that runs is cancelled with it, and the
+        rest waits for the next `run`.
+        """
+        while await self._take() is not None:
+            self.dropped.unhandled += 1
 
     # The end
 
@@ -424,9 +451,9 @@ class Client:
             self._connection.close(code, reason[:MAX_REASON])
         await asyncio.wait([self._connection.ended])
 
-    def _closed_error(self) -> ConnectionClosed:
+    def _closed_error(self, *, may_have_run: bool = False) -> ConnectionClosed:
         closed = self._ended or Closed(CloseCode.TIMEOUT, "its event loop was stopped")
-        error = ConnectionClosed(closed)
+        error = ConnectionClosed(closed, may_have_run=may_have_run)
         error.__cause__ = self._connection.failure
         return error
 
@@ -500,44 +527,52 @@ class Client:
         if writable:
             self._pump()
 
-    async def _request(self, tag: int, body: bytes, name: str, reply: type[_M], timeout: float) -> _M:
+    def _ask_of(self, message: Message, reply: type[Message], timeout: float) -> Ask:
+        rules, body = self._encode(message, request=True)
+        if not (isinstance(reply, type) and issubclass(reply, Message)):
+            raise TypeError(f"reply must be the class of the reply, not {reply!r}")
+        return Ask(rules.tag, body, rules.name, timeout)
+
+    async def _request(self, ask: Ask, reply: type[_M]) -> _M:
         if asyncio.get_running_loop() is not self._loop:
-            answer: _M = await self._from_elsewhere(lambda: self._ask(tag, body, name, reply, timeout))
+            answer: _M = await self._from_elsewhere(lambda: self._exchange(ask, reply), asks=True)
             return answer
-        return await self._ask(tag, body, name, reply, timeout)
+        return await self._exchange(ask, reply)
 
-    async def _ask(self, tag: int, body: bytes, name: str, reply: type[_M], timeout: float) -> _M:
-        return self._reply_in(await self._exchange(tag, body, name, timeout), name, reply)
-
-    async def _exchange(
-        self, tag: int, body: bytes, name: str, timeout: float, sent: Callable[[int], object] | None = None
-    ) -> Response:
-        """Sends a request and waits for its answer. `sent` is told the key that the answer will carry."""
-        deadline = self._loop.time() + timeout
-        late = Response(tag=tag, status=StatusTable.TIMEOUT, message=f"no answer within {timeout:g} s")
+    async def _exchange(self, ask: Ask, reply: type[_M]) -> _M:
         try:
-            if self._turn.locked() or not self._clear():
-                await within(timeout, self._turn_to_send())
+            (pending,) = await self._post([ask])
         except asyncio.TimeoutError:
-            raise RequestTimeout(name, late, _not_sent(name, timeout)) from None
+            raise not_sent(ask, ask.timeout) from None
+        return self._reply_in(await self._answer(pending), ask.name, reply)
+
+    async def _post(self, asks: Sequence[Ask], *, stop_on_error: bool | None = None) -> list[Pending]:
+        """Sends one request, or a Batch where `stop_on_error` is said. Raises `asyncio.TimeoutError` when
+        there is no room for it within the shortest of their times: nothing was sent then."""
+        began = self._loop.time()
+        if self._turn.locked() or not self._clear():
+            await within(min(ask.timeout for ask in asks), self._turn_to_send())
         self._require_open()
-        key = self._connection.request(tag, body)
-        future: asyncio.Future[Response] = self._loop.create_future()
-        self._requests[key] = future
-        if sent is not None:
-            sent(key)
-        timer = self._loop.call_later(deadline - self._loop.time(), _fail, future, asyncio.TimeoutError())
+        requests = [(ask.tag, ask.body) for ask in asks]
+        keys = self._connection.request(requests, stop_on_error=stop_on_error)
+        pending = [
+            Pending(key, ask, began + ask.timeout, self._loop.create_future())
+            for key, ask in zip(keys, asks, strict=True)
+        ]
+        self._requests.update((one.key, one.answer) for one in pending)
+        return pending
+
+    async def _answer(self, pending: Pending) -> Response:
+        """The answer to a request that was sent."""
+        timer = self._loop.call_at(pending.deadline, pending.time_out)
         try:
-            return await future
-        except asyncio.TimeoutError:
-            late.may_have_run = True
-            text = (
-                f"{name} was not answered within {timeout:g} s; it may have run, or still run, all the same"
-            )
-            raise RequestTimeout(name, late, text) from None
+            return await pending.answer
         finally:
             timer.cancel()
-            self._requests.pop(key, None)
+            self._forget(pending.key)
+
+    def _forget(self, key: int, _: object = None) -> None:
+        self._requests.pop(key, None)
 
     def _reply_in(self, response: Response, name: str, reply: type[_M]) -> _M:
         if response.status == StatusTable.TIMEOUT:
@@ -559,9 +594,9 @@ class Client:
             await self._until_clear()
 
     async def _from_elsewhere(
-        self, call: Callable[[], Coroutine[Any, Any, _T]], *, unless_ended: bool = False
+        self, call: Callable[[], Coroutine[Any, Any, _T]], *, unless_ended: bool = False, asks: bool = False
     ) -> Any:
-        """Runs a coroutine of this client on its own loop, awaited on another one."""
+        """Runs a coroutine of this client on its own loop, awaited on another one. `asks`: a request."""
         future: concurrent.futures.Future[_T]
 
         async def run() -> _T:
@@ -570,7 +605,7 @@ class Client:
             except asyncio.CancelledError:
                 if future.cancelled():  # by who awaits it
                     raise
-                raise self._closed_error() from None  # the loop is being stopped
+                raise self._closed_error(may_have_run=asks) from None  # the loop is being stopped
 
         work = run()
         try:
@@ -588,49 +623,71 @@ class Client:
                 if self._loop.is_closed() and not waiting.done():
                     if unless_ended:
                         return None
-                    raise self._closed_error()
+                    raise self._closed_error(may_have_run=asks)
             return waiting.result()
         finally:
             waiting.cancel()
 
     # Receiving
 
-    async def _take(self) -> tuple[Message, Member | None] | None:
-        """The next message, or None after a normal end."""
+    def _require_receivable(self, kind: type[Any]) -> None:
+        super()._require_receivable(kind)
+        if not self._receive and issubclass(kind, Message):
+            raise ValueError(
+                f"a client with receive=False gets no {kind.__name__}, so no handler would be called"
+            )
+
+    async def _take(self) -> Received | None:
+        """The next message without a handler, or None after a normal end. Runs the handlers of what is before
+        it."""
         self._require_own_loop("iterating a client")
         while True:
-            item = self._inbox.pop()
-            if item is not None:
-                return item
-            if self._ended is not None:
-                if self._closed_by_user or self._ended.code == CloseCode.NORMAL:
-                    return None
+            if self._handling is not None:
+                await self._until_handled(self._handling)
+            elif (event := self._inbox.pop()) is not None:
+                if handlers := self._handlers.of(event):
+                    await self._run_handlers(handlers, event)
+                elif isinstance(event, Received):
+                    return event
+                else:
+                    self._fallback(event)
+            elif self._ended is None:
+                self._arrived.clear()
+                await self._arrived.wait()
+            elif self._closed_by_user or self._ended.code == CloseCode.NORMAL:
+                return None
+            else:
                 raise self._closed_error()
-            self._arrived.clear()
-            await self._arrived.wait()
+
+    async def _until_handled(self, handling: asyncio.Task[Any]) -> None:
+        if handling is asyncio.current_task():
+            raise RuntimeError("a handler can neither iterate nor run the client that calls it")
+        self._handled.clear()
+        await self._handled.wait()
+
+    async def _run_handlers(
+        self, handlers: tuple[Callable[..., object], ...], event: Received | HandledEvent
+    ) -> None:
+        self._handling = asyncio.current_task()
+        try:
+            for handler in handlers:
+                await _run_handler(handler, event)
+            if self._loop.time() - self._slice_began >= HANDLER_SLICE:
+                await asyncio.sleep(0)  # many short ones must not hold up pings either
+                self._slice_began = self._loop.time()
+        finally:
+            self._handling = None
+            self._handled.set()
 
     def _handle_event(self, event: Event) -> None:
         if isinstance(event, Received):
             self._handle_received(event)
-        elif isinstance(event, Pinged):
-            waiters, self._ping_waiters = self._ping_waiters, []
-            for waiter in waiters:
-                if not waiter.done():
-                    waiter.set_result(event)
-            self._call(self.on_ping, event)
-        elif isinstance(event, MemberChanged):
-            self._call(self.on_member, event.member, event.change)
         elif isinstance(event, Responded):
             future = self._requests.get(event.response.key)
             if future is None or future.done():
                 self.dropped.misplaced += 1  # too late, twice, or nobody asked
             else:
                 future.set_result(event.response)
-        elif isinstance(event, Noticed):
-            if self.on_notice is not None:
-                self._call(self.on_notice, event)
-            else:
-                warn_of(event)
         elif isinstance(event, Opened):
             if event.welcome.verdict == Verdict.COMPATIBLE:
                 log.info("the server's schema differs by additions; each side reads what the other sends")
@@ -638,14 +695,30 @@ class Client:
                 log.warning("the server's schema contradicts the stubs of this client; generate them again")
             if not self._opened.done():
                 self._opened.set_result(None)
-        else:
+        elif isinstance(event, Closed):
             self._handle_closed(event)
+        else:
+            self._handle_handled(event)
 
     def _handle_received(self, event: Received) -> None:
         if not self._receive:
             self.dropped.behind += 1
             return
-        self._queue(self._inbox, (event.message, event.sender), event.size, event.delivery, key_of(event))
+        self._queue(self._inbox, event, event.size, event.delivery, key_of(event))
+
+    def _handle_handled(self, event: HandledEvent) -> None:
+        if isinstance(event, Pinged):
+            waiters, self._ping_waiters = self._ping_waiters, []
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(event)
+        # A handler may be set until its turn comes. But warnings do not wait for it, and pings grow old.
+        kept = self._receive and isinstance(event, MemberChanged | RoomEnded)
+        if kept or self._handlers.of(event):
+            self._queue(self._inbox, event, EVENT_BYTES, delivery_of(event), Pinged)
+        else:
+            # Where warnings are made errors, the loop tells of it, and the session goes on.
+            self._loop.call_soon(self._fallback, event)
 
     def _queue(self, inbox: Backlog[_T], item: _T, size: int, delivery: str, key: Hashable) -> None:
         """Queues what was received. What finds no room ends the session, and nothing is queued behind it."""
@@ -667,29 +740,25 @@ class Client:
             self._outbox.clear()
         _fail(self._opened, self._closed_error())
         for request in self._requests.values():
-            _fail(request, self._closed_error())
+            _fail(request, self._closed_error(may_have_run=True))
         for waiter in self._ping_waiters:
             _fail(waiter, self._closed_error())
         self._arrived.set()
         self._progress.set()
 
-    def _call(self, hook: Callable[..., object] | None, *arguments: object) -> None:
-        if hook is not None:
-            try:
-                hook(*arguments)
-            except Exception:
-                log.exception("a hook of the client failed: %r", hook)
+
+async def _run_handler(handler: Callable[..., object], event: Received | HandledEvent) -> None:
+    try:
+        result = handler(*arguments_of(event))
+        if inspect.isawaitable(result):
+            await result
+    except Exception:
+        log.exception("a handler failed: %r", handler)
 
 
 def key_of(event: Received) -> Hashable:
     """What a LATEST message shares with those that it replaces."""
     return event.tag, event.sender.id if event.sender is not None else 0
-
-
-def warn_of(event: Noticed) -> None:
-    """What is done with a notice that the application does not handle."""
-    what = event.name or f"a message with tag {event.tag}"
-    log.warning("the server dropped %s: %s, %s", what, event.reason.name, event.text)
 
 
 def close_code(code: int) -> int:
@@ -698,13 +767,6 @@ def close_code(code: int) -> int:
     if code != CloseCode.NORMAL and not 4000 <= code <= 4999:
         raise ValueError(f"close code {code}; it must be 0, or 4000 to 4999 for an application's own")
     return code
-
-
-def _not_sent(name: str, timeout: float) -> str:
-    return (
-        f"{name} could not be sent within {timeout:g} s, so it has not run; the server takes messages slower "
-        "than they are sent"
-    )
 
 
 def _fail(future: asyncio.Future[Any], error: Exception) -> None:
@@ -720,7 +782,7 @@ class _Messages(AsyncIterator[Message]):
         item = await self._client._take()
         if item is None:
             raise StopAsyncIteration
-        return item[0]
+        return item.message
 
 
 class _MessagesWithSenders(AsyncIterator["tuple[Message, Member | None]"]):
@@ -731,4 +793,4 @@ class _MessagesWithSenders(AsyncIterator["tuple[Message, Member | None]"]):
         item = await self._client._take()
         if item is None:
             raise StopAsyncIteration
-        return item
+        return item.message, item.sender

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from .close import CloseCode
 from .session import Event, Now, Session, State
@@ -61,11 +61,17 @@ class Connection:
         self.session.send(tag, payload)
         self._plan_flush(len(payload))
 
-    def request(self, tag: int, body: bytes) -> int:
-        """Sends a request in this turn of the loop; gives its key."""
-        key = self.session.request(tag, body)
-        self._plan_flush(len(body))
-        return key
+    def request(
+        self, requests: Sequence[tuple[int, bytes]], *, stop_on_error: bool | None = None
+    ) -> list[int]:
+        """Sends one request, a tag and a body, in this turn of the loop, or several in a Batch where
+        `stop_on_error` is said; gives their keys."""
+        if stop_on_error is None:
+            keys = [self.session.request(tag, body) for tag, body in requests]
+        else:
+            keys = self.session.batch(requests, stop_on_error=stop_on_error)
+        self._plan_flush(sum(len(body) for _, body in requests))
+        return keys
 
     @property
     def busy(self) -> bool:

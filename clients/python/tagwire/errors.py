@@ -130,10 +130,12 @@ class ConnectionClosed(TagwireError):
 
     code: CloseCode
 
-    def __init__(self, closed: Closed) -> None:
+    def __init__(self, closed: Closed, *, may_have_run: bool = False) -> None:
         hint = _HINTS.get(closed.code, "") if closed.by_peer else ""
+        text = f"the connection was {closed}" + (f"; {hint}" if hint else "")
+        text += "; what was asked for may have run all the same" if may_have_run else ""
         super().__init__(
-            f"the connection was {closed}" + (f"; {hint}" if hint else ""),
+            text,
             code=closed.code,
             reason=closed.reason or closed.code.name,
         )
@@ -142,6 +144,8 @@ class ConnectionClosed(TagwireError):
         """True: the server ended it, or the network. False: this side did."""
         self.retry_after = closed.retry_after
         """Seconds that the server asks to wait before trying again. 0: the usual back-off."""
+        self.may_have_run = may_have_run
+        """True: it was raised for a request that was sent, and the server may have done what was asked."""
 
     @property
     def retryable(self) -> bool:

@@ -24,20 +24,26 @@ the same sender and UNRELIABLE ones are dropped; at 16384 or 16 MiB the session 
 from __future__ import annotations
 
 import asyncio
+import inspect
+import logging
 import threading
 import time
-from collections.abc import Callable, Coroutine, Hashable
+from collections.abc import Callable, Coroutine, Hashable, Sequence
 from dataclasses import replace
 from types import MappingProxyType, TracebackType
 from typing import Any, NamedTuple, TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
+from .ask import Ask, Pending, join_of, not_sent
 from .backlog import Backlog
-from .client import INBOX_BYTES, INBOX_MESSAGES, Client, close_code, connect, key_of, warn_of
+from .batch import SyncBatch
+from .client import INBOX_BYTES, INBOX_MESSAGES, Client, close_code, connect, key_of
+from .clock import Steady
 from .close import CloseCode, Closed
 from .errors import ConnectionClosed, RequestTimeout, TagwireError
-from .gen.v1 import JoinRoom, JoinRoomReply, Response, Status, Welcome
+from .gen.v1 import JoinRoomReply, Response, Status, Welcome
+from .handlers import EVENT_BYTES, AnyHandler, HandledEvent, Handling, arguments_of, delivery_of
 from .schema import Schema
 from .session import (
     JOIN_ROOM,
@@ -51,6 +57,7 @@ from .session import (
     Pinged,
     Received,
     Responded,
+    RoomEnded,
     Session,
     Verdict,
 )
@@ -58,8 +65,8 @@ from .transport import Address, parse_address
 
 __all__ = ["SyncClient", "connect_sync"]
 
-EVENT_BYTES = 64
-"""What counts as the size of something that is queued and is no message of the game."""
+log = logging.getLogger("tagwire")
+
 STOP_SECONDS = 3.0
 """How long `close` waits for the network's thread at most. A session's own closing takes 1 at most."""
 POLL_SECONDS = 0.1
@@ -87,34 +94,20 @@ def connect_sync(
     return SyncClient(network, network.open())
 
 
-class SyncClient:
+class SyncClient(Handling):
     """One player's session with a server, for a game loop. Made by `connect_sync`.
 
     Everything is for one thread, the game's; only `send` may be called in any. Nothing waits for the network,
     except `close`. What the properties give changes in `sync` and `close` only.
 
-    Handlers are called by `sync` and nowhere else. What they raise comes out of it.
+    Handlers (`on`) are plain functions, called by `sync` and nowhere else. What they raise comes out of it.
     """
-
-    on_ping: Callable[[Pinged], object] | None
-    """Called for each time the server measured the connection, about once a second."""
-
-    on_member: Callable[[Member, MemberChange], object] | None
-    """Called when somebody is found in the room, comes, goes, loses the connection or is back. `members`
-    shows just this change."""
-
-    on_notice: Callable[[Noticed], object] | None
-    """Called when the server dropped something that this client sent. Default: a warning in the log
-    `tagwire`."""
 
     def __init__(self, network: _Network, wire: _Wire) -> None:
         """For `connect_sync` only."""
-        self.on_ping = None
-        self.on_member = None
-        self.on_notice = None
+        super().__init__()
         self._network = network
         self._wire = wire
-        self._handlers: dict[type[Message], Callable[[Any, Member | None], object]] = {}
         self._calls: dict[int, _Call] = {}
         self._last_call = 0
         self._syncing = False
@@ -124,6 +117,7 @@ class SyncClient:
         self._rtt: float | None = None
         self._jitter: float | None = None
         self._clock_offset = wire.opened_offset
+        self._steady = Steady()
         self._dropped = Dropped()
         self._closed: Closed | None = None
         self._closed_by_user = False
@@ -159,7 +153,7 @@ class SyncClient:
 
     @property
     def room(self) -> str:
-        """Name of the room this player is in."""
+        """Name of the room this player is in. Empty: in none, since the room ended."""
         return self._room
 
     @property
@@ -208,8 +202,12 @@ class SyncClient:
         return self._jitter
 
     def server_time(self) -> float:
-        """The server's clock now, seconds since the Unix epoch. Estimated, to about half a round trip."""
-        return time.monotonic() + self._clock_offset
+        """The server's clock now, seconds since the Unix epoch. Estimated, to about half a round trip.
+
+        It does not go back when the estimate is corrected; only a server's clock that was set back by more
+        than a second takes it along.
+        """
+        return self._steady(time.monotonic() + self._clock_offset)
 
     # Sending
 
@@ -247,10 +245,20 @@ class SyncClient:
 
         Neither is called after `close`. Raises `TypeError` and `ValueError` for what cannot be sent.
         """
-        rules, body = self._wire._encode(message, request=True)
-        if not (isinstance(reply, type) and issubclass(reply, Message)):
-            raise TypeError(f"reply must be the class of the reply, not {reply!r}")
-        self._call(_Call(on_reply, on_error), rules.tag, body, rules.name, reply, timeout)
+        self._call([self._call_of(message, reply, on_reply, on_error, timeout)])
+
+    def batch(self, *, stop_on_error: bool = False) -> SyncBatch:
+        """Requests in one frame, which the server runs one after the other:
+
+            with client.batch() as batch:
+                batch.request(RenameRequest(name="zoe"), RenameReply, on_reply)
+                Lobby.Sync(batch).rename(RenameRequest(name="ann"), on_reply)
+
+        They are sent when the block is left, at most 64 and what fits into one frame. Each is answered, or
+        fails, for itself. `stop_on_error`: those behind the first that is not answered with OK are not run,
+        and fail with UNAVAILABLE.
+        """
+        return SyncBatch(self, stop_on_error=stop_on_error)
 
     def join(
         self,
@@ -266,25 +274,9 @@ class SyncClient:
         the first of the new; `room` and `members` change just there. Errors are as with `request`.
         """
         on_reply = None if on_joined is None else lambda reply: on_joined(reply.room)
-        body = JoinRoom(room=room).SerializeToString()
-        self._call(_Call(on_reply, on_error), JOIN_ROOM, body, f"join({room!r})", JoinRoomReply, timeout)
+        self._call([_Call(join_of(room, timeout), JoinRoomReply, on_reply, on_error)])
 
     # Receiving
-
-    def on(self, kind: type[_M], handler: Callable[[_M, Member | None], object] | None) -> None:
-        """Sets what `sync` calls for each message of this class, with the message and its sender.
-
-        A sender of `None` is the server. There is one handler a class; a new one replaces it, `None` removes
-        it. Messages without one are thrown away when their turn comes. Raises `TypeError` for a class that is
-        not in the schema or has no rules.
-        """
-        self.schema.rules_of(kind)
-        if handler is None:
-            self._handlers.pop(kind, None)
-        elif callable(handler):
-            self._handlers[kind] = handler
-        else:
-            raise TypeError(f"the handler of {kind.__name__} must be callable, not {handler!r}")
 
     def sync(self, budget: float = 0.005) -> int:
         """Runs what had arrived when it was called, in order, in this thread; gives how many callbacks ran.
@@ -293,8 +285,11 @@ class SyncClient:
         same, and a handler that takes longer is let finish. With nothing to run it returns at once.
 
         What a handler raises comes out of here; its message counts as handled, and the rest waits for the
-        next call. Raises `ConnectionClosed` once the session has ended and all that was received before has
-        been run; never after our own `close`, when nothing runs any more and this gives 0.
+        next call. Where a message has several handlers all are called, and what later ones raise is logged.
+        Messages without one are thrown away and counted in `dropped.unhandled`.
+
+        Raises `ConnectionClosed` once the session has ended and all that was received before has been run;
+        never after our own `close`, when nothing runs any more and this gives 0.
         """
         if self._syncing:
             raise RuntimeError("sync() was called by a handler that sync() runs")
@@ -327,27 +322,43 @@ class SyncClient:
 
     # Inside
 
+    def _add_handler(self, kind: type[Any], handler: AnyHandler) -> AnyHandler:
+        if inspect.iscoroutinefunction(handler):
+            raise TypeError(f"the handler of {kind.__name__} must be a plain function, for nothing awaits it")
+        return super()._add_handler(kind, handler)
+
     def _require_open(self) -> None:
         if self._closed is not None:
             raise self._end(self._closed)
 
-    def _end(self, closed: Closed) -> ConnectionClosed:
-        error = ConnectionClosed(closed)
+    def _end(self, closed: Closed, *, may_have_run: bool = False) -> ConnectionClosed:
+        error = ConnectionClosed(closed, may_have_run=may_have_run)
         error.__cause__ = self._wire._connection.failure
         return error
 
-    def _call(
-        self, call: _Call, tag: int, body: bytes, name: str, reply: type[Message], timeout: float
-    ) -> None:
+    def _call_of(
+        self,
+        message: Message,
+        reply: type[_M],
+        on_reply: Callable[[_M], object],
+        on_error: Callable[[TagwireError], object] | None,
+        timeout: float,
+    ) -> _Call:
+        return _Call(self._wire._ask_of(message, reply, timeout), reply, on_reply, on_error)
+
+    def _call(self, calls: Sequence[_Call], *, stop_on_error: bool | None = None) -> None:
         self._require_open()
-        self._last_call += 1
-        self._calls[self._last_call] = call
-        self._network.call_soon(self._wire.ask, self._last_call, tag, body, name, reply, timeout)
+        numbered = []
+        for call in calls:
+            self._last_call += 1
+            self._calls[self._last_call] = call
+            numbered.append(_Asked(self._last_call, call.ask, call.reply))
+        self._network.call_soon(self._wire.ask, numbered, stop_on_error)
 
     def _sync(self, stop_at: float) -> int:
         wire = self._wire
         ended = wire.closed  # read first: nothing is queued after the end
-        self._dropped = replace(wire.dropped)
+        self._dropped = replace(wire.dropped, unhandled=self._dropped.unhandled)
         ran = 0
         for _ in range(len(wire.arrivals)):
             arrival = wire.arrivals.pop()
@@ -360,7 +371,8 @@ class SyncClient:
             return ran
         self._closed = ended
         while self._calls:  # nobody will answer these
-            ran += self._settle(_Answered(next(iter(self._calls)), self._end(ended)))
+            failure = self._end(ended, may_have_run=True)
+            ran += self._settle(_Answered(next(iter(self._calls)), failure))
             if ran and time.perf_counter() >= stop_at:
                 return ran
         if ran or self._closed_by_user:
@@ -369,28 +381,48 @@ class SyncClient:
 
     def _run(self, arrival: _Arrival) -> int:
         """Does one thing that has arrived; gives how many callbacks ran."""
-        if isinstance(arrival, Received):
-            handler = self._handlers.get(type(arrival.message))
-            return _called(handler, arrival.message, arrival.sender)
-        if isinstance(arrival, MemberChanged):
-            if arrival.change == MemberChange.LEFT:
-                self._members.pop(arrival.member.id, None)
-            else:
-                self._members[arrival.member.id] = arrival.member
-            return _called(self.on_member, arrival.member, arrival.change)
-        if isinstance(arrival, _Measured):
-            ping, self._clock_offset = arrival
-            self._rtt, self._jitter = ping.rtt, ping.jitter
-            return _called(self.on_ping, ping)
-        if isinstance(arrival, Noticed):
-            if self.on_notice is None:
-                warn_of(arrival)
-            return _called(self.on_notice, arrival)
+        if isinstance(arrival, _Answered):
+            return self._settle(arrival)
         if isinstance(arrival, _Moved):
             self._room = arrival.room
             self._members.clear()
             return 0
-        return self._settle(arrival)
+        event: Received | HandledEvent
+        if isinstance(arrival, _Measured):
+            event, self._clock_offset = arrival
+            self._rtt, self._jitter = event.rtt, event.jitter
+        else:
+            event = arrival
+        if isinstance(event, MemberChanged):
+            if event.change == MemberChange.LEFT:
+                self._members.pop(event.member.id, None)
+            else:
+                self._members[event.member.id] = event.member
+        elif isinstance(event, RoomEnded):
+            self._room = ""
+            self._members.clear()
+        return self._run_handlers(event)
+
+    def _run_handlers(self, event: Received | HandledEvent) -> int:
+        handlers = self._handlers.of(event)
+        failure: Exception | None = None
+        for handler in handlers:
+            if self._closed_by_user:
+                break
+            try:
+                handler(*arguments_of(event))
+            except Exception as error:
+                if failure is None:
+                    failure = error
+                else:
+                    log.exception("a handler failed: %r", handler)
+        if failure is not None:
+            raise failure
+        if isinstance(event, Received):
+            self._dropped.unhandled += not handlers
+        elif not handlers:
+            self._fallback(event)
+        return len(handlers)
 
     def _settle(self, answered: _Answered) -> int:
         call = self._calls.pop(answered.number, None)
@@ -406,10 +438,20 @@ class SyncClient:
 
 
 class _Call(NamedTuple):
-    """What the game wants done with the answer to a request."""
+    """A request of the game, and what it wants done with the answer."""
 
+    ask: Ask
+    reply: type[Message]
     on_reply: Callable[[Any], object] | None
     on_error: Callable[[TagwireError], object] | None
+
+
+class _Asked(NamedTuple):
+    """The same as the network's thread knows it."""
+
+    number: int
+    ask: Ask
+    reply: type[Message]
 
 
 class _Measured(NamedTuple):
@@ -432,7 +474,7 @@ class _Answered(NamedTuple):
     outcome: Message | TagwireError
 
 
-_Arrival = Received | MemberChanged | Noticed | _Measured | _Moved | _Answered
+_Arrival = Received | MemberChanged | RoomEnded | Noticed | _Measured | _Moved | _Answered
 
 
 def _called(handler: Callable[..., object] | None, *arguments: object) -> int:
@@ -472,14 +514,12 @@ class _Wire(Client):
         self.arrivals = _Arrivals()
         self.opened_offset = 0.0
         """What the server's clock was ahead of the monotonic one at the login, in seconds."""
-        self._asked: dict[int, tuple[int, str, type[Message]]] = {}
+        self._asked: dict[int, _Asked] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def ask(
-        self, number: int, tag: int, body: bytes, name: str, reply: type[Message], timeout: float
-    ) -> None:
-        """Begins a request, which the game knows by this number."""
-        self._keep(self._ask_for(number, tag, body, name, reply, timeout))
+    def ask(self, asked: Sequence[_Asked], stop_on_error: bool | None) -> None:
+        """Begins a request, which the game knows by its number, or a batch where `stop_on_error` is said."""
+        self._keep(self._ask_for(asked, stop_on_error))
 
     def leave(self, code: int, reason: str) -> None:
         """Begins to close."""
@@ -493,34 +533,37 @@ class _Wire(Client):
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _ask_for(
-        self, number: int, tag: int, body: bytes, name: str, reply: type[Message], timeout: float
-    ) -> None:
-        key = 0
-
-        def sent(its_key: int) -> None:
-            nonlocal key
-            key = its_key
-            self._asked[key] = number, name, reply
-
+    async def _ask_for(self, asked: Sequence[_Asked], stop_on_error: bool | None) -> None:
+        asks = [one.ask for one in asked]
         try:
-            await self._exchange(tag, body, name, timeout, sent)
-        except RequestTimeout as error:
-            self._arrive(_Answered(number, error))
+            posted = await self._post(asks, stop_on_error=stop_on_error)
+        except asyncio.TimeoutError:
+            waited = min(ask.timeout for ask in asks)
+            for one in asked:
+                self._arrive(_Answered(one.number, not_sent(one.ask, waited)))
+            return
         except ConnectionClosed:
-            pass  # the game learns it from the end
+            return  # the game learns it from the end
+        self._asked.update((pending.key, one) for pending, one in zip(posted, asked, strict=True))
+        await asyncio.gather(*map(self._wait_for, posted))
+
+    async def _wait_for(self, pending: Pending) -> None:
+        try:
+            await self._answer(pending)  # which was queued when it came
+        except RequestTimeout as error:
+            self._arrive(_Answered(self._asked[pending.key].number, error))
+        except ConnectionClosed:
+            pass  # as above
         finally:
-            self._asked.pop(key, None)
+            self._asked.pop(pending.key, None)
 
     def _handle_event(self, event: Event) -> None:
         if isinstance(event, Received):
             self._queue(self.arrivals, event, event.size, event.delivery, key_of(event))
         elif isinstance(event, Pinged):
             self._arrive(_Measured(event, self._clock_offset()), "LATEST", "ping")
-        elif isinstance(event, MemberChanged):
-            self._arrive(event)
-        elif isinstance(event, Noticed):
-            self._arrive(event, "UNRELIABLE")
+        elif isinstance(event, MemberChanged | RoomEnded | Noticed):
+            self._arrive(event, delivery_of(event))
         else:
             if isinstance(event, Responded):
                 self._handle_response(event.response)
@@ -539,13 +582,12 @@ class _Wire(Client):
         asked = self._asked.pop(response.key, None)
         if asked is None:
             return
-        number, name, reply = asked
         outcome: Message | TagwireError
         try:
-            outcome = self._reply_in(response, name, reply)
+            outcome = self._reply_in(response, asked.ask.name, asked.reply)
         except TagwireError as error:
             outcome = error
-        self._arrive(_Answered(number, outcome), size=len(response.body))
+        self._arrive(_Answered(asked.number, outcome), size=len(response.body))
 
     def _arrive(
         self, arrival: _Arrival, delivery: str = "ORDERED", key: Hashable = None, *, size: int = 0
@@ -553,7 +595,8 @@ class _Wire(Client):
         self._queue(self.arrivals, arrival, EVENT_BYTES + size, delivery, key)
 
     def _clock_offset(self) -> float:
-        return self.server_time() - self._connection.now().monotonic
+        now = self._connection.now()
+        return (self._session.server_time_us(now) or 0.0) / 1e6 - now.monotonic
 
 
 class _Network:

@@ -6,17 +6,20 @@
     lobby = arena.Lobby.Sync(client)             # of `connect_sync`: calls back, in `sync`
     lobby.rename(arena.RenameRequest(name="zoe"), on_reply)
 
+In place of the client a batch of it will do: then the request is one of the batch.
+
 Two classes and not one for both: what a method takes and gives differs in all but the request, and a class
 that has both signatures is explained badly by type checkers and editors alike.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
+from .batch import Batch, SyncBatch
 from .client import Client
 from .errors import TagwireError
 from .pump import SyncClient
@@ -35,10 +38,10 @@ class Service:
 
     __slots__ = ("_client",)
 
-    def __init__(self, client: Client) -> None:
-        """`client`: of `connect`. Raises `TypeError` for one of `connect_sync`, which the inner class `Sync`
-        takes."""
-        if isinstance(client, SyncClient):
+    def __init__(self, client: Client | Batch) -> None:
+        """`client`: of `connect`, or a batch of it. Raises `TypeError` for one of `connect_sync`, which the
+        inner class `Sync` takes."""
+        if isinstance(client, SyncClient | SyncBatch):
             name = type(self).__qualname__
             raise TypeError(f"{name} is for a client of connect(); use {name}.Sync(client) with this one")
         self._client = client
@@ -46,9 +49,10 @@ class Service:
     def __repr__(self) -> str:
         return f"<{type(self).__qualname__} of {self._client!r}>"
 
-    async def _ask(self, method: tuple[type[Message], type[_M]], request: Message, timeout: float) -> _M:
+    def _ask(self, method: tuple[type[Message], type[_M]], request: Message, timeout: float) -> Awaitable[_M]:
+        # No coroutine: in a batch, the request is made by the call and not when it is awaited.
         _require(self, method[0], request)
-        return await self._client.request(request, method[1], timeout=timeout)
+        return self._client.request(request, method[1], timeout=timeout)
 
 
 class SyncService:
@@ -56,10 +60,10 @@ class SyncService:
 
     __slots__ = ("_client",)
 
-    def __init__(self, client: SyncClient) -> None:
-        """`client`: of `connect_sync`. Raises `TypeError` for one of `connect`, which the outer class
-        takes."""
-        if isinstance(client, Client):
+    def __init__(self, client: SyncClient | SyncBatch) -> None:
+        """`client`: of `connect_sync`, or a batch of it. Raises `TypeError` for one of `connect`, which the
+        outer class takes."""
+        if isinstance(client, Client | Batch):
             name = type(self).__qualname__
             outer = name.removesuffix(".Sync")
             raise TypeError(f"{name} is for a client of connect_sync(); use {outer}(client) with this one")

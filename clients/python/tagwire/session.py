@@ -12,17 +12,18 @@ sent when; `tests/test_session.py` holds this file to it, rule by rule.
 from __future__ import annotations
 
 import enum
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
+from .clock import ServerClock
 from .close import CloseCode, Closed
 from .frame import Decoder, FrameError, FrameTooLarge, encode
 from .gen._schema import SCHEMA as STACK
 from .gen.v1 import (
+    Batch,
     ClientInfo,
     Disconnect,
     JoinRoom,
@@ -40,6 +41,7 @@ from .gen.v1 import (
     Welcome,
 )
 from .gen.v1 import Member as MemberMessage
+from .gen.v1 import RoomEnded as RoomEndedMessage
 from .gen.v1 import Verdict as VerdictTable
 from .named import Named
 from .schema import Schema
@@ -58,6 +60,7 @@ __all__ = [
     "Pinged",
     "Received",
     "Responded",
+    "RoomEnded",
     "Session",
     "State",
     "Verdict",
@@ -75,7 +78,11 @@ DEFAULT_FRAME_BYTES = 64 * 1024
 MAX_FRAME_BYTES = 16 * 1024 * 1024
 WRAPPER_BYTES = 64
 """What Relayed and Response add to a message of the largest size: at most 22 bytes, rounded up."""
-CLOCK_SAMPLES = 16
+MAX_BATCH_REQUESTS = 64
+BATCH_BYTES = 2
+"""What a Batch adds to its entries, at most: `stop_on_error`."""
+BATCH_ENTRY_BYTES = 25
+"""What a Batch adds to the body of each entry, at most: two lengths, the tag, the largest key."""
 
 _T = TypeVar("_T", bound=Message)
 
@@ -88,6 +95,7 @@ PING = _tag(Ping)
 WELCOME = _tag(Welcome)
 DISCONNECT = _tag(Disconnect)
 REQUEST = _tag(Request)
+BATCH = _tag(Batch)
 JOIN_ROOM = _tag(JoinRoom)
 SCHEMA_WANTED = _tag(SchemaWanted)
 SCHEMA_OFFER = _tag(SchemaOffer)
@@ -204,6 +212,17 @@ class MemberChanged:
 
 
 @dataclass(frozen=True)
+class RoomEnded:
+    """The room that this player was in has ended. The player is in none until it joins one."""
+
+    room: str
+    """Name of the room."""
+
+    reason: str
+    """Why, for people."""
+
+
+@dataclass(frozen=True)
 class Noticed:
     """The server dropped something that this client sent."""
 
@@ -221,7 +240,7 @@ class Responded:
     response: Response
 
 
-Event = Opened | Received | Pinged | MemberChanged | Noticed | Responded | Closed
+Event = Opened | Received | Pinged | MemberChanged | RoomEnded | Noticed | Responded | Closed
 """What `Session.events` gives. `Closed` is always the last."""
 
 
@@ -238,6 +257,8 @@ class Dropped:
     behind: int = 0
     """LATEST and UNRELIABLE messages that a newer one replaced, or that had no place, because the application
     did not take messages fast enough; and all messages of a client that does not receive."""
+    unhandled: int = 0
+    """Messages that `run` or `sync` took and that have no handler."""
 
 
 class Session:
@@ -254,6 +275,7 @@ class Session:
         self.session_id = 0
         self.name = username
         self.room = ""
+        """Name of the room the player is in. Empty: in none."""
         self.members: dict[int, Member] = {}
         """The others in the room, by number of the player."""
         self.rtt: float | None = None
@@ -286,8 +308,7 @@ class Session:
         self._close_by = 0.0
         self._unacked_frames = 0
         self._unacked_bytes = 0
-        # The server's clock minus the monotonic one, in microseconds, and the round trip known then.
-        self._clock: deque[tuple[float, float]] = deque(maxlen=CLOCK_SAMPLES)
+        self._clock = ServerClock()
         self._handlers: dict[int, Callable[[bytes, int, Now], None]] = {
             PING: self._on_ping,
             WELCOME: self._on_welcome,
@@ -297,6 +318,7 @@ class Session:
             _tag(Notice): self._on_notice,
             _tag(Relayed): self._on_relayed,
             _tag(MemberMessage): self._on_member,
+            _tag(RoomEndedMessage): self._on_room_ended,
         }
 
     # Input
@@ -365,10 +387,19 @@ class Session:
     def request(self, tag: int, body: bytes) -> int:
         """Asks for something; gives the key that its `Responded` will carry. The state must be OPEN."""
         self._require_open()
-        self._key += 1
         self.frames_sent += 1
-        self._put(Request(key=self._key, tag=tag, body=body), REQUEST)
-        return self._key
+        request = self._keyed(tag, body)
+        self._put(request, REQUEST)
+        return request.key
+
+    def batch(self, requests: Iterable[tuple[int, bytes]], *, stop_on_error: bool) -> list[int]:
+        """Asks for several things, each a tag and a body, in one frame; gives their keys. At most
+        `MAX_BATCH_REQUESTS`. The state must be OPEN."""
+        self._require_open()
+        self.frames_sent += 1
+        entries = [self._keyed(tag, body) for tag, body in requests]
+        self._put(Batch(requests=entries, stop_on_error=stop_on_error), BATCH)
+        return [entry.key for entry in entries]
 
     # Output
 
@@ -391,15 +422,8 @@ class Session:
         return None
 
     def server_time_us(self, now: Now) -> float | None:
-        """The server's clock, microseconds since the Unix epoch. None before Welcome.
-
-        Of the last 16 samples the one that was delayed least counts, and half of the shortest round trip is
-        added.
-        """
-        if not self._clock:
-            return None
-        offset = max(sample for sample, _ in self._clock)
-        return now.monotonic * 1e6 + offset + min((rtt for _, rtt in self._clock if rtt), default=0.0) / 2
+        """The server's clock, microseconds since the Unix epoch. None before Welcome."""
+        return self._clock.at(now.monotonic)
 
     @property
     def me(self) -> Member:
@@ -447,7 +471,7 @@ class Session:
         self.max_frame_bytes = welcome.limits.max_frame_bytes or DEFAULT_FRAME_BYTES
         largest = max(self.max_frame_bytes, DEFAULT_FRAME_BYTES) + WRAPPER_BYTES
         self._decoder.max_bytes = min(largest, MAX_FRAME_BYTES)
-        self._sample_clock(welcome.server_time_us, 0.0, now)
+        self._clock.sample(welcome.server_time_us, 0.0, now.monotonic)
         self._events.append(Opened(welcome))
 
     def _on_disconnect(self, payload: bytes, size: int, now: Now) -> None:
@@ -488,7 +512,7 @@ class Session:
             self.rtt = ping.rtt_us / 1e6
             self.jitter = ping.jitter_us / 1e6
         if ping.sentEpoch and not ping.bounceEpoch:
-            self._sample_clock(ping.sentEpoch, float(ping.rtt_us), now)
+            self._clock.sample(ping.sentEpoch, ping.rtt_us, now.monotonic)
             self._put_ping(Ping(sentEpoch=ping.sentEpoch, bounceEpoch=now.unix_us))
             self._events.append(Pinged(self.rtt, self.jitter, ping.sentEpoch / 1e6))
 
@@ -534,6 +558,13 @@ class Session:
             return
         self._events.append(MemberChanged(member, change))
 
+    def _on_room_ended(self, payload: bytes, size: int, now: Now) -> None:
+        told = self._decode(RoomEndedMessage, payload)
+        if told is not None:
+            self.room = ""
+            self.members.clear()
+            self._events.append(RoomEnded(told.room, told.reason))
+
     def _on_relayed(self, payload: bytes, size: int, now: Now) -> None:
         relayed = self._decode(Relayed, payload)
         if relayed is None:
@@ -577,8 +608,9 @@ class Session:
         self._unacked_frames = self._unacked_bytes = 0
         self._put(ping, PING)
 
-    def _sample_clock(self, server_us: int, rtt_us: float, now: Now) -> None:
-        self._clock.append((server_us - now.monotonic * 1e6, rtt_us))
+    def _keyed(self, tag: int, body: bytes) -> Request:
+        self._key += 1
+        return Request(key=self._key, tag=tag, body=body)
 
     def _end(self, closed: Closed, state: State) -> None:
         self.state = state

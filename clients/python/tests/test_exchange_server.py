@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import shutil
 from collections.abc import Callable, Iterator
@@ -135,9 +136,11 @@ async def test_a_newer_client_plays_on_an_older_server_and_is_told(serve, with_a
                 assert (await next_of(client))[0] == newer.message("arena.v1.Chat")(text="hello")
 
         seen: list[tagwire.Noticed] = []
-        one.on_notice = seen.append
+        one.on(tagwire.Noticed, seen.append)
+        running = asyncio.ensure_future(one.run())
         await one.send(Emote(gesture="wave"))
         await until(lambda: seen)
+        running.cancel()
         assert (seen[0].reason, seen[0].name) == (tagwire.NoticeReason.UNKNOWN, "arena.v1.Emote")
         assert one.closed is None
 

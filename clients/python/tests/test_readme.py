@@ -7,13 +7,16 @@ import asyncio
 import re
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import hall
 import pytest
 
-from conftest import Peer, Server, soon, welcome
-from tagwire.gen.v1 import Disconnect, PlayerLogin, Request, Response, Status
+import tagwire
+from conftest import Link, Peer, Server, soon, welcome
+from tagwire.gen.v1 import Batch, PlayerLogin, Request, Response, Status
+from tagwire.session import BATCH, DISCONNECT, REQUEST
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 ALL_PROGRAMS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
@@ -21,9 +24,11 @@ ASKING = [program for program in ALL_PROGRAMS if "import hall" in program]
 PROGRAMS = [program for program in ALL_PROGRAMS if program not in ASKING]
 EXPECTED = [
     r"player1: hello\n",
+    r"player9: hello\n",
     r"lobby \[\]\n"
     r"round trip \d+\.\d ms, the server's clock says \d{10}\n"
     r"closed by this client: NORMAL \(0\)\n",
+    r"dropped: arena\.v1\.Chat RATE_LIMITED\n",
     r"login refused: .* the dev password is 'welcome' .*\nLOGIN_REFUSED False\n",
     r"SAME\n",
     r"player5: hello, lobby\n",
@@ -33,6 +38,7 @@ EXPECTED = [
 
 ASKING_EXPECTED = [
     "Zoe\nhall.v1.RenameRequest was answered with ILLEGAL, code 17: no such name here\n17\n",
+    "Zoe\nILLEGAL 17\n",
     "Zoe\n17\n",
 ]
 
@@ -40,6 +46,22 @@ ASKING_EXPECTED = [
 def test_every_program_is_here():
     assert len(PROGRAMS) == len(EXPECTED)
     assert len(ASKING) == len(ASKING_EXPECTED)
+
+
+async def requests_of(link: Link) -> AsyncIterator[Request]:
+    """What a client asks, alone or in batches, until it leaves."""
+    while (frame := await link.frame()).tag != DISCONNECT:
+        if frame.tag == BATCH:
+            for request in Batch.FromString(frame.payload).requests:
+                yield request
+        else:
+            assert frame.tag == REQUEST
+            yield Request.FromString(frame.payload)
+
+
+def test_the_warning_is_quoted_right():
+    notice = tagwire.Noticed(tagwire.NoticeReason.RATE_LIMITED, 4, "arena.v1.Chat", "max_rate is 5/s")
+    assert f"tagwire:0: NoticeWarning: {tagwire.NoticeWarning(notice)}\n" in README
 
 
 @pytest.mark.parametrize("number", range(len(ASKING_EXPECTED)))
@@ -53,8 +75,7 @@ async def test_a_program_with_a_service_runs(peer: Peer, number):
     link = await peer.accept()
     assert (await link.take(PlayerLogin)).client.fingerprint == hall.SCHEMA.fingerprint
     link.send(welcome(fingerprint=hall.SCHEMA.fingerprint))
-    for _ in range(2):
-        request = await link.take(Request)
+    async for request in requests_of(link):
         if hall.RenameRequest.FromString(request.body).name == "zoe":
             body = hall.RenameReply(name="Zoe").SerializeToString()
             link.send(Response(key=request.key, tag=request.tag, body=body))
@@ -62,7 +83,6 @@ async def test_a_program_with_a_service_runs(peer: Peer, number):
             no = Response(key=request.key, tag=request.tag, status=Status.ILLEGAL, code=17)
             no.message = "no such name here"
             link.send(no)
-    await link.take(Disconnect)
     link.close()
     out, errors = await soon(process.communicate(), 30)
     assert (process.returncode, errors) == (0, b"")

@@ -12,6 +12,7 @@ import pytest
 import arena
 import tagwire
 from conftest import soon
+from tagwire.ask import join_of
 
 
 async def next_of(client: tagwire.Client):
@@ -88,16 +89,19 @@ async def test_rooms_are_worlds_of_their_own(server):
         await until(lambda: names(ben) == {"cleo"} and names(cleo) == {"ben"} and names(anna) == set())
         await ben.send(arena.Chat(text="here"))
         assert (await next_of(cleo))[0] == arena.Chat(text="here")
-        assert len(anna._inbox) == 0
+        heard = [anna._inbox.pop() for _ in range(len(anna._inbox))]
+        assert [type(event) for event in heard] == [tagwire.MemberChanged]  # that ben has left
 
 
 async def test_members_come_and_go(server):
     async with server.connect("anna") as anna:
         seen = []
-        anna.on_member = lambda who, change: seen.append((who.name, change.name))
+        anna.on(tagwire.MemberChanged, lambda event: seen.append((event.member.name, event.change.name)))
+        running = asyncio.ensure_future(anna.run())
         async with server.connect("ben") as ben:
             await until(lambda: names(anna) == {"ben"} and names(ben) == {"anna"})
         await until(lambda: names(anna) == set())
+    await soon(running)
     assert seen == [("ben", "JOINED"), ("ben", "LEFT")]
 
 
@@ -112,15 +116,17 @@ async def test_a_room_without_a_name_is_refused(server):
 async def test_pings_measure_the_round_trip(server):
     async with server.connect() as client:
         seen = []
-        client.on_ping = seen.append
+        client.on(tagwire.Pinged, seen.append)
+        running = asyncio.ensure_future(client.run())
         first = await soon(client.next_ping())
         second = await soon(client.next_ping())
         assert second.rtt is not None
         assert 0 < second.rtt < 1
         assert client.rtt == second.rtt
         assert client.jitter == second.jitter
-        assert seen[:2] == [first, second]
         assert client.server_time() == pytest.approx(time.time(), abs=1)
+    await soon(running)
+    assert seen[:2] == [first, second]
 
 
 async def test_pings_are_answered_while_the_application_takes_nothing(server):
@@ -206,13 +212,31 @@ async def test_what_the_server_does_not_know_is_dropped_with_a_notice(server):
     rules = tuple(dataclasses.replace(rules, tag=rules.tag + 1000) for rules in arena.SCHEMA.rules)
     newer = tagwire.Schema(name="arena", fingerprint=b"", descriptors=arena.SCHEMA.descriptors, rules=rules)
     async with server.connect(schema=newer) as client:
+        await client.send(newer.message("arena.v1.Chat")(text="what?"))
+        with pytest.warns(tagwire.NoticeWarning, match=r"Chat: UNKNOWN, .*generate the stubs") as shown:
+            await until(lambda: len(shown))
+    async with server.connect(schema=newer) as client:
         seen = []
-        client.on_notice = seen.append
+        client.on(tagwire.Noticed, seen.append)
+        running = asyncio.ensure_future(client.run())
         await client.send(newer.message("arena.v1.Chat")(text="what?"))
         await until(lambda: seen)
         assert (seen[0].reason, seen[0].tag) == (tagwire.NoticeReason.UNKNOWN, 1004)
         assert seen[0].name == "arena.v1.Chat"
         assert client.closed is None
+    await soon(running)
+
+
+@pytest.mark.parametrize("stop", [False, True])
+async def test_what_a_batch_asks_is_answered_one_by_one(server, stop):
+    # The only requests that a server without services answers are changes of rooms.
+    async with server.connect() as client:
+        asks = [join_of(room, 2.0) for room in ("first", "", "last")]
+        answers = [client._answer(pending) for pending in await client._post(asks, stop_on_error=stop)]
+        statuses = [tagwire.Status(response.status).name for response in await soon(asyncio.gather(*answers))]
+        assert statuses == ["OK", "INVALID", "UNAVAILABLE" if stop else "OK"]
+        assert client.room == ("first" if stop else "last")
+        assert await client.join("after") == "after"
 
 
 async def test_10000_messages_arrive_in_order(unlimited):

@@ -30,9 +30,12 @@ from tagwire.gen.v1 import (
     Status,
 )
 from tagwire.gen.v1 import Member as MemberMessage
+from tagwire.gen.v1 import RoomEnded as RoomEndedMessage
 from tagwire.gen.v1 import Verdict as VerdictTable
 from tagwire.schema import Schema
 from tagwire.session import (
+    BATCH_BYTES,
+    BATCH_ENTRY_BYTES,
     Member,
     MemberChange,
     MemberChanged,
@@ -43,6 +46,7 @@ from tagwire.session import (
     Pinged,
     Received,
     Responded,
+    RoomEnded,
     Session,
     State,
 )
@@ -552,6 +556,53 @@ def test_a_join_that_failed_changes_nothing(session, clock):
     session.receive_data(frame_of(Response(key=1, tag=248, status=Status.DENIED)), clock())
     assert session.members == {2: Member(2, "b")}
     assert session.room == "main"
+
+
+def test_a_room_that_ends_leaves_the_player_in_none(session, clock):
+    session.receive_data(
+        member(2, PRESENT, "old")
+        + relayed(2, arena.Chat(text="before"))
+        + frame_of(RoomEndedMessage(room="main", reason="over"))
+        + frame_of(Response(key=1, tag=999))
+        + relayed(2, arena.Chat(text="after")),
+        clock(),
+    )
+    _, before, ended, _, after = session.events()
+    assert before.sender == Member(2, "old")
+    assert ended == RoomEnded("main", "over")
+    assert after.sender == Member(2, "")
+    assert (session.room, session.members, session.frames_received) == ("", {}, 5)
+    key = session.request(248, b"")
+    reply = JoinRoomReply(room="b").SerializeToString()
+    session.receive_data(
+        frame_of(Response(key=key, tag=248, body=reply)) + member(3, PRESENT, "new"), clock()
+    )
+    assert (session.room, session.members) == ("b", {3: Member(3, "new")})
+
+
+def test_a_room_end_that_cannot_be_read_changes_nothing(session, clock):
+    session.receive_data(encode(249, b"\xff"), clock())
+    assert (session.events(), session.room, session.dropped.undecodable) == ([], "main", 1)
+
+
+def test_a_batch_is_one_frame_whose_keys_rise_with_those_of_requests(session):
+    assert session.request(300, b"a") == 1
+    assert session.batch([(300, b"b"), (301, b"")], stop_on_error=True) == [2, 3]
+    assert session.batch([(300, b"c")], stop_on_error=False) == [4]
+    assert session.request(300, b"d") == 5
+    frames = sent(session)
+    assert [tag for tag, _ in frames] == [242, 244, 244, 242]
+    assert session.frames_sent == 4
+    first, second = (Batch.FromString(payload) for _, payload in frames[1:3])
+    assert [(one.key, one.tag, one.body) for one in first.requests] == [(2, 300, b"b"), (3, 301, b"")]
+    assert (first.stop_on_error, second.stop_on_error) == (True, False)
+
+
+@given(st.lists(st.binary(max_size=300), max_size=64), st.booleans())
+def test_a_batch_takes_no_more_than_was_counted_for_it(bodies, stop_on_error):
+    entries = [Request(key=2**64 - 1, tag=65535, body=body) for body in bodies]
+    size = Batch(requests=entries, stop_on_error=stop_on_error).ByteSize()
+    assert size <= BATCH_BYTES + sum(BATCH_ENTRY_BYTES + len(body) for body in bodies)
 
 
 def test_request_keys_rise_strictly_from_1(session):

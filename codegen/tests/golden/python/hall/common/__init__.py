@@ -17,8 +17,8 @@ class None_(_service_.Service):
     __slots__ = ()
     _FIND = _SCHEMA.message("hall.common.FindRequest"), _SCHEMA.message("hall.common.Url")
 
-    async def find(self, request, *, timeout=2.0):
-        return await self._ask(None_._FIND, request, timeout)
+    def find(self, request, *, timeout=2.0):
+        return self._ask(None_._FIND, request, timeout)
 
     class Sync(_service_.SyncService):
         """The same for a `tagwire.SyncClient`: `None_.Sync(client)`. Answers are told by its `sync`."""

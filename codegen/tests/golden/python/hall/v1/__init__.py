@@ -31,30 +31,30 @@ class Lobby(_service_.Service):
     _CLIENT = _SCHEMA.message("hall.v1.Wave"), _SCHEMA.message("hall.v1.Wave.Back")
     _RPC_2 = _SCHEMA.message("hall.v1.Two"), _SCHEMA.message("hall.v1.RenameReply")
 
-    async def rename(self, request, *, timeout=2.0):
+    def rename(self, request, *, timeout=2.0):
         """Gives the player another name."""
-        return await self._ask(Lobby._RENAME, request, timeout)
+        return self._ask(Lobby._RENAME, request, timeout)
 
-    async def import_(self, request, *, timeout=2.0):
-        return await self._ask(Lobby._IMPORT_, request, timeout)
+    def import_(self, request, *, timeout=2.0):
+        return self._ask(Lobby._IMPORT_, request, timeout)
 
-    async def get_url(self, request, *, timeout=2.0):
+    def get_url(self, request, *, timeout=2.0):
         """From another package, with \"\"\"quotes\"\"\" and a \\backslash."""
-        return await self._ask(Lobby._GET_URL, request, timeout)
+        return self._ask(Lobby._GET_URL, request, timeout)
 
-    async def sync(self, request, *, timeout=2.0):
+    def sync(self, request, *, timeout=2.0):
         """Has the name of what every service has inside."""
-        return await self._ask(Lobby._SYNC, request, timeout)
+        return self._ask(Lobby._SYNC, request, timeout)
 
-    async def ask(self, request, *, timeout=2.0):
+    def ask(self, request, *, timeout=2.0):
         """Its request has the name of the method."""
-        return await self._ask(Lobby._ASK, request, timeout)
+        return self._ask(Lobby._ASK, request, timeout)
 
-    async def client(self, request, *, timeout=2.0):
-        return await self._ask(Lobby._CLIENT, request, timeout)
+    def client(self, request, *, timeout=2.0):
+        return self._ask(Lobby._CLIENT, request, timeout)
 
-    async def rpc_2(self, request, *, timeout=2.0):
-        return await self._ask(Lobby._RPC_2, request, timeout)
+    def rpc_2(self, request, *, timeout=2.0):
+        return self._ask(Lobby._RPC_2, request, timeout)
 
     class Sync(_service_.SyncService):
         """The same for a `tagwire.SyncClient`: `Lobby.Sync(client)`. Answers are told by its `sync`."""
@@ -93,8 +93,8 @@ class None_(_service_.Service):
     __slots__ = ()
     _PLAY = _SCHEMA.message("hall.v1.PlayRequest"), _SCHEMA.message("hall.v1.PlayReply")
 
-    async def play(self, request, *, timeout=2.0):
-        return await self._ask(None_._PLAY, request, timeout)
+    def play(self, request, *, timeout=2.0):
+        return self._ask(None_._PLAY, request, timeout)
 
     class Sync(_service_.SyncService):
         """The same for a `tagwire.SyncClient`: `None_.Sync(client)`. Answers are told by its `sync`."""

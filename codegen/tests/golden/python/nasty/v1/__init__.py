@@ -24,9 +24,9 @@ class Oracle(_service__.Service):
     __slots__ = ()
     _ASK = _SCHEMA.message("nasty.v1.AskRequest"), _SCHEMA.message("nasty.v1.AskReply")
 
-    async def ask(self, request, *, timeout=2.0):
+    def ask(self, request, *, timeout=2.0):
         """Asks."""
-        return await self._ask(Oracle._ASK, request, timeout)
+        return self._ask(Oracle._ASK, request, timeout)
 
     class Sync(_service__.SyncService):
         """The same for a `tagwire.SyncClient`: `Oracle.Sync(client)`. Answers are told by its `sync`."""
