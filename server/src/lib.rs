@@ -7,7 +7,7 @@
 //! ```
 //!
 //! - [`Config`]: what may be set. [`Sources`]: where it comes from. [`auth`]: who may come in. [`metrics`]: what is counted.
-//! - [`Server`]: start and stop. [`Control`]: change while it runs. `core`: what its parts share. `listener`: sockets and their acceptance. `door`: who may stand there. `connection`: one socket's life. `login`: the way in. `exchange`: whether schemas fit. `session`: one player's handle.
+//! - [`run`]: a whole program. [`Server`]: start and stop. [`Control`]: change while it runs. `core`: what its parts share. `listener`: sockets and their acceptance. `door`: who may stand there. `connection`: one socket's life. `login`: the way in. `exchange`: whether schemas fit. `session`: one player's handle.
 //! - `router`: what a message does. [`hook`]: who may watch and change it. `requests`: who answers what is asked.
 //! - `rooms`: who hears whom, and where a game's code for rooms runs. `directory`: who is inside, and the timer wheel.
 //! - `dynamic`: a schema read at run time. `flusher`: which sockets have something to be written.
@@ -29,6 +29,7 @@ pub mod hook;
 mod listener;
 mod login;
 pub mod metrics;
+mod program;
 mod reader;
 mod requests;
 mod rooms;
@@ -43,4 +44,5 @@ pub use config::{
 pub use control::Control;
 pub use dynamic::{SchemaError, read_schema};
 pub use listener::{ListenError, bind, raise_descriptor_limit};
+pub use program::run;
 pub use server::Server;

@@ -2,16 +2,17 @@
 
 use std::io::{IsTerminal, stderr};
 
-use tagwire_server::{LogFormat, log_filter};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
 
+use crate::config::{LogFormat, log_filter};
+
 /// What the log shows, while the program runs.
-pub(crate) struct Level(reload::Handle<EnvFilter, Registry>);
+pub(super) struct Level(reload::Handle<EnvFilter, Registry>);
 
 /// Starts the log.
-pub(crate) fn init(filter: &str, format: LogFormat) -> anyhow::Result<Level> {
+pub(super) fn init(filter: &str, format: LogFormat) -> anyhow::Result<Level> {
     let (filter, handle) = reload::Layer::new(read(filter)?);
     let lines = fmt::layer().with_target(false).with_ansi(stderr().is_terminal()).with_writer(stderr);
     let lines = match format {
@@ -23,7 +24,7 @@ pub(crate) fn init(filter: &str, format: LogFormat) -> anyhow::Result<Level> {
 }
 
 impl Level {
-    pub(crate) fn set(&self, filter: &str) -> anyhow::Result<()> {
+    pub(super) fn set(&self, filter: &str) -> anyhow::Result<()> {
         Ok(self.0.reload(read(filter)?)?)
     }
 }

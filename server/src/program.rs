@@ -1,0 +1,152 @@
+//! A server as a program: its command line, its log, its signals.
+
+mod args;
+mod logging;
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use args::Args;
+use logging::Level;
+use tagwire::Schema;
+use tokio::runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::{error, info, warn};
+
+use crate::config::{Config, Loaded, Sources};
+use crate::control::Control;
+use crate::dynamic::read_schema;
+use crate::listener::{bind, raise_descriptor_limit};
+use crate::metrics::Metrics;
+use crate::server::Server;
+
+/// The whole of a game's `main`: reads the command line and the settings, starts the log, and serves the messages of
+/// `schema` with what `game` adds, until SIGTERM or SIGINT.
+///
+/// ```no_run
+/// # use tagwire::pb::schema;
+/// fn main() -> std::process::ExitCode {
+///     tagwire_server::run(schema(), |server| server)
+/// }
+/// ```
+///
+/// Exit codes: 0, it was stopped; 1, it failed while it ran; 2, a flag, a variable, a file or an address is wrong.
+pub fn run(schema: Schema, game: impl FnOnce(Server) -> Server) -> ExitCode {
+    let args = Args::read();
+    let running = if args.print_config { print(args).map(|()| None) } else { start(args, schema, game).map(Some) };
+    match running {
+        Ok(None) => ExitCode::SUCCESS,
+        Ok(Some(running)) => match running() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("error: {error:#}");
+                ExitCode::FAILURE
+            }
+        },
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn print(args: Args) -> anyhow::Result<()> {
+    let Loaded { config, warnings, .. } = args.sources()?.load()?;
+    for warning in warnings {
+        eprintln!("warning: {warning}");
+    }
+    match io::stdout().write_all(config.to_commented_toml().as_bytes()) {
+        // Who reads no further has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => Ok(written?),
+    }
+}
+
+/// Everything that the user can get wrong; what is returned then runs the server.
+fn start(
+    args: Args,
+    compiled: Schema,
+    game: impl FnOnce(Server) -> Server,
+) -> anyhow::Result<impl FnOnce() -> anyhow::Result<()>> {
+    let sources = args.sources()?;
+    let Loaded { config, warnings, .. } = sources.load()?;
+    let schema = match config.schema.as_str() {
+        "" => compiled,
+        path => read_schema(Path::new(path))?,
+    };
+    let level = logging::init(&config.log, config.log_format)?;
+    for warning in warnings {
+        warn!("{warning}");
+    }
+    let runtime = match config.threads {
+        1 => runtime::Builder::new_current_thread().enable_all().build()?,
+        0 => runtime::Builder::new_multi_thread().enable_all().build()?,
+        threads => runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?,
+    };
+    let (listeners, mut terminate, mut interrupt, hangup, user1) = {
+        let _inside = runtime.enter();
+        let listeners = config.listen.iter().map(|address| bind(*address)).collect::<Result<Vec<_>, _>>()?;
+        let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let (hangup, user1) = (signal(SignalKind::hangup())?, signal(SignalKind::user_defined1())?);
+        (listeners, terminate, interrupt, hangup, user1)
+    };
+    Ok(move || {
+        match raise_descriptor_limit() {
+            Ok(Some(descriptors)) if descriptors < config.limits.max_connections as u64 => warn!(
+                "the system lets this process have {descriptors} descriptors, fewer than limits.max_connections = {}; \
+                 the rest will wait outside\n  fix: ulimit -n, or LimitNOFILE= of the service",
+                config.limits.max_connections
+            ),
+            Ok(_) => {}
+            Err(error) => warn!("the number of descriptors stays as it is: {error}"),
+        }
+        info!("schema {} with {} messages", schema.fingerprint(), schema.messages().len());
+        warn!("development passwords: every name is everybody's");
+        let stop = async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        };
+        let server = game(Server::new(config.clone(), schema));
+        server.metrics().count_panics();
+        runtime.spawn(count(user1, server.metrics()));
+        runtime.spawn(reload(hangup, sources, config, level, server.control()));
+        runtime.block_on(server.serve(listeners, stop))?;
+        Ok(())
+    })
+}
+
+/// Reads the settings again whenever the signal comes.
+async fn reload(mut hangup: Signal, sources: Sources, mut config: Config, level: Level, control: Control) {
+    while hangup.recv().await.is_some() {
+        let new = match sources.load() {
+            Ok(loaded) => loaded.config,
+            Err(error) => {
+                error!("the settings stay as they are: {error}");
+                continue;
+            }
+        };
+        if let Err(error) = level.set(&new.log) {
+            error!("the log stays as it is: {error}");
+        }
+        for change in config.changes(&new).iter().filter(|change| change.is_live()) {
+            info!("{change}");
+        }
+        let restart = control.reload(new.clone());
+        if !restart.is_empty() {
+            warn!("changed, and in force after a restart: {}", restart.join(", "));
+        }
+        info!("settings read again");
+        config = new;
+    }
+}
+
+/// Logs what is counted whenever the signal comes.
+async fn count(mut user1: Signal, metrics: Arc<Metrics>) {
+    while user1.recv().await.is_some() {
+        info!("counted: {}", metrics.line());
+    }
+}
