@@ -1,8 +1,10 @@
-//! Rooms with code: what a game's room is told, and what it may do. Plain data, no tasks: servers run it, and a test
-//! can.
+//! Rooms with code: what a game's room is told, and what it may do. Plain data, no tasks: servers run it, and so does
+//! a test, at a [`Table`].
 //!
 //! What a callback does through its [`Context`] is collected and carried out when it returns; where it refuses or
 //! panics, nothing of it is.
+
+mod table;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -14,6 +16,8 @@ use crate::schema::{Access, Delivery, Message, MessageSet, Sender};
 use crate::service::Refusal;
 use crate::tag::Tag;
 use crate::time::Now;
+
+pub use table::Table;
 
 /// Most ticks in a second.
 pub const MAX_TICK_HZ: u32 = 1000;

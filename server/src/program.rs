@@ -35,7 +35,8 @@ use crate::server::Server;
 /// Exit codes: 0, it was stopped; 1, it failed while it ran; 2, a flag, a variable, a file or an address is wrong.
 pub fn run(schema: Schema, game: impl FnOnce(Server) -> Server) -> ExitCode {
     let args = Args::read();
-    let running = if args.print_config { print(args).map(|()| None) } else { start(args, schema, game).map(Some) };
+    let running =
+        if args.print_config { print(args).map(|()| None) } else { start(args, schema, game).map(Some) };
     match running {
         Ok(None) => ExitCode::SUCCESS,
         Ok(Some(running)) => match running() {

@@ -20,7 +20,9 @@ fn instructions(profile: &Path) -> (u64, u64) {
     let (mut all, mut hooks) = (0, 0);
     for line in text.lines() {
         // The format of callgrind: "fl=(3) path", later "fl=(3)"; fi and fe for inlined code; "line cost" below.
-        let said = ["fl=", "fi=", "fe=", "cfi=", "cfl="].iter().find_map(|key| Some((*key, line.strip_prefix(key)?)));
+        let said = ["fl=", "fi=", "fe=", "cfi=", "cfl="]
+            .iter()
+            .find_map(|key| Some((*key, line.strip_prefix(key)?)));
         if let Some((key, said)) = said {
             let (id, name) = said.split_once(' ').unwrap_or((said, ""));
             if !name.is_empty() {
