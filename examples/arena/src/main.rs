@@ -1,5 +1,4 @@
-//! An authoritative game server on tagwire, to copy and change: a room with a tick, a service of the room, and one of
-//! the whole server. The messages are in `proto/`.
+//! An authoritative game server, to copy and change: a room with a tick, a service of the room, one of the whole server.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -91,8 +90,9 @@ impl Coins {
         self.coin = anywhere();
         cx.send_all(&Collected { player: *player, coins: walker.coins });
         let Some(player) = cx.player(*player) else { return };
-        if walker.coins > self.best.get().coins {
-            *self.best.get() = BestReply { name: player.name.to_string(), coins: walker.coins };
+        let mut best = self.best.get();
+        if walker.coins > best.coins {
+            *best = BestReply { name: player.name.to_string(), coins: walker.coins };
         }
         if walker.coins == COINS_TO_WIN {
             cx.end(format!("{} has won", player.name));
