@@ -197,12 +197,22 @@ impl Hosted {
         callback: &'static str,
         run: impl FnOnce(&mut dyn Code, &mut Context<'_>) -> T,
     ) -> Result<T, End> {
-        let mut cx = Context::new(self.now, self.tick, &self.room.name, &self.players, &mut self.effects);
-        let result = catch_unwind(AssertUnwindSafe(|| run(&mut *self.code, &mut cx)));
-        result.map_err(|_| {
+        let Hosted { room, code, players, effects, now, tick, .. } = self;
+        let mut cx = Context::new(*now, *tick, &room.name, players, effects);
+        catch_unwind(AssertUnwindSafe(|| run(&mut **code, &mut cx))).map_err(|_| {
             self.effects.clear();
             End::Panicked(callback)
         })
+    }
+
+    /// The same for something of a player. `None`: the player is not inside any more, it sent that as it went.
+    fn call_for<T>(
+        &mut self,
+        callback: &'static str,
+        id: u32,
+        run: impl FnOnce(&mut dyn Code, &mut Context<'_>, &Player) -> T,
+    ) -> Result<Option<T>, End> {
+        self.call(callback, |code, cx| cx.player(id).map(|player| run(code, cx, player)))
     }
 
     /// Does what the code did.
@@ -313,9 +323,9 @@ impl Hosted {
     }
 
     fn push(&mut self, id: u32, tag: Tag, payload: Bytes) -> Result<(), End> {
-        // Who is not inside any more sent it as it went.
-        let Some(player) = self.players.get(&id).cloned() else { return Ok(()) };
-        if !self.call("message", |code, cx| code.message(cx, &player, tag, payload))? {
+        if self.call_for("message", id, |code, cx, player| code.message(cx, player, tag, payload))?
+            == Some(false)
+        {
             error!(
                 "room {:?}: a message with tag {tag} passed the schema's check and is none",
                 self.room.name
@@ -325,9 +335,9 @@ impl Hosted {
     }
 
     fn relay(&mut self, id: u32, tag: Tag, lane: Lane, waiting: Waiting) -> Result<(), End> {
-        let Some(player) = self.players.get(&id).cloned() else { return Ok(()) };
         let relayed = Relayed { tag, payload: &waiting.payload };
-        let granted = self.call("relay", |code, cx| code.relay(cx, &player, relayed))?;
+        let granted = self.call_for("relay", id, |code, cx, player| code.relay(cx, player, relayed))?;
+        let Some(granted) = granted else { return Ok(()) };
         match lane {
             _ if !granted => self.rooms.metrics.dropped("VETOED"),
             Lane::Latest { .. } if self.options.tick_hz > 0 => {
@@ -377,27 +387,26 @@ impl Hosted {
         let id = session.player.player_id;
         let start = Instant::now();
         let mut end = Ok(());
-        let answer = match self.players.get(&id).cloned() {
-            None => Err(Refusal::unavailable("you are not in the room any more", 0)),
-            Some(player) => match self.call("request", |code, cx| code.request(cx, &player, tag, body)) {
-                Ok(Some(Ok(reply))) => {
+        let answer =
+            match self.call_for("request", id, |code, cx, player| code.request(cx, player, tag, body)) {
+                Ok(Some(Some(Ok(reply)))) => {
                     end = self.carry_out();
                     self.rooms.hooks.reply(session, tag, reply).map_err(|stopped| {
                         self.rooms.metrics.dropped("HOOK");
                         stopped.refuse(session)
                     })
                 }
-                Ok(Some(Err(refusal))) => {
+                Ok(Some(Some(Err(refusal)))) => {
                     self.effects.clear();
                     Err(refusal)
                 }
-                Ok(None) => Err(Refusal::unknown(format!("the room does not answer tag {tag}"))),
+                Ok(Some(None)) => Err(Refusal::unknown(format!("the room does not answer tag {tag}"))),
+                Ok(None) => Err(Refusal::unavailable("you are not in the room any more", 0)),
                 Err(panicked) => {
                     end = Err(panicked);
                     Err(Refusal::internal())
                 }
-            },
-        };
+            };
         if let Some((message, _)) = self.rooms.schema.get(tag) {
             self.rooms.metrics.request(message, start.elapsed());
         }
