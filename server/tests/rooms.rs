@@ -4,170 +4,27 @@
 
 mod common;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::TcpStream;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use common::program::{Program, command_of_example};
+use common::table::game;
+use common::table::game::table::v1::{CountReply, CountRequest, DealReply, Move, Shout, Step, Told, World};
+use common::table::{deal, say, table};
 use common::*;
+use rustix::process::Signal;
 use tagwire::pb::tagwire::v1::{self, member::event::Value as Change, reason, status::Value as Status};
 use tagwire::prost::Message as _;
-use tagwire::room::{Context, Flush, Options, Player as Member, Relayed, Room};
-use tagwire::service::Refusal;
+use tagwire::room::{Flush, Options};
 use tagwire::session::client::Event;
 use tagwire::session::login::Login;
 use tagwire::{CloseCode, Message};
 use tagwire_server::auth::{Authenticator, Denied, Identity};
 use tagwire_server::{Config, Server, bind, read_schema};
-
-#[allow(dead_code, missing_docs, unreachable_pub, clippy::all, reason = "generated")]
-mod game {
-    include!("../../codegen/tests/golden/table.rs");
-}
-
-use game::table::v1::{
-    CountReply, CountRequest, DealReply, DealRequest, Dealer, DealerServer, FromClient, Move, Say, Shout,
-    Step, Told, Umpire, UmpireServer, World,
-};
-
-/// Does what is said in it.
-struct Table {
-    name: String,
-    heard: Vec<String>,
-    asked: u32,
-    x: BTreeMap<u32, i32>,
-    /// Panics with the next tick.
-    broken: bool,
-    /// While it is false, "wait" waits.
-    gate: Arc<AtomicBool>,
-    options: Options,
-}
-
-impl Room for Table {
-    type Message = FromClient;
-    type Services = (DealerServer, UmpireServer);
-
-    fn options(&self) -> Options {
-        self.options
-    }
-
-    fn joined(&mut self, cx: &mut Context<'_>, player: &Member) -> Result<(), Refusal> {
-        cx.send_all(&told(&format!("{} joins {} others", player.name, cx.players().len() - 1)));
-        match &*player.name {
-            "banned" => Err(Refusal::denied("you are banned").with_code(9)),
-            "early" => Err(Refusal::unavailable("not yet", 700)),
-            "bomb" => panic!("the secret of joined"),
-            _ => Ok(()),
-        }
-    }
-
-    fn message(&mut self, cx: &mut Context<'_>, player: &Member, message: FromClient) {
-        let said = match message {
-            FromClient::Say(said) => said.text,
-            FromClient::Step(Step { x }) => {
-                self.x.insert(player.id, x);
-                return;
-            }
-        };
-        self.heard.push(format!("{}: {said}", player.name));
-        let others = cx.players().map(|other| other.id).filter(|id| *id != player.id);
-        match said.as_str() {
-            "panic" => {
-                cx.send_all(&told("never"));
-                panic!("the secret of message")
-            }
-            "break" => self.broken = true,
-            "end" => cx.end("the game is over"),
-            "big" => cx.send(player.id, &told(&"x".repeat(65_537))),
-            "kick" => others.collect::<Vec<_>>().into_iter().for_each(|id| cx.kick(id, "out")),
-            "some" => {
-                cx.send_some(others.chain([player.id, player.id, 999]).collect::<Vec<_>>(), &told("some"))
-            }
-            "others" => cx.send_all_but(player.id, &told("others")),
-            "me" => cx.send(player.id, &told("me")),
-            "wait" => {
-                while !self.gate.load(Ordering::Relaxed) {
-                    std::thread::sleep(Duration::from_millis(1));
-                }
-            }
-            text => cx.send_all(&told(text)),
-        }
-    }
-
-    fn relay(&mut self, cx: &mut Context<'_>, player: &Member, message: Relayed<'_>) -> bool {
-        match message.decode::<Shout>() {
-            Some(shout) if shout.text == "panic" => panic!("the secret of relay"),
-            Some(shout) if shout.text == "rude" => {
-                cx.send(player.id, &told("be nice"));
-                false
-            }
-            _ => true,
-        }
-    }
-
-    fn tick(&mut self, cx: &mut Context<'_>) {
-        assert!(!self.broken, "the secret of tick");
-        if !self.x.is_empty() {
-            cx.send_all(&World { tick: cx.tick(), x: self.x.clone().into_iter().collect() });
-        }
-    }
-
-    fn left(&mut self, cx: &mut Context<'_>, player: &Member) {
-        self.x.remove(&player.id);
-        cx.send_all(&told(&format!("{} left {}", player.name, cx.players().len())));
-        assert!(&*player.name != "last words", "the secret of left");
-    }
-}
-
-impl Dealer for Table {
-    fn deal(
-        &mut self,
-        cx: &mut Context<'_>,
-        player: &Member,
-        request: DealRequest,
-    ) -> Result<DealReply, Refusal> {
-        cx.send_all_but(player.id, &told("dealt"));
-        match request.what.as_str() {
-            "panic" => panic!("the secret of request"),
-            "illegal" => Err(Refusal::illegal("not your turn")),
-            _ => Ok(DealReply { room: self.name.clone(), heard: self.heard.clone() }),
-        }
-    }
-}
-
-impl Umpire for Table {
-    fn count(&mut self, _: &mut Context<'_>, _: &Member, _: CountRequest) -> Result<CountReply, Refusal> {
-        self.asked += 1;
-        Ok(CountReply { count: self.asked })
-    }
-}
-
-fn told(text: &str) -> Told {
-    Told { text: text.to_string() }
-}
-
-fn say(text: &str) -> Say {
-    Say { text: text.to_string() }
-}
-
-fn deal(what: &str) -> DealRequest {
-    DealRequest { what: what.to_string() }
-}
-
-fn table(name: &str, options: Options, gate: &Arc<AtomicBool>) -> Table {
-    assert!(name != "impossible", "the secret of the factory");
-    Table {
-        name: name.to_string(),
-        heard: vec![],
-        asked: 0,
-        x: BTreeMap::new(),
-        broken: false,
-        gate: Arc::clone(gate),
-        options,
-    }
-}
 
 /// Rooms whose name begins with "table" have code; so has "impossible", which cannot be made.
 fn serve(options: Options, change: impl FnOnce(&mut Config)) -> (TestServer, Arc<AtomicBool>) {
@@ -467,6 +324,45 @@ fn hear_what(player: &mut Player, text: &str) -> String {
         let heard = hear(player);
         if heard == text {
             return heard;
+        }
+    }
+}
+
+/// What a panic says is for who runs the server: in its log, in the form that the log has, and on no wire.
+#[test]
+fn what_a_panic_says_is_in_the_log_and_never_on_the_wire() {
+    for format in ["human", "json"] {
+        let server = Program::spawn(command_of_example("table", &["--log-format", format]));
+        let login = |name: &str| {
+            let stream = TcpStream::connect(server.address).unwrap();
+            Player::login_with(game::schema(), stream, name, "welcome").unwrap()
+        };
+        let (mut a, mut b) = (login("a"), login("b"));
+        b.send(&say("panic"));
+        assert_eq!(
+            (ended_room(&mut a).reason, ended_room(&mut b).reason),
+            ("the room failed".into(), "the room failed".into())
+        );
+        assert_eq!(
+            (a.join("1").status(), a.request(&deal("panic")).status()),
+            (Status::Ok, Status::Internal)
+        );
+        assert_eq!(ended_room(&mut a).room, "1");
+        for player in [&a, &b] {
+            let text = String::from_utf8_lossy(&player.received);
+            assert!(!text.contains("secret") && !text.contains("panic"), "{text}");
+        }
+        server.signal(Signal::TERM);
+        let (status, log) = server.wait();
+        assert_eq!(status.code(), Some(0), "{log}");
+        for said in ["the secret of message", "the secret of request", "tests/common/table.rs"] {
+            assert!(log.contains(said), "no {said:?} in\n{log}");
+        }
+        assert!(log.contains("tagwire_panics_total=2") && log.contains("tagwire_sessions=0"), "{log}");
+        assert!(log.contains("tagwire_rooms=0") && log.contains("tagwire_rooms_failed_total=2"), "{log}");
+        if format == "json" {
+            let lines: Vec<_> = log.lines().map(serde_json::from_str::<serde_json::Value>).collect();
+            assert!(lines.iter().all(Result::is_ok), "{log}");
         }
     }
 }

@@ -6,6 +6,7 @@ pub mod crowd;
 pub mod forge;
 pub mod program;
 pub mod siege;
+pub mod table;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -303,6 +304,8 @@ pub struct Player {
     start: Instant,
     /// The server asked for the schema.
     pub offered: bool,
+    /// Every byte that came.
+    pub received: Vec<u8>,
 }
 
 #[derive(Debug, PartialEq)]
@@ -343,6 +346,7 @@ impl Player {
             events: vec![],
             start: Instant::now(),
             offered: false,
+            received: vec![],
         };
         player.stream.write_all(&out).unwrap();
         loop {
@@ -389,6 +393,7 @@ impl Player {
                 Err(e) => panic!("not a clean end: {e}"),
             };
             let mut input = &buffer[..count];
+            self.received.extend_from_slice(input);
             let mut out = vec![];
             let monotonic_us = self.start.elapsed().as_micros() as u64;
             let now = Now { monotonic_us, unix_us: 1 + monotonic_us };

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -19,7 +20,19 @@ pub struct Program {
 
 /// The program with these arguments, not started.
 pub fn command(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tagwire-server"));
+    command_of(Path::new(env!("CARGO_BIN_EXE_tagwire-server")), arguments)
+}
+
+/// An example of this package, as it was built with this test; on a free port.
+pub fn command_of_example(name: &str, arguments: &[&str]) -> Command {
+    let this = std::env::current_exe().unwrap();
+    let program = this.ancestors().nth(2).unwrap().join("examples").join(name);
+    assert!(program.exists(), "{} is not built: cargo build -p tagwire-server --examples", program.display());
+    command_of(&program, &[&["--listen", "127.0.0.1:0"], arguments].concat())
+}
+
+fn command_of(program: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program);
     // The caller's settings are not the test's.
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("TAGWIRE_")) {
         command.env_remove(name);
