@@ -30,6 +30,75 @@ pub trait MessageSet: Sized {
     fn decode(tag: Tag, payload: Bytes) -> Result<Option<Self>, prost::DecodeError>;
 }
 
+/// Several sets as one enum, for a room that takes the messages of more than one package:
+///
+/// ```
+/// # mod arena { pub type FromClient = (); }
+/// # mod chat { pub type FromClient = (); }
+/// tagwire::message_set! {
+///     /// What clients push to this game's rooms.
+///     pub enum FromClient {
+///         /// Of the game.
+///         Arena(arena::FromClient),
+///         /// Of the chat.
+///         Chat(chat::FromClient),
+///     }
+/// }
+/// ```
+#[macro_export]
+macro_rules! message_set {
+    ($(#[$doc:meta])* $vis:vis enum $name:ident { $($(#[$variant_doc:meta])* $variant:ident($set:ty)),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq)]
+        $vis enum $name {
+            $($(#[$variant_doc])* $variant($set)),+
+        }
+
+        impl $crate::MessageSet for $name {
+            const TAGS: &'static [$crate::Tag] = {
+                const SETS: &[&[$crate::Tag]] = &[$(<$set as $crate::MessageSet>::TAGS),+];
+                &$crate::schema::concat::<{ $crate::schema::count(SETS) }>(SETS)
+            };
+
+            fn decode(
+                tag: $crate::Tag,
+                payload: $crate::bytes::Bytes,
+            ) -> ::core::result::Result<::core::option::Option<Self>, $crate::prost::DecodeError> {
+                $(if let Some(message) = <$set as $crate::MessageSet>::decode(tag, payload.clone())? {
+                    return Ok(Some(Self::$variant(message)));
+                })+
+                Ok(None)
+            }
+        }
+    };
+}
+
+/// For [`message_set!`]: how many tags.
+#[doc(hidden)]
+pub const fn count(sets: &[&[Tag]]) -> usize {
+    let (mut count, mut set) = (0, 0);
+    while set < sets.len() {
+        count += sets[set].len();
+        set += 1;
+    }
+    count
+}
+
+/// For [`message_set!`]: all tags.
+#[doc(hidden)]
+pub const fn concat<const COUNT: usize>(sets: &[&[Tag]]) -> [Tag; COUNT] {
+    let (mut tags, mut count, mut set) = ([Tag(0); COUNT], 0, 0);
+    while set < sets.len() {
+        let mut tag = 0;
+        while tag < sets[set].len() {
+            tags[count] = sets[set][tag];
+            (count, tag) = (count + 1, tag + 1);
+        }
+        set += 1;
+    }
+    tags
+}
+
 /// Who may send a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sender {

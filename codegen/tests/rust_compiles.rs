@@ -73,3 +73,21 @@ fn other_tags_are_none_and_bad_bytes_an_error() {
     assert!(v1::FromClient::decode(Tag(999), Bytes::new()).unwrap().is_none());
     assert!(v1::FromClient::decode(Tag(256), Bytes::from_static(b"\x0a")).is_err());
 }
+
+tagwire::message_set! {
+    /// What clients push, of two packages.
+    enum FromClient {
+        Words(words::FromClient),
+        Nasty(v1::FromClient),
+    }
+}
+
+#[test]
+fn sets_of_several_packages_are_one() {
+    assert_eq!(FromClient::TAGS, [words::FromClient::TAGS, v1::FromClient::TAGS].concat());
+    let sent = v1::Everything { an_int32: 5, ..Default::default() };
+    let got = FromClient::decode(Tag(256), bytes(&sent)).unwrap().unwrap();
+    assert_eq!(got, FromClient::Nasty(v1::FromClient::Everything(sent)));
+    assert!(FromClient::decode(Tag(999), Bytes::new()).unwrap().is_none());
+    assert!(FromClient::decode(Tag(256), Bytes::from_static(b"\x0a")).is_err());
+}
