@@ -189,7 +189,10 @@ fn a_refused_login_is_told_why_and_leaves_nothing() {
 
 #[test]
 fn the_response_to_a_change_of_rooms_stands_between_them() {
-    let (server, _) = serve(Options::default(), |config| config.limits.max_joins_per_second = 0);
+    let (server, _) = serve(Options::default(), |config| {
+        config.limits.max_joins_per_second = 0;
+        config.limits.max_frames_per_second = 0;
+    });
     let (mut a, mut b) = (login(&server, "a"), login(&server, "b"));
     for round in 0..20 {
         let (from, to) = (format!("table{round}"), format!("table{}", round + 1));
@@ -197,7 +200,7 @@ fn the_response_to_a_change_of_rooms_stands_between_them() {
         a.join(&from);
         // What b says reaches a before the answer or not at all.
         let mut moved = false;
-        b.send(&say("here"));
+        b.send_bytes(&(0..100).flat_map(|_| frame(&say("here"))).collect::<Vec<u8>>());
         let mut out = vec![];
         let key = a.session.request(&v1::JoinRoom { room: to.clone() }, &mut out).unwrap();
         a.send_bytes(&out);
@@ -417,7 +420,11 @@ fn a_full_mailbox_stops_those_who_fill_it() {
     });
     let (mut a, mut b) = (login(&server, "a"), login(&server, "b"));
     assert_eq!((a.join("table").status(), b.join("table").status()), (Status::Ok, Status::Ok));
+    let mut early = login(&server, "c");
+    assert_eq!(early.join("table").status(), Status::Ok);
     a.send(&say("wait"));
+    // What waits in the mailbox is given up, too.
+    assert_eq!(early.request(&CountRequest {}).status(), Status::Timeout);
     let texts: Vec<_> = (0..200).map(|number| format!("number {number}")).collect();
     for text in &texts {
         a.send(&say(text));
@@ -432,8 +439,10 @@ fn a_full_mailbox_stops_those_who_fill_it() {
         }
     }
     assert!(pings.len() >= 6, "{pings:?}: both are pinged, and inside for longer than a silent peer may be");
+    let taken = server.metric("tagwire_messages_received_total{message=\"table.v1.Say\"}");
+    assert!(taken <= 20.0, "{taken} messages were read, and the mailbox holds sixteen");
     // A request waits for its turn, but not for ever, and is not run when it was given up.
-    let response = b.request(&deal("given up"));
+    let response = b.request(&CountRequest {});
     assert_eq!((response.status(), response.may_have_run), (Status::Timeout, true));
     gate.store(true, Ordering::Relaxed);
     assert_eq!(hear_what(&mut b, "number 0"), "number 0");
@@ -442,6 +451,8 @@ fn a_full_mailbox_stops_those_who_fill_it() {
     }
     let reply = DealReply::decode(b.request(&deal("")).body).unwrap();
     assert_eq!(reply.heard.len(), 201);
+    let count = CountReply::decode(b.request(&CountRequest {}).body).unwrap();
+    assert_eq!(count.count, 1, "what was given up was not run");
 }
 
 /// The schema of a client that was made before there was a World; its Told has no text yet.
