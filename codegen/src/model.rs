@@ -8,6 +8,8 @@ use std::path::PathBuf;
 
 use prost_reflect::{DescriptorError, DescriptorPool};
 
+use crate::constraints::{MessageConstraints, Placed};
+
 /// Everything said by a set of `.proto` files and their imports.
 #[derive(Debug, Clone)]
 pub struct Model {
@@ -30,6 +32,8 @@ pub enum Origin {
     Stack,
     /// `google/protobuf/*.proto`.
     Google,
+    /// `buf/validate/validate.proto`.
+    Validate,
 }
 
 /// One `.proto` file.
@@ -94,6 +98,8 @@ pub struct Message {
     pub oneofs: Vec<String>,
     /// True for the hidden entry message of a map field.
     pub map_entry: bool,
+    /// What holds for it beside its fields.
+    pub constraints: MessageConstraints,
 }
 
 /// What a message may do: `tagwire.v1.Rules`, with names of enum values as they are written in a schema.
@@ -169,6 +175,8 @@ pub struct Field {
     pub label: Label,
     /// The real oneof it is in.
     pub oneof: Option<String>,
+    /// What it may hold, where that is written.
+    pub constraints: Option<Placed>,
     /// The comment before it.
     pub comment: String,
 }
@@ -267,6 +275,16 @@ pub struct Method {
     pub location: Location,
 }
 
+impl Enum {
+    /// Its numbers, each once, rising.
+    pub fn numbers(&self) -> Vec<i32> {
+        let mut numbers: Vec<i32> = self.values.iter().map(|v| v.number).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        numbers
+    }
+}
+
 impl Model {
     /// The message of that full name.
     pub fn message(&self, full_name: &str) -> Option<&Message> {
@@ -314,7 +332,8 @@ impl Model {
     }
 
     /// The encoded `google.protobuf.FileDescriptorSet` that travels with stubs: the game's files and what they
-    /// import, each behind its imports, without the stack's own and `descriptor.proto`, which everyone has.
+    /// import, each behind its imports, without the stack's own, `descriptor.proto` and `validate.proto`, which
+    /// everyone has.
     pub fn descriptor_set(&self) -> Vec<u8> {
         let files = self.files.iter().filter(|f| f.travels()).map(|f| f.descriptor.clone().into());
         prost::Message::encode_to_vec(&RawFileSet { file: files.collect() })
@@ -324,7 +343,8 @@ impl Model {
 impl File {
     /// True where the file is part of what stubs carry.
     pub fn travels(&self) -> bool {
-        self.origin != Origin::Stack && self.name != "google/protobuf/descriptor.proto"
+        !matches!(self.origin, Origin::Stack | Origin::Validate)
+            && self.name != "google/protobuf/descriptor.proto"
     }
 }
 
