@@ -19,6 +19,7 @@ One concept a file:
     pump         what a game loop uses: the client in a thread of its own
     service      what the printed classes of services are made of
     close, errors    why a connection ended; what can go wrong
+    validate     constraints, checked before sending
     backlog      the bounded queue on both ways
     gen          generated: the stack's own messages
 """
@@ -30,6 +31,7 @@ from .errors import (
     BufferFull,
     ConnectError,
     ConnectionClosed,
+    InvalidMessage,
     LoginRefused,
     RequestFailed,
     RequestTimeout,
@@ -53,6 +55,7 @@ __all__ = [
     "Connecting",
     "ConnectionClosed",
     "Dropped",
+    "InvalidMessage",
     "LoginRefused",
     "Member",
     "MemberChange",

@@ -1,0 +1,67 @@
+"""Constraints are checked before sending, where that was asked for."""
+
+import builtins
+import re
+import sys
+from typing import Any
+
+import pytest
+import tagwire
+from tagwire.validate import Validator
+from valid import v1 as valid
+
+
+@pytest.fixture
+def validator() -> Validator:
+    pytest.importorskip("protovalidate", reason="it needs Python 3.11")
+    return Validator()
+
+
+def test_a_message_that_keeps_its_constraints_passes(validator: Validator) -> None:
+    validator.check(valid.Item(name="a"))
+
+
+def test_a_broken_rule_is_named_with_its_field(validator: Validator) -> None:
+    message = valid.Lists(required=[1], items=[valid.Item(name="a"), valid.Item(name="far too long")])
+    with pytest.raises(tagwire.InvalidMessage) as caught:
+        validator.check(message)
+    error = caught.value
+    assert (error.name, error.field, error.rule) == ("valid.v1.Lists", "items[1].name", "string.max_len")
+    assert str(error) == "valid.v1.Lists: items[1].name: string.max_len: must be at most 8 characters"
+    assert isinstance(error, ValueError)
+    assert error.reason == "must be at most 8 characters"
+
+
+def test_a_rule_of_a_whole_message_has_no_field(validator: Validator) -> None:
+    with pytest.raises(tagwire.InvalidMessage, match=re.escape("valid.v1.Choices: message.oneof: one of")) as caught:
+        validator.check(valid.Choices(text="ab"))
+    assert caught.value.field == ""
+
+
+def test_keys_of_maps_are_shown(validator: Validator) -> None:
+    with pytest.raises(tagwire.InvalidMessage) as caught:
+        validator.check(valid.Maps(keys={"a": 1}))
+    assert caught.value.field == 'keys["a"]'
+    with pytest.raises(tagwire.InvalidMessage) as caught:
+        validator.check(valid.Maps(items={True: valid.Item()}))
+    assert caught.value.field == "items[true].name"
+
+
+def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = builtins.__import__
+
+    def without(name: str, *args: Any, **kwargs: Any) -> Any:
+        if name == "protovalidate":
+            raise ImportError(name)
+        return real(name, *args, **kwargs)
+
+    monkeypatch.delitem(sys.modules, "protovalidate", raising=False)
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(ImportError, match=re.escape("pip install 'tagwire[validate]'")):
+        Validator()
+    schema = sys.modules["valid"].SCHEMA
+    with pytest.raises(ImportError, match="protovalidate"):
+        tagwire.connect("localhost", schema=schema, validate=True)
+    # And nobody else needs it.
+    valid.Lists(required=[1]).SerializeToString()
+    tagwire.connect("localhost", schema=schema)
