@@ -3,6 +3,7 @@
 //! Lists are flat and in the order of the files (sorted by name) and of the declarations in them, so that
 //! everything made from a model is deterministic.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -335,16 +336,26 @@ impl Model {
     /// import, each behind its imports, without the stack's own, `descriptor.proto` and `validate.proto`, which
     /// everyone has.
     pub fn descriptor_set(&self) -> Vec<u8> {
-        let files = self.files.iter().filter(|f| f.travels()).map(|f| f.descriptor.clone().into());
+        let files = self.travelling().map(|f| f.descriptor.clone().into());
         prost::Message::encode_to_vec(&RawFileSet { file: files.collect() })
     }
 }
 
-impl File {
-    /// True where the file is part of what stubs carry.
-    pub fn travels(&self) -> bool {
-        !matches!(self.origin, Origin::Stack | Origin::Validate)
-            && self.name != "google/protobuf/descriptor.proto"
+impl Model {
+    /// The files that stubs carry. What only the stack's files or `validate.proto` import stays with them.
+    pub(crate) fn travelling(&self) -> impl Iterator<Item = &File> {
+        let stays = |f: &File| {
+            matches!(f.origin, Origin::Stack | Origin::Validate) || f.name == "google/protobuf/descriptor.proto"
+        };
+        let mut wanted: HashSet<&str> = HashSet::new();
+        // From the last to the first, so that what a wanted one imports is wanted before it is looked at.
+        for file in self.files.iter().rev().filter(|f| !stays(f)) {
+            if file.origin == Origin::Game || wanted.contains(file.name.as_str()) {
+                wanted.insert(&file.name);
+                wanted.extend(file.imports.iter().map(String::as_str));
+            }
+        }
+        self.files.iter().filter(move |f| !stays(f) && wanted.contains(f.name.as_str()))
     }
 }
 

@@ -22,10 +22,23 @@ impl Check<'_> {
         }
         self.oneof_rules(message);
         for field in &message.fields {
+            self.type_of(message, field);
             let Some(placed) = &field.constraints else { continue };
             let place = format!("{}.{}", message.full_name, field.name);
             let at = At { place: &place, location: &placed.location, before: "" };
             self.value(at, &placed.constraints, self.kind_of(field));
+        }
+    }
+
+    /// No code is printed for the messages that rules are written with.
+    fn type_of(&mut self, message: &Message, field: &Field) {
+        let (Kind::Message(name) | Kind::Enum(name)) = &field.kind else { return };
+        if name.starts_with("buf.validate.") {
+            self.find(
+                &message.location,
+                format!("{}.{} is a {name}, which is for options only", message.full_name, field.name),
+                "write a message of your own".to_string(),
+            );
         }
     }
 
