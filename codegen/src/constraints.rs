@@ -56,6 +56,9 @@ pub const SUPPORTED: [(&str, &[&str]); 6] = [
 /// Most values of an `in` or a `not_in`.
 pub const MAX_LISTED: usize = 1000;
 
+/// How many of what is refused are kept of one field or message: a stranger may write more than anyone reads.
+const MAX_REFUSED: usize = 4;
+
 /// True where a rule of that kind is enforced.
 fn is_supported(kind: &str, rule: &str) -> bool {
     let of = match kind {
@@ -182,6 +185,7 @@ impl Constraints {
             }
         }
         found.refused.extend(unknown(rules, ""));
+        found.refused.truncate(MAX_REFUSED);
         found
     }
 
@@ -221,16 +225,27 @@ impl MessageConstraints {
         for (field, value) in rules.fields() {
             match (field.name(), value) {
                 ("oneof", Value::List(list)) => {
-                    self.oneofs.extend(list.iter().filter_map(Value::as_message).map(|one| OneofRule {
-                        fields: names(one),
-                        required:
-                            one.get_field_by_name("required").is_some_and(|v| v.as_bool() == Some(true)),
-                    }));
+                    for rule in list.iter().filter_map(Value::as_message) {
+                        self.add_rule(rule);
+                    }
                 }
                 (other, _) => self.refused.push(other.to_string()),
             }
         }
         self.refused.extend(unknown(rules, ""));
+        self.refused.truncate(MAX_REFUSED);
+    }
+
+    fn add_rule(&mut self, rule: &DynamicMessage) {
+        let fields = names(rule);
+        // They are listed and shown: nothing else may be in them.
+        if fields.iter().any(|name| !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')) {
+            self.refused.push("oneof with what is no name".to_string());
+            return;
+        }
+        let required = rule.get_field_by_name("required").is_some_and(|v| v.as_bool() == Some(true));
+        self.oneofs.push(OneofRule { fields, required });
+        self.refused.extend(unknown(rule, "oneof."));
     }
 
     /// Those of a `buf.validate.OneofRules`, of the oneof `name`.

@@ -345,7 +345,8 @@ impl Model {
     /// The files that stubs carry. What only the stack's files or `validate.proto` import stays with them.
     pub(crate) fn travelling(&self) -> impl Iterator<Item = &File> {
         let stays = |f: &File| {
-            matches!(f.origin, Origin::Stack | Origin::Validate) || f.name == "google/protobuf/descriptor.proto"
+            matches!(f.origin, Origin::Stack | Origin::Validate)
+                || f.name == "google/protobuf/descriptor.proto"
         };
         let mut wanted: HashSet<&str> = HashSet::new();
         // From the last to the first, so that what a wanted one imports is wanted before it is looked at.

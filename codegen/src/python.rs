@@ -273,8 +273,7 @@ impl<'a> Printer<'a> {
 
     /// True for all but the top names of Google's files that the schema does not carry.
     fn travels(&self, full_name: &str) -> bool {
-        google_file(self.model, full_name)
-            .is_none_or(|f| self.model.travelling().any(|o| o.name == f))
+        google_file(self.model, full_name).is_none_or(|f| self.model.travelling().any(|o| o.name == f))
     }
 
     fn check_layout(&self) -> Result<(), Error> {
@@ -351,9 +350,13 @@ impl<'a> Printer<'a> {
             .model
             .files
             .iter()
-            .filter(
-                |f| if google { f.origin == Origin::Google && travelling.contains(f.name.as_str()) } else { f.origin == self.origin },
-            )
+            .filter(|f| {
+                if google {
+                    f.origin == Origin::Google && travelling.contains(f.name.as_str())
+                } else {
+                    f.origin == self.origin
+                }
+            })
             .filter(|f| package.is_none_or(|p| f.package == p))
             .map(|f| f.name.as_str())
             .collect();

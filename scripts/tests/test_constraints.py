@@ -1,5 +1,7 @@
-"""protovalidate judges each case of the corpus as the corpus says; `server/tests/constraints.rs` holds our two
-checks against the same file."""
+"""protovalidate judges each case of the corpus as the corpus says.
+
+`server/tests/constraints.rs` holds our two checks against the same file.
+"""
 
 import json
 import pathlib

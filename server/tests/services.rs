@@ -151,8 +151,11 @@ fn what_the_schema_does_not_admit_never_reaches_the_code() {
 fn a_broken_constraint_is_told_with_its_field_and_rule() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../codegen/tests/golden/lobby");
     for schema in [game::schema(), read_schema(&folder).unwrap()] {
-        let server =
-            TestServer::with_game(schema, |_| (), |server| server.service(LobbyServer::new(Plays::default())));
+        let server = TestServer::with_game(
+            schema,
+            |_| (),
+            |server| server.service(LobbyServer::new(Plays::default())),
+        );
         let mut player = login(&server, "zoe");
         let mut other = login(&server, "kit");
         let response = player.request(&RenameRequest { name: "ä".repeat(13) });
@@ -170,7 +173,11 @@ fn a_broken_constraint_is_told_with_its_field_and_rule() {
         assert_eq!(notice.text, "lobby.v1.Shout: text: string.min_len: must be at least 1 characters");
         player.send(&Shout { text: "hi".to_string() });
         let (_, tag, payload) = other.message();
-        assert_eq!((tag, payload), (Tag(2), Shout { text: "hi".to_string() }.encode_to_vec()), "and nothing before");
+        assert_eq!(
+            (tag, payload),
+            (Tag(2), Shout { text: "hi".to_string() }.encode_to_vec()),
+            "and nothing before"
+        );
     }
 }
 

@@ -102,8 +102,8 @@ def connect(
     - `timeout`: seconds for everything together: resolving, connecting, login.
     - `receive`: False for a client that only sends. Messages of the game are then counted and dropped, and
       iterating gives none; requests, pings, members and room work all the same.
-    - `validate`: True to check the constraints of the schema before sending, with `InvalidMessage` where one is
-      broken. Needs `pip install 'tagwire[validate]'`, and raises `ImportError` without it.
+    - `validate`: True to check the constraints of the schema before sending, with `InvalidMessage` where one
+      is broken. Needs `pip install 'tagwire[validate]'`, and raises `ImportError` without it.
 
     Raises, when awaited or entered: `AddressError`, `ConnectError` (no session came to be), `LoginRefused`
     (the server said why) and of it `SchemaMismatch` (the schemas do not fit). `ValueError` when the

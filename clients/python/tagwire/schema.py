@@ -168,8 +168,8 @@ def _supplied(files: Any) -> list[bytes]:
         stack = descriptor_pb2.FileDescriptorSet.FromString(STACK.descriptors).file
         supplied += [file.SerializeToString() for file in stack]
     if _VALIDATE in missing:
-        # Its types are no message's here, and what reads constraints, such as protovalidate, brings them along: an
-        # empty file is all that the import needs.
+        # Its types are no message's here, and what reads constraints, as protovalidate does, brings them
+        # along: an empty file is all that the import needs.
         empty = descriptor_pb2.FileDescriptorProto(name=_VALIDATE, package="buf.validate")
         supplied.append(empty.SerializeToString())
     return supplied

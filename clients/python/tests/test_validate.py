@@ -6,9 +6,10 @@ import sys
 from typing import Any
 
 import pytest
+from valid import v1 as valid
+
 import tagwire
 from tagwire.validate import Validator
-from valid import v1 as valid
 
 
 @pytest.fixture
@@ -33,7 +34,9 @@ def test_a_broken_rule_is_named_with_its_field(validator: Validator) -> None:
 
 
 def test_a_rule_of_a_whole_message_has_no_field(validator: Validator) -> None:
-    with pytest.raises(tagwire.InvalidMessage, match=re.escape("valid.v1.Choices: message.oneof: one of")) as caught:
+    with pytest.raises(
+        tagwire.InvalidMessage, match=re.escape("valid.v1.Choices: message.oneof: one of")
+    ) as caught:
         validator.check(valid.Choices(text="ab"))
     assert caught.value.field == ""
 

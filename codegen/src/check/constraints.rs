@@ -52,10 +52,11 @@ impl Check<'_> {
     }
 
     fn oneof_rules(&mut self, message: &Message) {
+        let names: HashSet<&str> = message.fields.iter().map(|f| f.name.as_str()).collect();
         for rule in &message.constraints.oneofs {
             let mut seen = HashSet::new();
             for name in &rule.fields {
-                let what = match message.fields.iter().any(|f| f.name == *name) {
+                let what = match names.contains(name.as_str()) {
                     true if seen.insert(name) => continue,
                     true => format!("names {name} twice"),
                     false => format!("names {name}, which is no field of it"),
@@ -65,6 +66,7 @@ impl Check<'_> {
                     format!("{} has a rule `oneof` that {what}", message.full_name),
                     "write each field once, by its name in the message".to_string(),
                 );
+                break;
             }
             if rule.fields.is_empty() {
                 self.find(
