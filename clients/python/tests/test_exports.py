@@ -20,6 +20,7 @@ PUBLIC = {
     "Connecting",
     "ConnectionClosed",
     "Dropped",
+    "InvalidMessage",
     "LoginRefused",
     "Member",
     "MemberChange",
@@ -56,6 +57,7 @@ MODULES = [
     "service",
     "session",
     "transport",
+    "validate",
     "version",
 ]
 

@@ -1,5 +1,6 @@
 """Constraints are checked before sending, where that was asked for."""
 
+import asyncio
 import builtins
 import re
 import sys
@@ -8,7 +9,9 @@ from typing import Any
 import pytest
 from valid import v1 as valid
 
+import arena
 import tagwire
+from conftest import soon
 from tagwire.validate import Validator
 
 
@@ -68,3 +71,33 @@ def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyP
     # And nobody else needs it.
     valid.Lists(required=[1]).SerializeToString()
     tagwire.connect("localhost", schema=schema)
+
+
+async def test_what_breaks_a_rule_is_not_sent(server: Any, validator: Validator) -> None:
+    async with server.connect("anna", validate=True) as client:
+        with pytest.raises(tagwire.InvalidMessage, match=r"colour: enum\.defined_only"):
+            await client.send(arena.PickColour(colour=9))
+        with pytest.raises(tagwire.InvalidMessage):
+            client.send_soon(arena.PickColour(colour=9))
+        await client.send(arena.PickColour(colour=arena.Colour.COLOUR_BLUE))
+        assert await anext(aiter(client)) == arena.PickColour(colour=arena.Colour.COLOUR_BLUE)
+
+
+def test_in_a_game_loop_too(server: Any, validator: Validator) -> None:
+    with (
+        tagwire.connect_sync(
+            server.address, schema=arena.SCHEMA, username="a", password="welcome", validate=True
+        ) as client,
+        pytest.raises(tagwire.InvalidMessage, match=r"colour: enum\.defined_only"),
+    ):
+        client.send(arena.PickColour(colour=9))
+
+
+async def test_the_server_says_the_same(server: Any) -> None:
+    async with server.connect("anna") as client:
+        arrived: asyncio.Future[tagwire.Noticed] = asyncio.get_running_loop().create_future()
+        client.on_notice = arrived.set_result
+        await client.send(arena.PickColour(colour=9))
+        notice = await soon(arrived)
+        assert notice.reason == tagwire.NoticeReason.INVALID
+        assert notice.text.startswith("arena.v1.PickColour: colour: enum.defined_only: ")
