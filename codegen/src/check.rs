@@ -6,6 +6,7 @@ pub(crate) mod pattern;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
+pub use self::pattern::MAX_PATTERN_BYTES;
 use crate::constraints::{Constant, Constraints};
 use crate::error::{Finding, Findings};
 use crate::model::{Message, Model, Origin, Rules};

@@ -651,3 +651,41 @@ fn the_generator_and_the_protocol_agree_on_what_is_reserved() {
     }
     assert_eq!(tagwire_codegen::check::MAX_FRAME_BYTES as usize, tagwire::frame::MAX_FRAME_BYTES);
 }
+
+#[test]
+fn the_generator_and_the_protocol_agree_on_the_size_of_patterns() {
+    assert_eq!(tagwire_codegen::check::MAX_PATTERN_BYTES, tagwire::validate::MAX_PATTERN_BYTES);
+}
+
+#[test]
+fn the_guide_lists_each_rule_that_is_supported() {
+    let guide = include_str!("../../docs/guides/validation.md");
+    let (_, table) = guide.split_once("## Rules").unwrap();
+    let (table, _) = table.split_once("They mean what").unwrap();
+    for (kind, rules) in tagwire_codegen::constraints::SUPPORTED {
+        for rule in rules {
+            assert!(table.contains(&format!("`{rule}`")), "{kind}.{rule}");
+        }
+    }
+}
+
+#[test]
+fn a_copy_of_validate_proto_is_passed_over() {
+    let body = "import \"buf/validate/validate.proto\";\nmessage M { string x = 1 [(buf.validate.field).string.len = 1]; }";
+    let files =
+        [("game.proto", game(body)), ("buf/validate/validate.proto", "what an editor found".to_string())];
+    let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (*name, text.as_str())).collect();
+    let model = read(&files).unwrap();
+    assert!(model.message("game.v1.M").unwrap().fields[0].constraints.is_some());
+}
+
+#[test]
+fn messages_that_rules_are_written_with_are_for_options_only() {
+    let errors = constrained("  buf.validate.StringRules x = 1;");
+    assert!(
+        errors.starts_with(
+            "game.proto:5: game.v1.M.x is a buf.validate.StringRules, which is for options only"
+        ),
+        "{errors}"
+    );
+}

@@ -13,7 +13,7 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 
-pub use rule::{Constant, Pattern, Rule, Rules, Value};
+pub use rule::{Constant, MAX_PATTERN_BYTES, Pattern, Rule, Rules, Value};
 
 /// A message whose schema has constraints. Printed by the generator.
 pub trait Validate {

@@ -152,7 +152,7 @@ impl fmt::Display for Constant {
 pub struct Pattern(Regex);
 
 /// Largest compiled regular expression, bytes; a test holds the generator to the same.
-const MAX_PATTERN_BYTES: usize = 256 * 1024;
+pub const MAX_PATTERN_BYTES: usize = 256 * 1024;
 
 impl Pattern {
     /// Of this text, as the generator has translated it from RE2's syntax.

@@ -6,8 +6,8 @@ use std::convert::Infallible;
 use regex_syntax::ast::parse::Parser;
 use regex_syntax::ast::{self, Ast};
 
-/// Largest compiled expression, bytes; a test holds it to the limit at run time.
-pub(crate) const MAX_PATTERN_BYTES: usize = 256 * 1024;
+/// Largest compiled regular expression, bytes; a test holds it to the limit at run time.
+pub const MAX_PATTERN_BYTES: usize = 256 * 1024;
 
 /// The same expression for the crate `regex`.
 ///

@@ -211,6 +211,8 @@ impl<'a> Checked<'a> {
                 ),
                 None => format!("optional(self.{ident}.as_ref())"),
             },
+            // It is always set.
+            Label::Required => format!("optional(Some(&self.{ident}))"),
             _ => format!("plain(&self.{ident})"),
         };
         put(out, 2, format_args!("{rules}.{call}?;"));
