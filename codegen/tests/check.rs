@@ -689,3 +689,12 @@ fn messages_that_rules_are_written_with_are_for_options_only() {
         "{errors}"
     );
 }
+
+#[test]
+fn the_example_of_the_guide_is_right() {
+    let guide = include_str!("../../docs/guides/validation.md");
+    let (_, example) = guide.split_once("```proto\n").unwrap();
+    let (example, _) = example.split_once("```").unwrap();
+    let model = read(&[("game.proto", &game(example))]).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(model.message("game.v1.Rename").unwrap().fields.len(), 4);
+}

@@ -94,6 +94,22 @@ impl Translation {
         }
     }
 
+    /// RE2 has categories by their letters and scripts by their names, and no other properties.
+    fn unicode(&mut self, class: &ast::ClassUnicode) {
+        let known = match &class.kind {
+            ast::ClassUnicodeKind::OneLetter(_) => true,
+            ast::ClassUnicodeKind::Named(name) if name.len() == 2 => true,
+            ast::ClassUnicodeKind::Named(name) => {
+                let plain = name.bytes().all(|b| b.is_ascii_alphabetic() || b == b'_');
+                plain && regex_syntax::parse(&format!(r"\p{{sc={name}}}")).is_ok()
+            }
+            ast::ClassUnicodeKind::NamedValue { .. } => false,
+        };
+        if !known {
+            self.differs = Some("a class that is no category or script");
+        }
+    }
+
     fn literal(&mut self, literal: &ast::Literal) {
         if let ast::LiteralKind::HexBrace(kind) | ast::LiteralKind::HexFixed(kind) = &literal.kind
             && *kind != ast::HexLiteralKind::X
@@ -120,6 +136,7 @@ impl ast::Visitor for Translation {
                 }
             }
             Ast::ClassPerl(class) => self.perl(class),
+            Ast::ClassUnicode(class) => self.unicode(class),
             Ast::Literal(literal) => self.literal(literal),
             Ast::Assertion(assertion) => match assertion.kind {
                 ast::AssertionKind::WordBoundary => self.edits.push((assertion.span, r"(?-u:\b)")),
@@ -149,6 +166,7 @@ impl ast::Visitor for Translation {
     fn visit_class_set_item_pre(&mut self, item: &ast::ClassSetItem) -> Result<(), Infallible> {
         match item {
             ast::ClassSetItem::Perl(class) => self.perl(class),
+            ast::ClassSetItem::Unicode(class) => self.unicode(class),
             ast::ClassSetItem::Literal(literal) => self.literal(literal),
             ast::ClassSetItem::Range(range) => {
                 self.literal(&range.start);
@@ -179,6 +197,13 @@ mod tests {
     }
 
     #[test]
+    fn categories_and_scripts_are_those_of_re2() {
+        for pattern in [r"\pL", r"[\p{Lu}\P{Han}]", r"\p{Old_Italic}+", r"^[[:alpha:]]\x41\x{1F600}$"] {
+            assert_eq!(translate(pattern).as_deref(), Ok(pattern));
+        }
+    }
+
+    #[test]
     fn what_is_read_differently_is_refused() {
         for (pattern, what) in [
             (r"[a[b]]", "a class in a class"),
@@ -187,6 +212,8 @@ mod tests {
             (r"a{1001}", "a repetition"),
             (r"\Ba", "`\\B`"),
             (r"\u0041", "`\\u`"),
+            (r"\p{Alphabetic}", "no category or script"),
+            (r"[\p{sc=Greek}]", "no category or script"),
             (r"(a", "no regular expression"),
             (r"a(?=b)", "no regular expression"),
             (r"(\pL{1000}){1000}", "larger than"),
