@@ -40,8 +40,8 @@ fn built_in_texts() -> impl Iterator<Item = (String, String)> {
 }
 
 /// Loads all `.proto` files below the given folders; the folders are the roots that imports are relative to.
-/// Files below `tagwire/` and `buf/validate/` of a root are passed over: the built-in ones are used. A root may be a single `.proto` file
-/// instead: it and what it imports are loaded, imports relative to its folder.
+/// Files below `tagwire/` and `buf/validate/` of a root are passed over: the built-in ones are used. A root may be a
+/// single `.proto` file instead: it and what it imports are loaded, imports relative to its folder.
 ///
 /// # Errors
 /// What keeps the files from being read or understood, with file and line. The rules of tagwire are not judged

@@ -389,7 +389,9 @@ fn a_missing_import_of_our_options() {
 
 /// A message with one field, or more, and constraints; the field is in line 6.
 fn constrained(field: &str) -> String {
-    let game = game("import \"buf/validate/validate.proto\";\nmessage M {\n");
+    let game = game(
+        "import \"buf/validate/validate.proto\"; import \"google/protobuf/timestamp.proto\";\nmessage M {\n",
+    );
     read(&[("game.proto", &format!("{game}{field}\n}}\nmessage N {{}}\nenum E {{ E_NO = 0; }}\n"))])
         .map(drop)
         .unwrap_err()
@@ -406,6 +408,10 @@ fn constraints_that_are_not_enforced_are_refused_by_name() {
         (
             "string x = 1 [(buf.validate.field).string.well_known_regex = KNOWN_REGEX_HTTP_HEADER_NAME];",
             "string.well_known_regex",
+        ),
+        (
+            "google.protobuf.Timestamp x = 1 [(buf.validate.field).timestamp.lt_now = true];",
+            "timestamp.lt_now",
         ),
         ("bytes x = 1 [(buf.validate.field).bytes.pattern = \"a\"];", "bytes.pattern"),
         (
@@ -459,11 +465,11 @@ fn constraints_of_another_type_are_refused() {
         ),
         (
             "map<string, N> x = 1 [(buf.validate.field).map.values.string.len = 1];",
-            "rules `map.values.string`, which are for another type\n  fix: remove them",
+            "rules `map.values.string`, which are not enforced for messages\n  fix: remove them",
         ),
         (
             "N x = 1 [(buf.validate.field).string.len = 1];",
-            "rules `string`, which are for another type\n  fix: remove them",
+            "rules `string`, which are not enforced for messages\n  fix: remove them",
         ),
         (
             "repeated N x = 1 [(buf.validate.field).repeated.unique = true];",

@@ -201,7 +201,8 @@ impl FieldRules {
         Ok(())
     }
 
-    /// Judges a map of `length` entries. Messages as values are not judged here: for them `()` stands in.
+    /// Judges a map of `length` entries. Messages as values are not judged here: for them
+    /// `None` stands in.
     ///
     /// # Errors
     /// The first rule that it breaks; which of several entries is first is left to the map.

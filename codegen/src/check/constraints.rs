@@ -106,14 +106,18 @@ impl Check<'_> {
             Expected::Map(..) => Some("map"),
         };
         if !of.kind.is_empty() && fits != Some(of.kind.as_str()) {
-            self.find(
-                location,
-                format!("{place} has rules `{before}{}`, which are for another type", of.kind),
-                match fits {
-                    Some(fits) => format!("write them as `{before}{fits}`"),
-                    None => "remove them; the rules of a message are those of its fields".to_string(),
-                },
-            );
+            let (what, fix) = match fits {
+                Some(fits) => ("which are for another type", format!("write them as `{before}{fits}`")),
+                // What is wrong with those of Timestamp and the like has been said, rule by rule.
+                None if !of.refused.is_empty() => return,
+                None => (
+                    "which are not enforced for messages",
+                    "remove them: only a message's own fields have rules; write `optional` instead of a wrapper such \
+                     as StringValue"
+                        .to_string(),
+                ),
+            };
+            self.find(location, format!("{place} has rules `{before}{}`, {what}", of.kind), fix);
             return;
         }
         if !before.is_empty() && of.required {
