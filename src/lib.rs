@@ -12,7 +12,7 @@
 //! - [`frame`]: bytes to frames and back. [`opening`]: what a new connection speaks.
 //! - [`tag`], [`close`]: the numbers of messages and of endings. [`name`]: who and where. [`rate`]: how often.
 //! - [`schema`]: what a game's messages may do, as a value; several live in one process.
-//! - [`service`], [`room`]: what a game's code is given, and what it may do.
+//! - [`validate`]: what a field may hold. [`service`], [`room`]: what a game's code is given, and what it may do.
 //! - [`session`]: both sides of the conversation as state machines.
 //! - [`pb`]: the types generated from `proto/`.
 //!
@@ -33,6 +33,7 @@ pub mod service;
 pub mod session;
 pub mod tag;
 pub mod time;
+pub mod validate;
 
 pub use bytes;
 pub use prost;
@@ -41,7 +42,7 @@ pub use prost_types;
 pub use close::CloseCode;
 pub use frame::Frame;
 pub use schema::{
-    Access, Delivery, Fingerprint, Message, MessageInfo, MessageSet, Rules, Schema, Sender, Target,
+    Access, Delivery, Fingerprint, Invalid, Message, MessageInfo, MessageSet, Rules, Schema, Sender, Target,
 };
 pub use tag::Tag;
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::tag::Tag;
+use crate::validate::{Validate, Violation};
 
 /// A message with a tag; printed by the generator for every one of a schema.
 pub trait Message: prost::Message + Default {
@@ -167,8 +168,20 @@ impl Rules {
     }
 }
 
-/// Judges a payload: well-formed for its type, strings UTF-8.
-pub type Check = Arc<dyn Fn(&[u8]) -> Result<(), prost::DecodeError> + Send + Sync>;
+/// Why a payload is refused.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Invalid {
+    /// It is not such a message.
+    #[error(transparent)]
+    Malformed(#[from] prost::DecodeError),
+    /// It breaks a constraint of the schema.
+    #[error(transparent)]
+    Rule(#[from] Violation),
+}
+
+/// Judges a payload: well-formed for its type, strings UTF-8, constraints kept.
+pub type Check = Arc<dyn Fn(&[u8]) -> Result<(), Invalid> + Send + Sync>;
 
 /// What the server knows of one message of the schema.
 #[derive(Clone)]
@@ -193,13 +206,19 @@ impl MessageInfo {
             full_name: Cow::Borrowed(M::FULL_NAME),
             rules: M::RULES,
             request: false,
-            check: Arc::new(|payload| M::decode(payload).map(drop)),
+            check: Arc::new(|payload| Ok(M::decode(payload).map(drop)?)),
         }
     }
 
     /// A message that asks.
     pub fn request<M: Message>() -> Self {
         MessageInfo { request: true, ..Self::push::<M>() }
+    }
+
+    /// The same message, with the constraints of the schema: they are judged after the one decoding.
+    #[must_use]
+    pub fn validated<M: Message + Validate>(self) -> Self {
+        MessageInfo { check: Arc::new(|payload| Ok(M::decode(payload)?.validate()?)), ..self }
     }
 }
 

@@ -24,7 +24,9 @@ fn tags() -> BTreeMap<String, u16> {
 }
 
 fn pool() -> DescriptorPool {
-    let mut compiler = protox::Compiler::new([format!("{}/proto", env!("CARGO_MANIFEST_DIR"))]).unwrap();
+    let root = env!("CARGO_MANIFEST_DIR");
+    let mut compiler =
+        protox::Compiler::new([format!("{root}/proto"), format!("{root}/codegen/proto")]).unwrap();
     let files = ["tagwire/v1/session.proto", "tagwire/v1/room.proto", "arena/v1/arena.proto"];
     compiler.include_imports(true).open_files(files).unwrap();
     compiler.descriptor_pool()

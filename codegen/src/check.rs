@@ -1,8 +1,13 @@
 //! What a schema must not do, whatever is generated from it (`docs/PROTOCOL.md`, section "Schema").
 
+mod constraints;
+pub(crate) mod pattern;
+
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
+pub use self::pattern::MAX_PATTERN_BYTES;
+use crate::constraints::{Constant, Constraints};
 use crate::error::{Finding, Findings};
 use crate::model::{Message, Model, Origin, Rules};
 
@@ -34,6 +39,43 @@ pub fn check(model: &Model) -> Result<(), Findings> {
     if findings.is_empty() { Ok(()) } else { Err(Findings(findings)) }
 }
 
+/// A `string.pattern`, which is in RE2's syntax, for the crate `regex`. `None` where [`check`] refuses it.
+pub fn translate_pattern(pattern: &str) -> Option<String> {
+    pattern::translate(pattern).ok()
+}
+
+/// Whether the regular expressions of a model that passed [`check`] can be compiled within the limit. Apart from it,
+/// since that may cost much more time than their length, and a model may come from a stranger.
+///
+/// # Errors
+/// All findings, in the order of the files.
+pub fn check_patterns(model: &Model) -> Result<(), Findings> {
+    fn texts<'a>(of: &'a Constraints, into: &mut Vec<&'a str>) {
+        if let Some(Constant::Text(text)) = of.rule("pattern") {
+            into.push(text);
+        }
+        for inner in [&of.items, &of.keys, &of.values].into_iter().flatten() {
+            texts(inner, into);
+        }
+    }
+    let mut findings = vec![];
+    for message in model.messages.iter().filter(|m| m.origin == Origin::Game) {
+        for field in &message.fields {
+            let Some(placed) = &field.constraints else { continue };
+            let mut found = vec![];
+            texts(&placed.constraints, &mut found);
+            for text in found {
+                if let Err((what, fix)) = pattern::translate(text).and_then(|text| pattern::compile(&text)) {
+                    let what =
+                        format!("{}.{} has the rule `string.pattern`: {what}", message.full_name, field.name);
+                    findings.push(Finding { location: placed.location.clone(), what, fix });
+                }
+            }
+        }
+    }
+    if findings.is_empty() { Ok(()) } else { Err(Findings(findings)) }
+}
+
 struct Check<'a> {
     model: &'a Model,
     messages: HashMap<&'a str, &'a Message>,
@@ -50,6 +92,7 @@ impl Check<'_> {
     fn messages(&mut self) {
         let mut seen: HashMap<u32, &Message> = HashMap::new();
         for message in self.model.messages.iter().filter(|m| m.origin == Origin::Game) {
+            self.constraints(message);
             let Some(rules) = &message.rules else { continue };
             self.tag(message, rules);
             if let Some(tag) = rules.tag

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use prost::Message as _;
+use prost_reflect::MessageDescriptor;
 use prost_types::{DescriptorProto, FileDescriptorProto};
 
 use self::reader::Reader;
@@ -135,7 +136,7 @@ type Result<T> = std::result::Result<T, DescriptorsError>;
 
 /// The model of an encoded `google.protobuf.FileDescriptorSet` as [`Model::descriptor_set`] writes it: each file
 /// behind those it imports, types by full names with a dot before them. Files of `tagwire/` are not in it and those
-/// of `google/protobuf/` are passed over: of both, the built-in ones are used. The model has no comments, and every
+/// of `google/protobuf/` and `buf/validate/` are passed over: of all, the built-in ones are used. The model has no comments, and every
 /// line is 1. It keeps the rules of tagwire only after [`check`](crate::check::check); it then has the fingerprint of
 /// the model that wrote the set, and goes to [`compare`](crate::diff::compare). What only matters to code printed from
 /// it, or to [`Model::descriptor_pool`], is not checked: defaults, JSON names, the extensions of others.
@@ -176,7 +177,7 @@ pub fn load_descriptors(bytes: &[u8]) -> Result<Model> {
     }
     let mut model = Model { files: vec![], messages: vec![], enums: vec![], services: vec![] };
     for file in files {
-        Reader { file: &file, types: &types, rule_values: &built_in.rule_values }.read(&mut model)?;
+        Reader { file: &file, types: &types, built_in }.read(&mut model)?;
         model.files.push(File {
             path: PathBuf::from(&file.name),
             origin: file.origin,
@@ -196,6 +197,10 @@ struct BuiltIn {
     files: Vec<File>,
     /// Names of the values of the enums of the stack, by the enum's full name and the number.
     rule_values: HashMap<(String, i32), String>,
+    /// `buf.validate.FieldRules`, `MessageRules` and `OneofRules`.
+    field_rules: MessageDescriptor,
+    message_rules: MessageDescriptor,
+    oneof_rules: MessageDescriptor,
 }
 
 fn built_in() -> Result<&'static BuiltIn> {
@@ -206,7 +211,17 @@ fn built_in() -> Result<&'static BuiltIn> {
         let rule_values = stack
             .flat_map(|e| e.values.iter().map(|v| ((e.full_name.clone(), v.number), v.name.clone())))
             .collect();
-        Ok(BuiltIn { files: model.files, rule_values })
+        let pool = model.descriptor_pool().map_err(|error| error.to_string())?;
+        let rules = |name: &str| {
+            pool.get_message_by_name(&format!("buf.validate.{name}")).ok_or(format!("no {name}"))
+        };
+        Ok(BuiltIn {
+            field_rules: rules("FieldRules")?,
+            message_rules: rules("MessageRules")?,
+            oneof_rules: rules("OneofRules")?,
+            files: model.files,
+            rule_values,
+        })
     });
     built_in.as_ref().map_err(|why| DescriptorsError::BuiltIn(why.clone()))
 }
@@ -236,6 +251,10 @@ struct RawFile {
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct RawMessage {
+    #[prost(message, repeated, tag = "2")]
+    field: Vec<RawField>,
+    #[prost(message, repeated, tag = "8")]
+    oneof: Vec<RawOneof>,
     #[prost(message, repeated, tag = "3")]
     nested: Vec<RawMessage>,
     #[prost(message, optional, tag = "7")]
@@ -246,6 +265,30 @@ struct RawMessage {
 struct RawMessageOptions {
     #[prost(message, optional, tag = "50700")]
     rules: Option<RawRules>,
+    #[prost(bytes = "vec", repeated, tag = "1159")]
+    validate: Vec<Vec<u8>>,
+}
+
+/// A field, or a oneof, of a message.
+#[derive(Clone, PartialEq, prost::Message)]
+struct RawField {
+    #[prost(message, optional, tag = "8")]
+    options: Option<RawFieldOptions>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct RawOneof {
+    #[prost(message, optional, tag = "2")]
+    options: Option<RawFieldOptions>,
+}
+
+/// Options of `buf.validate`; what is written in several pieces is one message.
+#[derive(Clone, PartialEq, prost::Message)]
+struct RawFieldOptions {
+    #[prost(bytes = "vec", repeated, tag = "1159")]
+    validate: Vec<Vec<u8>>,
+    #[prost(bytes = "vec", optional, tag = "1160")]
+    predefined: Option<Vec<u8>>,
 }
 
 /// `tagwire.v1.Rules`; the crate with the type itself is built with this one.
@@ -335,13 +378,14 @@ fn arrange(set: Vec<(&[u8], FileDescriptorProto)>, built_in: &BuiltIn) -> Result
         let name = file.name().to_string();
         let owner = match name.split_once('/') {
             Some(("tagwire", _)) => Some("tagwire"),
+            _ if name.starts_with("buf/validate/") && !known.contains(name.as_str()) => Some("buf.validate"),
             _ if name.starts_with("google/protobuf/") && !known.contains(name.as_str()) => Some("Google"),
             _ => None,
         };
         if let Some(owner) = owner {
             return Err(DescriptorsError::ForeignFile { file: shown(&name), owner });
         }
-        if name.starts_with("google/protobuf/") {
+        if known.contains(name.as_str()) {
             wanted.insert(name);
             continue;
         }

@@ -287,6 +287,13 @@ fn rules_of(name: &str, theirs: &Rules, ours: &Rules, found: &mut Found) {
 }
 
 fn fields(their_side: &Side<'_>, our_side: &Side<'_>, theirs: &Message, ours: &Message, found: &mut Found) {
+    let (their_rules, our_rules) = (&theirs.constraints, &ours.constraints);
+    constraints(
+        &theirs.full_name,
+        &fingerprint::message_lines(their_rules),
+        &fingerprint::message_lines(our_rules),
+        found,
+    );
     let (their_fields, our_fields) = (by_number(theirs), by_number(ours));
     let our_names: HashMap<&str, u32> = ours.fields.iter().map(|f| (f.name.as_str(), f.number)).collect();
     let their_names: BTreeSet<&str> = theirs.fields.iter().map(|f| f.name.as_str()).collect();
@@ -316,6 +323,13 @@ fn fields(their_side: &Side<'_>, our_side: &Side<'_>, theirs: &Message, ours: &M
             },
         }
         if let Some(our) = our {
+            if their.kind == our.kind {
+                let lines = |field: &Field| {
+                    let placed = field.constraints.as_ref();
+                    placed.map_or_else(Vec::new, |placed| fingerprint::constraint_lines(&placed.constraints))
+                };
+                constraints(&place, &lines(their), &lines(our), found);
+            }
             field(place, their_side, our_side, their, our, found);
             moved(theirs, their, our, &renamed, found);
         }
@@ -324,6 +338,41 @@ fn fields(their_side: &Side<'_>, our_side: &Side<'_>, theirs: &Message, ours: &M
         if !their_names.contains(our.name.as_str()) && !their_fields.contains_key(&our.number) {
             one_sided(&format!("{}.{}", ours.full_name, our.name), our_side, our, "added", found);
         }
+    }
+}
+
+/// Rules of one field or message. The server judges by its own, so a stricter one refuses single messages of an older
+/// client, as a smaller `max_bytes` does, and says which rule; what is let through means the same to both.
+fn constraints(place: &str, theirs: &[String], ours: &[String], found: &mut Found) {
+    // By path; a message may have the same one with several values.
+    fn by_path(lines: &[String]) -> BTreeMap<&str, BTreeSet<&str>> {
+        let mut by_path: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for line in lines {
+            let (path, value) = line.split_once(' ').unwrap_or((line, ""));
+            by_path.entry(path).or_default().insert(value);
+        }
+        by_path
+    }
+    /// One that people can read as it is listed.
+    fn number(values: &BTreeSet<&str>) -> Option<i128> {
+        values.first().filter(|_| values.len() == 1)?.parse().ok()
+    }
+    let (theirs, ours) = (by_path(theirs), by_path(ours));
+    for (path, their) in &theirs {
+        match ours.get(path) {
+            None => found.harmless(place, format!("rule {path} removed")),
+            Some(our) if our != their => {
+                let how = match (number(their), number(our)) {
+                    (Some(their), Some(our)) => format!("{their} became {our}"),
+                    _ => "changed".to_string(),
+                };
+                found.harmless(place, format!("rule {path} {how}; the server refuses what breaks it"));
+            }
+            Some(_) => {}
+        }
+    }
+    for path in ours.keys().filter(|path| !theirs.contains_key(*path)) {
+        found.harmless(place, format!("rule {path} added; the server refuses what breaks it"));
     }
 }
 

@@ -7,7 +7,10 @@
 //! enum arena.v1.Colour
 //! value 0 COLOUR_UNSPECIFIED
 //! message arena.v1.MouseEvent tag=2 from=CLIENT to=ROOM access=PLAYER delivery=LATEST max_bytes=0 max_rate=120
+//! rule oneof x,y
 //! field 1 x int32 implicit -
+//! rule int32.gte 0
+//! rule int32.lt 1920
 //! message arena.v1.Point
 //! field 1 where message:arena.v1.Place optional spot
 //! service arena.v1.Lobby at=SERVER
@@ -19,12 +22,22 @@
 //! then name; methods by name. A field has number, name, type (`message:` and `enum:` before a full name), label
 //! (`implicit`, `optional`, `required`, `repeated`, `map`) and its oneof (`-` where it is in none). Comments, file
 //! names, declaration order and the stack's own messages do not count.
+//!
+//! Constraints stand behind the field or the message that has them, each as `rule`, its path and its value, sorted as
+//! bytes. A path is written as in a schema, without `(buf.validate.field).`: `required`, `string.min_len`,
+//! `repeated.items.int32.gt`; `ignore` has the value `zero` or `always`; rules that are turned off and `example` are
+//! left out. Whole numbers and booleans are decimal, and `true` or `false`; a `float` or `double` is the 16 hexadecimal
+//! digits of the bits of its `double`; texts are hexadecimal after `x`, UTF-8, and so are bytes; a list is its values,
+//! sorted and without doubles, joined by commas. A message's are `oneof` or `oneof.required` with the names of the
+//! fields, sorted and joined by commas, and `required` with the name of a oneof. A schema without constraints has no
+//! such lines, so that its fingerprint is what it was before there were any.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 
 use sha2::{Digest, Sha256};
 
+use crate::constraints::{Constant, Constraints, Ignore, MessageConstraints};
 use crate::model::{Enum, Kind, Label, Message, Model, Origin, Service};
 
 /// The fingerprint of the game's part of a model that passed its checks.
@@ -52,6 +65,9 @@ pub fn listing(model: &Model) -> String {
     }
     for message in covered.messages.values() {
         line(&mut out, format_args!("message {}{}", message.full_name, rules(message)));
+        for rule in message_lines(&message.constraints) {
+            line(&mut out, format_args!("rule {rule}"));
+        }
         for field in &message.fields {
             let kind = match &field.kind {
                 Kind::Scalar(name) => (*name).to_string(),
@@ -67,6 +83,9 @@ pub fn listing(model: &Model) -> String {
             };
             let oneof = field.oneof.as_deref().unwrap_or("-");
             line(&mut out, format_args!("field {} {} {kind} {label} {oneof}", field.number, field.name));
+            for rule in field.constraints.iter().flat_map(|placed| constraint_lines(&placed.constraints)) {
+                line(&mut out, format_args!("rule {rule}"));
+            }
         }
     }
     for service in covered.services.values() {
@@ -93,6 +112,64 @@ fn rules(message: &Message) -> String {
         rules.max_bytes,
         rules.rate_per_second().ok().flatten().unwrap_or(0)
     )
+}
+
+/// Path and value of each rule of a field, sorted.
+pub(crate) fn constraint_lines(constraints: &Constraints) -> Vec<String> {
+    fn collect(before: &str, of: &Constraints, into: &mut Vec<String>) {
+        if of.required {
+            into.push(format!("{before}required true"));
+        }
+        match of.ignore {
+            Ignore::Unset => {}
+            Ignore::Zero => into.push(format!("{before}ignore zero")),
+            Ignore::Always => into.push(format!("{before}ignore always")),
+        }
+        for rule in &of.rules {
+            into.push(format!("{before}{}.{} {}", of.kind, rule.name, constant(&rule.value)));
+        }
+        for (name, inner) in [("items", &of.items), ("keys", &of.keys), ("values", &of.values)] {
+            if let Some(inner) = inner {
+                collect(&format!("{before}{}.{name}.", of.kind), inner, into);
+            }
+        }
+    }
+    let mut lines = vec![];
+    collect("", constraints, &mut lines);
+    lines.sort_unstable();
+    lines
+}
+
+/// The same of a message as a whole.
+pub(crate) fn message_lines(constraints: &MessageConstraints) -> Vec<String> {
+    let oneofs = constraints.oneofs.iter().map(|rule| {
+        let mut fields: Vec<&str> = rule.fields.iter().map(String::as_str).collect();
+        fields.sort_unstable();
+        format!("oneof{} {}", if rule.required { ".required" } else { "" }, fields.join(","))
+    });
+    let required = constraints.required.iter().map(|name| format!("required {name}"));
+    let mut lines: Vec<String> = oneofs.chain(required).collect();
+    lines.sort_unstable();
+    lines
+}
+
+fn constant(value: &Constant) -> String {
+    let hexadecimal =
+        |bytes: &[u8]| bytes.iter().fold("x".to_string(), |out, byte| format!("{out}{byte:02x}"));
+    match value {
+        Constant::Bool(value) => value.to_string(),
+        Constant::Int(value) => value.to_string(),
+        Constant::Uint(value) => value.to_string(),
+        Constant::Float(value) => format!("{:016x}", value.to_bits()),
+        Constant::Text(value) => hexadecimal(value.as_bytes()),
+        Constant::Bytes(value) => hexadecimal(value),
+        Constant::List(list) => {
+            let mut values: Vec<String> = list.iter().map(constant).collect();
+            values.sort_unstable();
+            values.dedup();
+            values.join(",")
+        }
+    }
 }
 
 /// What the fingerprint covers of a model, by full name.

@@ -6,7 +6,8 @@
 //!
 //! - [`load`]: reads and compiles the files; knows the stack's own without copies. Reads descriptor sets of strangers.
 //! - [`model`]: what the files say, as plain data; every other part reads only this.
-//! - [`check`]: the rules a schema must keep.
+//! - [`constraints`]: what a field may hold, by `buf.validate`.
+//! - [`check`](mod@check): the rules a schema must keep.
 //! - [`fingerprint`](mod@fingerprint): the number that two sides compare.
 //! - [`diff`]: what differs where the numbers do, and whether it matters.
 //! - [`rust`], [`python`]: one printer a language; spelling, no meaning.
@@ -23,6 +24,7 @@ use std::path::{Path, PathBuf};
 use std::{env, fs, process};
 
 pub mod check;
+pub mod constraints;
 mod descriptors;
 pub mod diff;
 mod error;
@@ -43,7 +45,7 @@ use model::{Model, Origin};
 pub fn read(roots: &[impl AsRef<Path>]) -> Result<Model, Error> {
     let roots: Vec<PathBuf> = roots.iter().map(|r| r.as_ref().to_path_buf()).collect();
     let model = load::load(&roots)?;
-    check::check(&model).map_err(Error::Check)?;
+    check::check(&model).and_then(|()| check::check_patterns(&model)).map_err(Error::Check)?;
     Ok(model)
 }
 

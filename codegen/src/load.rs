@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 
 use prost_reflect::prost_types::SourceCodeInfo;
 use prost_reflect::{
-    Cardinality, DescriptorPool, DynamicMessage, EnumDescriptor, FieldDescriptor, FileDescriptor,
-    Kind as ReflectKind, MessageDescriptor, ReflectMessage, ServiceDescriptor, Syntax, Value,
+    Cardinality, DescriptorPool, DynamicMessage, EnumDescriptor, ExtensionDescriptor, FieldDescriptor,
+    FileDescriptor, Kind as ReflectKind, MessageDescriptor, ReflectMessage, ServiceDescriptor, Syntax, Value,
 };
 use protox::file::{ChainFileResolver, File as ProtoxFile, FileResolver, GoogleFileResolver};
 
+use crate::constraints::{Constraints, MessageConstraints, Placed};
 pub use crate::descriptors::{
     DescriptorsError, MAX_DEPTH, MAX_DESCRIPTOR_BYTES, MAX_FILES, MAX_NAME_BYTES, MAX_PARTS, load_descriptors,
 };
@@ -28,9 +29,19 @@ const STACK: [(&str, &str); 3] = [
     ("tagwire/v1/room.proto", include_str!("../../proto/tagwire/v1/room.proto")),
 ];
 
+/// The rules of field constraints, which every schema may import without having a copy. Where the file is from is
+/// said beside it.
+const VALIDATE: (&str, &str) =
+    ("buf/validate/validate.proto", include_str!("../proto/buf/validate/validate.proto"));
+
+/// The built-in files that are no schema of Google's.
+fn built_in_texts() -> impl Iterator<Item = (String, String)> {
+    STACK.into_iter().chain([VALIDATE]).map(|(name, text)| (name.to_string(), text.to_string()))
+}
+
 /// Loads all `.proto` files below the given folders; the folders are the roots that imports are relative to.
-/// Files below `tagwire/` of a root are passed over: the built-in ones are used. A root may be a single `.proto` file
-/// instead: it and what it imports are loaded, imports relative to its folder.
+/// Files below `tagwire/` and `buf/validate/` of a root are passed over: the built-in ones are used. A root may be a
+/// single `.proto` file instead: it and what it imports are loaded, imports relative to its folder.
 ///
 /// # Errors
 /// What keeps the files from being read or understood, with file and line. The rules of tagwire are not judged
@@ -82,7 +93,7 @@ const GOOGLE: [&str; 12] = [
 
 /// Loads all files that a schema may import without having a copy.
 pub(crate) fn load_built_in() -> Result<Model, Error> {
-    let names = STACK.iter().map(|(name, _)| *name).chain(GOOGLE).map(str::to_string).collect::<Vec<_>>();
+    let names = built_in_texts().map(|(name, _)| name).chain(GOOGLE.map(str::to_string)).collect::<Vec<_>>();
     compile(&names, BTreeMap::new())
 }
 
@@ -112,10 +123,15 @@ fn collect_file(file: &Path, into: &mut BTreeMap<String, Source>) -> Result<(), 
         add(into, name.clone(), path)?;
         if let Ok(parsed) = ProtoxFile::from_source(&name, &into[&name].text) {
             let imports = parsed.file_descriptor_proto().dependency.iter();
-            wanted.extend(imports.filter(|import| !import.starts_with("tagwire/")).cloned());
+            wanted.extend(imports.filter(|import| !is_built_in(import)).cloned());
         }
     }
     Ok(())
+}
+
+/// True for a file of the stack's, or of `buf.validate`, and for their folders.
+fn is_built_in(name: &str) -> bool {
+    name.starts_with("tagwire/") || name.starts_with("buf/validate/")
 }
 
 fn collect(root: &Path, dir: &Path, into: &mut BTreeMap<String, Source>) -> Result<(), Error> {
@@ -128,7 +144,7 @@ fn collect(root: &Path, dir: &Path, into: &mut BTreeMap<String, Source>) -> Resu
         let name = path.strip_prefix(root).unwrap_or(&path);
         let name = name.components().map(|c| c.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/");
         if path.is_dir() {
-            if name != "tagwire" {
+            if !is_built_in(&format!("{name}/")) {
                 collect(root, &path, into)?;
             }
         } else if path.extension().is_some_and(|e| e == "proto") {
@@ -177,8 +193,7 @@ impl FileResolver for Memory {
 }
 
 fn compile(names: &[String], sources: BTreeMap<String, Source>) -> Result<Model, Error> {
-    let mut texts: BTreeMap<String, String> =
-        STACK.iter().map(|(name, text)| ((*name).to_string(), (*text).to_string())).collect();
+    let mut texts: BTreeMap<String, String> = built_in_texts().collect();
     texts.extend(sources.iter().map(|(name, source)| (name.clone(), source.text.clone())));
     let paths: HashMap<String, PathBuf> = sources.into_iter().map(|(name, s)| (name, s.path)).collect();
 
@@ -252,8 +267,10 @@ fn located(
         || text.contains("'tagwire.v1.service' resolves to")
     {
         text += "\n  fix: an inner name `tagwire` hides ours; begin with a dot: `option (.tagwire.v1.rules)`";
-    } else if text.contains("buf/validate/") {
-        text += "\n  fix: remove the import; field constraints are not supported yet";
+    } else if text.contains("'buf.validate.") && text.contains(" resolves to") {
+        text += "\n  fix: an inner name `buf` hides it; begin with a dot: `[(.buf.validate.field).string.min_len = 1]`";
+    } else if text.contains("buf.validate.") {
+        text += "\n  fix: write `import \"buf/validate/validate.proto\";`, and rules as in docs/guides/validation.md";
     } else if error.is_file_not_found() {
         text += "\n  fix: imports are relative to the schema's root folder; check the spelling of the path";
     }
@@ -266,19 +283,18 @@ fn why_option(text: &str, name: &str, source: &str) -> Option<(String, String)> 
     let (line, column) = (place.next()?.parse().ok()?, place.next()?.parse().ok()?);
     let mut compiler = protox::Compiler::with_file_resolver({
         let mut chain = ChainFileResolver::new();
-        chain.add(Memory(
-            STACK.iter().map(|(name, text)| ((*name).to_string(), (*text).to_string())).collect(),
-        ));
+        chain.add(Memory(built_in_texts().collect()));
         chain.add(GoogleFileResolver::new());
         chain
     });
-    compiler.open_files(STACK.map(|(name, _)| name)).ok()?;
+    compiler.open_files(built_in_texts().map(|(name, _)| name)).ok()?;
     option_error::explain(&compiler.descriptor_pool(), place.next()?, source, line, column)
 }
 
 struct FileReader<'a> {
-    rules: Option<prost_reflect::ExtensionDescriptor>,
-    service: Option<prost_reflect::ExtensionDescriptor>,
+    rules: Option<ExtensionDescriptor>,
+    service: Option<ExtensionDescriptor>,
+    validate: Validate,
     source: Option<&'a SourceCodeInfo>,
     path: PathBuf,
     origin: Origin,
@@ -290,12 +306,15 @@ impl<'a> FileReader<'a> {
         FileReader {
             rules: pool.get_extension_by_name("tagwire.v1.rules"),
             service: pool.get_extension_by_name("tagwire.v1.service"),
+            validate: Validate::of(pool),
             source: file.file_descriptor_proto().source_code_info.as_ref(),
             path: path.cloned().unwrap_or_else(|| PathBuf::from(name)),
             origin: if path.is_some() {
                 Origin::Game
             } else if name.starts_with("google/protobuf/") {
                 Origin::Google
+            } else if name == VALIDATE.0 {
+                Origin::Validate
             } else {
                 Origin::Stack
             },
@@ -333,6 +352,7 @@ impl<'a> FileReader<'a> {
             fields,
             oneofs: message.oneofs().filter(|o| !o.is_synthetic()).map(|o| o.name().to_string()).collect(),
             map_entry: message.is_map_entry(),
+            constraints: self.validate.message(message),
         });
         let mut inner = scope.to_vec();
         inner.push(message.name().to_string());
@@ -392,8 +412,18 @@ impl<'a> FileReader<'a> {
             kind: kind(&field.kind()),
             label,
             oneof,
+            constraints: self.constraints(field),
             comment: self.comment(field.path()),
         }
+    }
+
+    fn constraints(&self, field: &FieldDescriptor) -> Option<Placed> {
+        let constraints = self.validate.field(field)?;
+        // Field 8 of a field is its options, 1159 the extension in them; a rule written alone has a longer path.
+        let option_path: Vec<i32> = field.path().iter().copied().chain([8, 1159]).collect();
+        let written = self.source.iter().flat_map(|s| &s.location).find(|l| l.path.starts_with(&option_path));
+        let location = self.location(written.map_or(field.path(), |l| &l.path));
+        Some(Placed { constraints, location })
     }
 
     fn enumeration(&self, one: &EnumDescriptor, scope: &[String]) -> Enum {
@@ -445,6 +475,54 @@ impl<'a> FileReader<'a> {
                 .collect(),
         }
     }
+}
+
+/// The options of `buf.validate`, in the pool of a schema; all are `None` where it does not import them.
+struct Validate {
+    field: Option<ExtensionDescriptor>,
+    message: Option<ExtensionDescriptor>,
+    oneof: Option<ExtensionDescriptor>,
+    predefined: Option<ExtensionDescriptor>,
+}
+
+impl Validate {
+    fn of(pool: &DescriptorPool) -> Self {
+        let get = |name: &str| pool.get_extension_by_name(&format!("buf.validate.{name}"));
+        Validate {
+            field: get("field"),
+            message: get("message"),
+            oneof: get("oneof"),
+            predefined: get("predefined"),
+        }
+    }
+
+    fn field(&self, field: &FieldDescriptor) -> Option<Constraints> {
+        let options = field.options();
+        let mut constraints = option(self.field.as_ref(), &options, Constraints::of);
+        if self.predefined.as_ref().is_some_and(|extension| options.has_extension(extension)) {
+            constraints.get_or_insert_default().refused.push("(buf.validate.predefined)".to_string());
+        }
+        constraints
+    }
+
+    fn message(&self, message: &MessageDescriptor) -> MessageConstraints {
+        let mut found = MessageConstraints::default();
+        option(self.message.as_ref(), &message.options(), |rules| found.add_message(rules));
+        for oneof in message.oneofs() {
+            option(self.oneof.as_ref(), &oneof.options(), |rules| found.add_oneof(oneof.name(), rules));
+        }
+        found
+    }
+}
+
+/// What `read` makes of an extension of some options, where it is written.
+fn option<T>(
+    extension: Option<&ExtensionDescriptor>,
+    options: &DynamicMessage,
+    read: impl FnOnce(&DynamicMessage) -> T,
+) -> Option<T> {
+    let extension = extension.filter(|extension| options.has_extension(extension))?;
+    options.get_extension(extension).as_message().map(read)
 }
 
 /// Name of the value of an enum field; its default's where it is not written.

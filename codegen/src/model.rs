@@ -3,10 +3,13 @@
 //! Lists are flat and in the order of the files (sorted by name) and of the declarations in them, so that
 //! everything made from a model is deterministic.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::path::PathBuf;
 
 use prost_reflect::{DescriptorError, DescriptorPool};
+
+use crate::constraints::{MessageConstraints, Placed};
 
 /// Everything said by a set of `.proto` files and their imports.
 #[derive(Debug, Clone)]
@@ -30,6 +33,8 @@ pub enum Origin {
     Stack,
     /// `google/protobuf/*.proto`.
     Google,
+    /// `buf/validate/validate.proto`.
+    Validate,
 }
 
 /// One `.proto` file.
@@ -94,6 +99,8 @@ pub struct Message {
     pub oneofs: Vec<String>,
     /// True for the hidden entry message of a map field.
     pub map_entry: bool,
+    /// What holds for it beside its fields.
+    pub constraints: MessageConstraints,
 }
 
 /// What a message may do: `tagwire.v1.Rules`, with names of enum values as they are written in a schema.
@@ -169,6 +176,8 @@ pub struct Field {
     pub label: Label,
     /// The real oneof it is in.
     pub oneof: Option<String>,
+    /// What it may hold, where that is written.
+    pub constraints: Option<Placed>,
     /// The comment before it.
     pub comment: String,
 }
@@ -267,6 +276,16 @@ pub struct Method {
     pub location: Location,
 }
 
+impl Enum {
+    /// Its numbers, each once, rising.
+    pub fn numbers(&self) -> Vec<i32> {
+        let mut numbers: Vec<i32> = self.values.iter().map(|v| v.number).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        numbers
+    }
+}
+
 impl Model {
     /// The message of that full name.
     pub fn message(&self, full_name: &str) -> Option<&Message> {
@@ -314,17 +333,30 @@ impl Model {
     }
 
     /// The encoded `google.protobuf.FileDescriptorSet` that travels with stubs: the game's files and what they
-    /// import, each behind its imports, without the stack's own and `descriptor.proto`, which everyone has.
+    /// import, each behind its imports, without the stack's own, `descriptor.proto` and `validate.proto`, which
+    /// everyone has.
     pub fn descriptor_set(&self) -> Vec<u8> {
-        let files = self.files.iter().filter(|f| f.travels()).map(|f| f.descriptor.clone().into());
+        let files = self.travelling().map(|f| f.descriptor.clone().into());
         prost::Message::encode_to_vec(&RawFileSet { file: files.collect() })
     }
 }
 
-impl File {
-    /// True where the file is part of what stubs carry.
-    pub fn travels(&self) -> bool {
-        self.origin != Origin::Stack && self.name != "google/protobuf/descriptor.proto"
+impl Model {
+    /// The files that stubs carry. What only the stack's files or `validate.proto` import stays with them.
+    pub(crate) fn travelling(&self) -> impl Iterator<Item = &File> {
+        let stays = |f: &File| {
+            matches!(f.origin, Origin::Stack | Origin::Validate)
+                || f.name == "google/protobuf/descriptor.proto"
+        };
+        let mut wanted: HashSet<&str> = HashSet::new();
+        // From the last to the first, so that what a wanted one imports is wanted before it is looked at.
+        for file in self.files.iter().rev().filter(|f| !stays(f)) {
+            if file.origin == Origin::Game || wanted.contains(file.name.as_str()) {
+                wanted.insert(&file.name);
+                wanted.extend(file.imports.iter().map(String::as_str));
+            }
+        }
+        self.files.iter().filter(move |f| !stays(f) && wanted.contains(f.name.as_str()))
     }
 }
 

@@ -199,7 +199,7 @@ impl<'a> Printer<'a> {
         for package in model.packages(origin) {
             printer.add_module(printer.path_of(package), package)?;
         }
-        if model.files.iter().any(|f| f.origin == Origin::Google && f.travels()) && origin == Origin::Game {
+        if model.travelling().any(|f| f.origin == Origin::Google) && origin == Origin::Game {
             printer.add_module(vec!["google".to_string(), "protobuf".to_string()], "google.protobuf")?;
         }
         printer.place_names();
@@ -273,8 +273,7 @@ impl<'a> Printer<'a> {
 
     /// True for all but the top names of Google's files that the schema does not carry.
     fn travels(&self, full_name: &str) -> bool {
-        google_file(self.model, full_name)
-            .is_none_or(|f| self.model.files.iter().any(|o| o.name == f && o.travels()))
+        google_file(self.model, full_name).is_none_or(|f| self.model.travelling().any(|o| o.name == f))
     }
 
     fn check_layout(&self) -> Result<(), Error> {
@@ -346,13 +345,18 @@ impl<'a> Printer<'a> {
     /// Names of the files of a package, or of all packages that are printed; sorted.
     fn sources(&self, package: Option<&str>) -> Vec<&'a str> {
         let google = package == Some("google.protobuf");
+        let travelling: HashSet<&str> = self.model.travelling().map(|f| f.name.as_str()).collect();
         let mut names: Vec<&str> = self
             .model
             .files
             .iter()
-            .filter(
-                |f| if google { f.origin == Origin::Google && f.travels() } else { f.origin == self.origin },
-            )
+            .filter(|f| {
+                if google {
+                    f.origin == Origin::Google && travelling.contains(f.name.as_str())
+                } else {
+                    f.origin == self.origin
+                }
+            })
             .filter(|f| package.is_none_or(|p| f.package == p))
             .map(|f| f.name.as_str())
             .collect();

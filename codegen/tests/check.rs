@@ -387,14 +387,157 @@ fn a_missing_import_of_our_options() {
     assert!(errors.starts_with("game.proto:3:") && errors.contains("tagwire.v1.rules"), "{errors}");
 }
 
-#[test]
-fn field_constraints_are_refused_by_name() {
-    let errors = errors("import \"buf/validate/validate.proto\";\n");
-    assert!(errors.contains("buf/validate/validate.proto"), "{errors}");
-    assert!(
-        errors.contains("\n  fix: remove the import; field constraints are not supported yet"),
-        "{errors}"
+/// A message with one field, or more, and constraints; the field is in line 6.
+fn constrained(field: &str) -> String {
+    let game = game(
+        "import \"buf/validate/validate.proto\"; import \"google/protobuf/timestamp.proto\";\nmessage M {\n",
     );
+    read(&[("game.proto", &format!("{game}{field}\n}}\nmessage N {{}}\nenum E {{ E_NO = 0; }}\n"))])
+        .map(drop)
+        .unwrap_err()
+}
+
+#[test]
+fn constraints_that_are_not_enforced_are_refused_by_name() {
+    for (field, rule) in [
+        ("string x = 1 [(buf.validate.field).cel = { id: \"a\", expression: \"true\" }];", "cel"),
+        ("string x = 1 [(buf.validate.field).cel_expression = \"this != ''\"];", "cel_expression"),
+        ("string x = 1 [(buf.validate.field).string.uri = true];", "string.uri"),
+        ("string x = 1 [(buf.validate.field).string.uri_ref = true];", "string.uri_ref"),
+        ("string x = 1 [(buf.validate.field).string.ip_prefix = true];", "string.ip_prefix"),
+        (
+            "string x = 1 [(buf.validate.field).string.well_known_regex = KNOWN_REGEX_HTTP_HEADER_NAME];",
+            "string.well_known_regex",
+        ),
+        (
+            "google.protobuf.Timestamp x = 1 [(buf.validate.field).timestamp.lt_now = true];",
+            "timestamp.lt_now",
+        ),
+        ("bytes x = 1 [(buf.validate.field).bytes.pattern = \"a\"];", "bytes.pattern"),
+        (
+            "repeated string x = 1 [(buf.validate.field).repeated.items.string.uri = true];",
+            "repeated.items.string.uri",
+        ),
+        (
+            "map<string, string> x = 1 [(buf.validate.field).map.keys.cel_expression = \"true\"];",
+            "map.keys.cel_expression",
+        ),
+        (
+            "string x = 1 [(buf.validate.predefined).cel = { id: \"a\", expression: \"true\" }];",
+            "(buf.validate.predefined)",
+        ),
+        ("int32 x = 1; option (buf.validate.message).cel = { id: \"a\", expression: \"true\" };", "cel"),
+        (
+            "string x = 1 [(buf.validate.field).string.(mine) = 3];\n}\nextend buf.validate.StringRules {\n  optional int32 mine = 1000;",
+            "string.[game.v1.mine]",
+        ),
+    ] {
+        let errors = constrained(field);
+        let place =
+            if errors.contains("M.x") { "game.proto:6: game.v1.M.x" } else { "game.proto:5: game.v1.M" };
+        let expected = format!("{place} has the rule `{rule}`, which is not enforced here");
+        assert!(errors.starts_with(&expected), "{field}: {errors}");
+        assert!(
+            errors.contains("\n  fix: remove it, or use the rules in docs/guides/validation.md"),
+            "{errors}"
+        );
+    }
+}
+
+#[test]
+fn constraints_of_another_type_are_refused() {
+    for (field, what) in [
+        (
+            "int32 x = 1 [(buf.validate.field).string.min_len = 1];",
+            "rules `string`, which are for another type\n  fix: write them as `int32`",
+        ),
+        (
+            "string x = 1 [(buf.validate.field).repeated.min_items = 1];",
+            "rules `repeated`, which are for another type\n  fix: write them as `string`",
+        ),
+        (
+            "repeated string x = 1 [(buf.validate.field).string.min_len = 1];",
+            "rules `string`, which are for another type\n  fix: write them as `repeated`",
+        ),
+        (
+            "repeated int32 x = 1 [(buf.validate.field).repeated.items.string.len = 1];",
+            "rules `repeated.items.string`, which are for another type\n  fix: write them as `repeated.items.int32`",
+        ),
+        (
+            "map<string, N> x = 1 [(buf.validate.field).map.values.string.len = 1];",
+            "rules `map.values.string`, which are not enforced for messages\n  fix: remove them",
+        ),
+        (
+            "N x = 1 [(buf.validate.field).string.len = 1];",
+            "rules `string`, which are not enforced for messages\n  fix: remove them",
+        ),
+        (
+            "repeated N x = 1 [(buf.validate.field).repeated.unique = true];",
+            "the rule `repeated.unique`, which is not for messages",
+        ),
+        (
+            "repeated int32 x = 1 [(buf.validate.field).repeated.items.required = true];",
+            "the rule `repeated.items.required`, which asks for nothing there",
+        ),
+    ] {
+        let errors = constrained(field);
+        assert!(errors.starts_with(&format!("game.proto:6: game.v1.M.x has {what}")), "{field}: {errors}");
+    }
+}
+
+#[test]
+fn constraints_that_nothing_can_keep_are_refused() {
+    for (field, what) in [
+        (
+            "string x = 1 [(buf.validate.field).string = { min_len: 3, max_len: 2 }];",
+            "`string.min_len` 3 and `string.max_len` 2; nothing can be both",
+        ),
+        (
+            "repeated E x = 1 [(buf.validate.field).repeated = { min_items: 3, max_items: 2 }];",
+            "`repeated.min_items` 3 and `repeated.max_items` 2",
+        ),
+        ("double x = 1 [(buf.validate.field).double = { lt: nan }];", "the rule `double.lt` with nan"),
+        (
+            "string x = 1 [(buf.validate.field).string.pattern = \"(a\"];",
+            "the rule `string.pattern`: \"(a\" is no regular expression: unclosed group",
+        ),
+        (
+            "string x = 1 [(buf.validate.field).string.pattern = \"[a[b]]\"];",
+            "the rule `string.pattern`: \"[a[b]]\" has a class in a class, which the libraries",
+        ),
+        (
+            "repeated string x = 1 [(buf.validate.field).repeated.items.string.pattern = \"\\\\pL{1000}\"];",
+            "the rule `string.pattern`: \"\\\\pL{1000}\" is larger than 262144 bytes",
+        ),
+    ] {
+        let errors = constrained(field);
+        assert!(errors.starts_with(&format!("game.proto:6: game.v1.M.x has {what}")), "{field}: {errors}");
+    }
+    for (option, what) in [
+        ("{ fields: [\"x\", \"z\"] }", "names z, which is no field of it"),
+        ("{ fields: [\"x\", \"x\"] }", "names x twice"),
+        ("{ required: true }", "without fields"),
+    ] {
+        let errors =
+            constrained(&format!("  option (buf.validate.message).oneof = {option};\n  int32 x = 1;"));
+        assert!(
+            errors.starts_with("game.proto:5: game.v1.M has a rule `oneof`") && errors.contains(what),
+            "{errors}"
+        );
+    }
+}
+
+#[test]
+fn mistakes_in_the_options_of_constraints_are_explained() {
+    let errors = constrained("  string x = 1 [(buf.validate.field).string.minimum = 1];");
+    assert!(errors.starts_with("game.proto:6:") && errors.contains("minimum"), "{errors}");
+    let errors = read(&[(
+        "game.proto",
+        &game("message M {\n  string x = 1 [(buf.validate.field).string.len = 1];\n}"),
+    )]);
+    let errors = errors.map(drop).unwrap_err();
+    assert!(errors.starts_with("game.proto:5:"), "{errors}");
+    assert!(errors.contains("fix: write `import \"buf/validate/validate.proto\";`"), "{errors}");
 }
 
 #[test]
@@ -513,4 +656,51 @@ fn the_generator_and_the_protocol_agree_on_what_is_reserved() {
         assert_eq!(tagwire_codegen::check::is_reserved(tag.into()), tagwire::Tag(tag).is_reserved(), "{tag}");
     }
     assert_eq!(tagwire_codegen::check::MAX_FRAME_BYTES as usize, tagwire::frame::MAX_FRAME_BYTES);
+}
+
+#[test]
+fn the_generator_and_the_protocol_agree_on_the_size_of_patterns() {
+    assert_eq!(tagwire_codegen::check::MAX_PATTERN_BYTES, tagwire::validate::MAX_PATTERN_BYTES);
+}
+
+#[test]
+fn the_guide_lists_each_rule_that_is_supported() {
+    let guide = include_str!("../../docs/guides/validation.md");
+    let (_, table) = guide.split_once("## Rules").unwrap();
+    let (table, _) = table.split_once("They mean what").unwrap();
+    for (kind, rules) in tagwire_codegen::constraints::SUPPORTED {
+        for rule in rules {
+            assert!(table.contains(&format!("`{rule}`")), "{kind}.{rule}");
+        }
+    }
+}
+
+#[test]
+fn a_copy_of_validate_proto_is_passed_over() {
+    let body = "import \"buf/validate/validate.proto\";\nmessage M { string x = 1 [(buf.validate.field).string.len = 1]; }";
+    let files =
+        [("game.proto", game(body)), ("buf/validate/validate.proto", "what an editor found".to_string())];
+    let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (*name, text.as_str())).collect();
+    let model = read(&files).unwrap();
+    assert!(model.message("game.v1.M").unwrap().fields[0].constraints.is_some());
+}
+
+#[test]
+fn messages_that_rules_are_written_with_are_for_options_only() {
+    let errors = constrained("  buf.validate.StringRules x = 1;");
+    assert!(
+        errors.starts_with(
+            "game.proto:5: game.v1.M.x is a buf.validate.StringRules, which is for options only"
+        ),
+        "{errors}"
+    );
+}
+
+#[test]
+fn the_example_of_the_guide_is_right() {
+    let guide = include_str!("../../docs/guides/validation.md");
+    let (_, example) = guide.split_once("```proto\n").unwrap();
+    let (example, _) = example.split_once("```").unwrap();
+    let model = read(&[("game.proto", &game(example))]).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(model.message("game.v1.Rename").unwrap().fields.len(), 4);
 }

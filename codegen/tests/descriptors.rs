@@ -475,6 +475,58 @@ fn what_is_made_in_circles_ends() {
     assert_eq!(listing(&model), "tagwire schema 1\n", "nothing has a tag");
 }
 
+/// Options of a field as bytes: `(buf.validate.field)` in these pieces.
+fn constrained(pieces: &[&[u8]]) -> Vec<u8> {
+    let options: Vec<u8> = pieces.iter().flat_map(|piece| wrapped(1159, piece)).collect();
+    let field = [field("text", 1, Type::String).encode_to_vec(), wrapped(8, &options)].concat();
+    let mut tag = vec![];
+    for (number, value) in [(1, 2), (2, 1)] {
+        prost::encoding::uint32::encode(number, &value, &mut tag);
+    }
+    let message =
+        [message("M", vec![]).encode_to_vec(), wrapped(2, &field), wrapped(7, &wrapped(50700, &tag))]
+            .concat();
+    wrapped(1, &[file("p.proto", vec![]).encode_to_vec(), wrapped(4, &message)].concat())
+}
+
+#[test]
+fn constraints_come_back() {
+    let loaded = round_trip(&tagwire_codegen::read(&["tests/golden/valid"]).unwrap());
+    assert!(loaded.files.iter().any(|f| f.name == "buf/validate/validate.proto"), "the built-in one");
+    round_trip(&loaded);
+    // `string.min_len = 3` and `string.max_len = 9`, in two options that compilers may write for one.
+    let model = load_descriptors(&constrained(&[&[0x72, 2, 0x10, 3], &[0x72, 2, 0x18, 9]])).unwrap();
+    check(&model).unwrap();
+    assert!(
+        listing(&model)
+            .ends_with("field 1 text string implicit -\nrule string.max_len 9\nrule string.min_len 3\n")
+    );
+}
+
+#[test]
+fn constraints_are_judged_by_the_same_check() {
+    let text =
+        |rules: &[u8]| check(&load_descriptors(&constrained(&[rules])).unwrap()).unwrap_err().to_string();
+    let refused_rule = |rules: &[u8], name: &str| {
+        let text = text(rules);
+        assert!(text.contains(&format!("has the rule `{name}`, which is not enforced here")), "{text}");
+    };
+    // CEL, one that we do not have, and one of the schema's own or of a newer validate.proto.
+    refused_rule(&[0xba, 1, 0], "cel");
+    refused_rule(&[0x72, 3, 0x88, 0x01, 1], "string.uri");
+    refused_rule(&[0x72, 3, 0xf8, 0x3e, 1], "string.field 1007 of buf.validate.StringRules");
+    assert!(text(&[0x1a, 2, 0x10, 3]).contains("has rules `int32`, which are for another type"));
+    // A pattern is parsed, and not compiled: that would cost more than its length.
+    assert!(text(&wrapped(14, &wrapped(6, b"(a\n"))).contains("\"(a\\n\" is no regular expression"));
+    assert!(
+        check(&load_descriptors(&constrained(&[&wrapped(14, &wrapped(6, br"\pL{1000}"))])).unwrap()).is_ok()
+    );
+    refused(
+        &constrained(&[&[0x72, 9]]),
+        "p.M: its constraints are malformed: failed to decode Protobuf message: buffer underflow",
+    );
+}
+
 // ---- cost ----
 
 /// The largest sets, each made to be slow in its own way, with the work that a server does for one.
@@ -618,6 +670,37 @@ fn the_worst_sets_take_a_bounded_time() {
                 let imports: Vec<String> = (0..n.min(256)).map(|i| format!("{i:x}")).collect();
                 let imports: Vec<&str> = imports.iter().map(String::as_str).collect();
                 set((0..n.min(256)).map(|i| importing(imports[i], &imports[..i.min(n / 4)])).collect())
+            }),
+        ),
+        (
+            "constraints",
+            Box::new(|n| {
+                let options = wrapped(8, &wrapped(1159, &wrapped(14, &wrapped(6, br"\pL{9}{9}"))));
+                let field = |i: usize| {
+                    let field = field(&format!("f{i:x}"), 1 + i as i32, Type::String).encode_to_vec();
+                    wrapped(2, &[field, options.clone()].concat())
+                };
+                let fields: Vec<u8> = (0..n).flat_map(field).collect();
+                let message = [
+                    message("M", vec![]).encode_to_vec(),
+                    fields,
+                    wrapped(7, &wrapped(50700, &[8, 2, 16, 1])),
+                ];
+                wrapped(1, &[file("p.proto", vec![]).encode_to_vec(), wrapped(4, &message.concat())].concat())
+            }),
+        ),
+        (
+            "one constraint with many values",
+            Box::new(|n| {
+                let values = wrapped(3, &wrapped(6, &vec![1; n * 8]));
+                let field = [field("f", 1, Type::Int32).encode_to_vec(), wrapped(8, &wrapped(1159, &values))]
+                    .concat();
+                let message = [
+                    message("M", vec![]).encode_to_vec(),
+                    wrapped(2, &field),
+                    wrapped(7, &wrapped(50700, &[8, 2, 16, 1])),
+                ];
+                wrapped(1, &[file("p.proto", vec![]).encode_to_vec(), wrapped(4, &message.concat())].concat())
             }),
         ),
         (

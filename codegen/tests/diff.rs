@@ -34,6 +34,7 @@ verdict is the same, but where `from` is narrowed or widened: a client that send
 
 const GAME: &str = r#"syntax = "proto3";
 package game.v1;
+import "buf/validate/validate.proto";
 import "common.proto";
 import "tagwire/v1/options.proto";
 
@@ -100,6 +101,14 @@ message Ask {
 
 message Buy {
   option (tagwire.v1.rules) = { tag: 5, from: CLIENT };
+}
+
+message Rename {
+  option (tagwire.v1.rules) = { tag: 10, from: CLIENT };
+  string name = 1 [(buf.validate.field).string = { min_len: 3, prefix: "a" }];
+  oneof reason {
+    string why = 2;
+  }
 }
 
 message Answer {
@@ -298,6 +307,24 @@ const EDITS: &[(&str, &[Row])] = &[
         ("messages that nothing with a tag reaches", &[("message Unused {\n  int32 x = 1;", "message Unused {\n  string other = 4;")], Same, &[]),
         ("`reserved`", &[("  WAY_UP = 1;", "  reserved 9;\n  WAY_UP = 1;"), ("  uint32 number = 1;", "  reserved 2, 3;\n  reserved \"old\";\n  uint32 number = 1;")], Same, &[]),
         ("`deprecated`, `json_name`, `packed`", &[("string note = 10;", "string note = 10 [deprecated = true, json_name = \"n\"];"), ("repeated int32 path = 6", "repeated int32 path = 6 [packed = false]")], Same, &[]),
+    ]),
+    ("Constraints", &[
+        ("a constraint is added", &[("min_len: 3, prefix", "min_len: 3, max_len: 9, prefix")], Compatible,
+            &["game.v1.Rename.name: rule string.max_len added; the server refuses what breaks it"]),
+        ("a constraint is removed", &[("min_len: 3, prefix", "prefix")], Compatible,
+            &["game.v1.Rename.name: rule string.min_len removed"]),
+        ("a constraint is tightened or loosened", &[("min_len: 3, prefix", "min_len: 4, prefix")], Compatible,
+            &["game.v1.Rename.name: rule string.min_len 3 became 4; the server refuses what breaks it"]),
+        ("a constraint of a text changes", &[("prefix: \"a\"", "prefix: \"b\"")], Compatible,
+            &["game.v1.Rename.name: rule string.prefix changed; the server refuses what breaks it"]),
+        ("a constraint is given up for another field's", &[("[(buf.validate.field).string = { min_len: 3, prefix: \"a\" }]", ""), ("why = 2", "why = 2 [(buf.validate.field).string.min_len = 1]")], Compatible,
+            &["game.v1.Rename.name: rule string.min_len removed",
+              "game.v1.Rename.name: rule string.prefix removed",
+              "game.v1.Rename.why: rule string.min_len added; the server refuses what breaks it"]),
+        ("a oneof is required", &[("oneof reason {", "oneof reason {\n    option (buf.validate.oneof).required = true;")], Compatible,
+            &["game.v1.Rename: rule required added; the server refuses what breaks it"]),
+        ("constraints are written otherwise", &[("(buf.validate.field).string = { min_len: 3, prefix: \"a\" }", "(buf.validate.field).string.prefix = \"a\", (buf.validate.field).string.min_len = 3")], Same,
+            &[]),
     ]),
 ];
 

@@ -190,3 +190,52 @@ fn it_is_the_first_half_of_a_sha_256_of_the_listing() {
     assert_eq!(fingerprint(&model), Sha256::digest(listing(&model).as_bytes())[..16]);
     assert!(listing(&model).starts_with("tagwire schema 1\nenum game.v1.Way\nvalue 0 WAY_UNSPECIFIED\n"));
 }
+
+/// The listing's lines of one field with these constraints.
+fn rules(field: &str) -> Vec<String> {
+    let body = format!(
+        "import \"buf/validate/validate.proto\";\n\
+         message M {{ option (tagwire.v1.rules) = {{ tag: 2, from: CLIENT }}; {field} }}\n\
+         enum E {{ E_NO = 0; }}"
+    );
+    let listing = listing(&read(&[("game.proto", &game(&body))]).unwrap());
+    listing.lines().filter_map(|line| line.strip_prefix("rule ")).map(str::to_string).collect()
+}
+
+#[test]
+fn constraints_are_listed_in_one_way() {
+    assert_eq!(rules("string x = 1;"), [""; 0]);
+    let written = rules(
+        "string x = 1 [(buf.validate.field) = { required: true, string: { max_len: 9, in: [\"b\", \"a\", \"b\"] } }];",
+    );
+    assert_eq!(written, ["required true", "string.in x61,x62", "string.max_len 9"]);
+    let apart = "string x = 1 [(buf.validate.field).string.in = \"a\", /* c */ (buf.validate.field).string.in = \"b\", \
+                 (buf.validate.field).string.max_len = 9, (buf.validate.field).string.example = \"e\", \
+                 (buf.validate.field).string.email = false, (buf.validate.field).required = true];";
+    assert_eq!(rules(apart), written);
+    assert_eq!(
+        rules(
+            "repeated float x = 1 [(buf.validate.field).repeated = { unique: true, items: { float: { lt: -0.5, finite: true }, ignore: IGNORE_IF_ZERO_VALUE } }];"
+        ),
+        [
+            "repeated.items.float.finite true",
+            "repeated.items.float.lt bfe0000000000000",
+            "repeated.items.ignore zero",
+            "repeated.unique true"
+        ]
+    );
+    assert_eq!(
+        rules(
+            "map<string, E> x = 1 [(buf.validate.field).map = { keys: { string: { prefix: \"ü\" } }, values: { enum: { not_in: [1, -2] } } }];"
+        ),
+        ["map.keys.string.prefix xc3bc", "map.values.enum.not_in -2,1"]
+    );
+    assert_eq!(
+        rules(
+            "option (buf.validate.message).oneof = { fields: [\"y\", \"x\"], required: true }; int32 x = 1; int32 y = 2; \
+               oneof o { option (buf.validate.oneof).required = true; int32 z = 3; }"
+        ),
+        ["oneof.required x,y", "required o"]
+    );
+    assert_eq!(rules("E x = 1 [(buf.validate.field).ignore = IGNORE_ALWAYS];"), ["ignore always"]);
+}

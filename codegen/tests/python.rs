@@ -262,3 +262,8 @@ fn a_service_with_the_name_of_a_package_is_refused() {
             .starts_with("game.geo and a proto package would both be game.geo in Python\n")
     );
 }
+
+#[test]
+fn a_schema_with_constraints_is_printed_as_before() {
+    is_printed_as_before("valid");
+}

@@ -60,3 +60,9 @@ fn an_inner_package_tagwire_is_the_games() {
     let code = print(&read(&[("foo.proto", text)]).unwrap(), Origin::Game).unwrap();
     assert!(code.contains("::tagwire::MessageInfo::push::<foo::tagwire::v1::Poke>()"), "{code}");
 }
+
+#[test]
+fn a_schema_with_constraints_is_printed_as_before() {
+    let model = tagwire_codegen::read(&["tests/golden/valid"]).unwrap_or_else(|error| panic!("{error}"));
+    common::golden("valid.rs", &print(&model, Origin::Game).unwrap());
+}

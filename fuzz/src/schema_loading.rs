@@ -19,7 +19,7 @@ use super::input::Input;
 const EXAMPLE: &str = include_str!("../../proto/arena/v1/arena.proto");
 
 /// What an edit may put in.
-const PIECES: [&str; 48] = [
+const PIECES: [&str; 52] = [
     "syntax = \"proto2\";",
     "edition = \"2023\";",
     "package a.tagwire.v1;",
@@ -68,6 +68,10 @@ const PIECES: [&str; 48] = [
     "// ```\n//     code\n// \\\"\"\"\n",
     "/*",
     "\u{feff}",
+    "string v = 35 [(buf.validate.field).string = { min_len: 2, pattern: \"^\\\\w\" }];",
+    "repeated int32 v = 36 [(buf.validate.field).repeated = { unique: true, items: { int32: { in: [1, 2] } } }];",
+    "option (buf.validate.message).oneof = { fields: [\"x\", \"y\"] };",
+    "float v = 37 [(buf.validate.field).float.lt = nan, (buf.validate.field).cel_expression = \"\\n\"];",
 ];
 
 /// A folder with one file, gone afterwards.

@@ -6,9 +6,12 @@ use std::sync::Arc;
 
 use prost_reflect::{DynamicMessage, MessageDescriptor};
 use tagwire::bytes::Bytes;
+use tagwire::schema::Invalid;
 use tagwire::{Access, Delivery, Fingerprint, MessageInfo, Rules, Schema, Sender, Tag, Target};
 use tagwire_codegen::fingerprint::fingerprint;
 use tagwire_codegen::model::{self, Origin};
+
+use crate::constraints::Constrained;
 
 /// Why a schema cannot be served; each text names the place and the fix.
 #[derive(Debug, thiserror::Error)]
@@ -30,23 +33,25 @@ pub enum SchemaError {
 pub fn read_schema(path: &Path) -> Result<Schema, SchemaError> {
     let model = tagwire_codegen::read(&[path])?;
     let pool = model.descriptor_pool()?;
+    let constraints = Arc::new(Constrained::of(&model));
     let tagged = model.tagged(Origin::Game).into_iter();
     let messages = tagged.filter_map(|(tag, message, rules)| {
         let descriptor = pool.get_message_by_name(&message.full_name)?;
+        let constraints = Arc::clone(&constraints);
         Some(MessageInfo {
             tag: Tag(tag),
             full_name: Cow::Owned(message.full_name.clone()),
             rules: self::rules(rules),
             request: model.is_request(&message.full_name),
-            check: Arc::new(move |payload| check(&descriptor, payload)),
+            check: Arc::new(move |payload| check(&descriptor, &constraints, payload)),
         })
     });
     let fingerprint = Fingerprint(fingerprint(&model));
     Ok(Schema::new(fingerprint, Bytes::from(model.descriptor_set()), messages.collect()))
 }
 
-fn check(descriptor: &MessageDescriptor, payload: &[u8]) -> Result<(), tagwire::prost::DecodeError> {
-    DynamicMessage::decode(descriptor.clone(), payload).map(drop)
+fn check(descriptor: &MessageDescriptor, constraints: &Constrained, payload: &[u8]) -> Result<(), Invalid> {
+    Ok(constraints.check(&DynamicMessage::decode(descriptor.clone(), payload)?)?)
 }
 
 /// The names are those of the enums in `tagwire/v1/options.proto`; what is not written has the first value.

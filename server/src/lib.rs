@@ -18,6 +18,7 @@ pub mod auth;
 mod clock;
 mod config;
 mod connection;
+mod constraints;
 mod control;
 mod core;
 mod directory;

@@ -71,6 +71,20 @@ fn a_client_that_differs_by_additions_comes_in_and_is_asked_once() {
 }
 
 #[test]
+fn a_client_with_other_constraints_comes_in_and_is_held_to_the_servers() {
+    let server = TestServer::start();
+    let looser = edited(&[("[(buf.validate.field).enum.defined_only = true]", "")]);
+    let mut player = login(&server, &looser, "looser").unwrap();
+    assert_eq!((player.offered, player.welcome.verdict), (true, verdict::Value::Compatible.into()));
+    player.send(&tagwire::pb::arena::v1::PickColour { colour: 9 });
+    let notice = player.wait(|event| match event {
+        Event::Notice(notice) => Some(notice),
+        _ => None,
+    });
+    assert!(notice.text.starts_with("arena.v1.PickColour: colour: enum.defined_only: "), "{}", notice.text);
+}
+
+#[test]
 fn a_client_that_contradicts_is_told_every_difference() {
     let server = TestServer::start();
     let mut bystander = server.player("bystander");

@@ -16,7 +16,7 @@ use tagwire::prost::Message as _;
 use tagwire::service::{Context, Refusal};
 use tagwire::session::client::Event;
 use tagwire::session::requests::MAX_RUNNING;
-use tagwire_server::{Config, Server, bind};
+use tagwire_server::{Config, Server, bind, read_schema};
 
 #[allow(dead_code, missing_docs, unreachable_pub, clippy::all, reason = "generated")]
 mod game {
@@ -144,6 +144,41 @@ fn what_the_schema_does_not_admit_never_reaches_the_code() {
     let response = login(&server, "zoe").request(&play("", 0));
     assert_eq!(response.status(), Status::Unknown);
     assert_eq!(response.message, "no service here answers lobby.v1.PlayRequest");
+}
+
+/// Compiled, and read when the server starts.
+#[test]
+fn a_broken_constraint_is_told_with_its_field_and_rule() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../codegen/tests/golden/lobby");
+    for schema in [game::schema(), read_schema(&folder).unwrap()] {
+        let server = TestServer::with_game(
+            schema,
+            |_| (),
+            |server| server.service(LobbyServer::new(Plays::default())),
+        );
+        let mut player = login(&server, "zoe");
+        let mut other = login(&server, "kit");
+        let response = player.request(&RenameRequest { name: "ä".repeat(13) });
+        assert_eq!(response.status(), Status::Invalid);
+        let told = "lobby.v1.RenameRequest: name: string.max_len: must be at most 12 characters";
+        assert_eq!(response.message, told);
+        assert_eq!(player.request(&RenameRequest { name: "ä".repeat(12) }).status(), Status::Ok);
+
+        player.send(&Shout { text: String::new() });
+        let notice = player.wait(|event| match event {
+            Event::Notice(notice) => Some(notice),
+            _ => None,
+        });
+        assert_eq!((notice.reason(), notice.tag), (v1::reason::Value::Invalid, 2));
+        assert_eq!(notice.text, "lobby.v1.Shout: text: string.min_len: must be at least 1 characters");
+        player.send(&Shout { text: "hi".to_string() });
+        let (_, tag, payload) = other.message();
+        assert_eq!(
+            (tag, payload),
+            (Tag(2), Shout { text: "hi".to_string() }.encode_to_vec()),
+            "and nothing before"
+        );
+    }
 }
 
 #[test]

@@ -23,6 +23,7 @@ One concept a file:
     pump         what a game loop uses: the client in a thread of its own
     service      what the printed classes of services are made of
     close, errors    why a connection ended; what can go wrong
+    validate     constraints, checked before sending
     backlog      the bounded queue on both ways
     gen          generated: the stack's own messages
 """
@@ -35,6 +36,7 @@ from .errors import (
     BufferFull,
     ConnectError,
     ConnectionClosed,
+    InvalidMessage,
     LoginRefused,
     RequestFailed,
     RequestTimeout,
@@ -71,6 +73,7 @@ __all__ = [
     "Connecting",
     "ConnectionClosed",
     "Dropped",
+    "InvalidMessage",
     "LoginRefused",
     "Member",
     "MemberChange",

@@ -65,6 +65,7 @@ from .session import (
     Verdict,
 )
 from .transport import parse_address
+from .validate import Validator
 
 __all__ = ["Client", "Connecting", "connect"]
 
@@ -93,6 +94,7 @@ def connect(
     token: str = "",
     timeout: float = 5.0,
     receive: bool = True,
+    validate: bool = False,
 ) -> Connecting:
     """Connects and logs in. Use it with `async with`, which closes at the end, or with `await`.
 
@@ -105,6 +107,8 @@ def connect(
     - `timeout`: seconds for everything together: resolving, connecting, login.
     - `receive`: False for a client that only sends. Messages of the game are then counted and dropped, and
       iterating gives none; requests, pings, members and room work all the same.
+    - `validate`: True to check the constraints of the schema before sending, with `InvalidMessage` where one
+      is broken. Needs `pip install 'tagwire[validate]'`, and raises `ImportError` without it.
 
     Raises, when awaited or entered: `AddressError`, `ConnectError` (no session came to be), `LoginRefused`
     (the server said why) and of it `SchemaMismatch` (the schemas do not fit). `ValueError` when the
@@ -113,6 +117,7 @@ def connect(
     if not isinstance(schema, Schema):
         raise TypeError(f"schema must be the SCHEMA of generated stubs, not {schema!r}")
     session = Session(schema, username=username, password=password, token=token)
+    session.validator = Validator() if validate else None
     return Connecting(address, session, timeout, receive)
 
 
@@ -477,6 +482,8 @@ class Client(Handling):
             )
         if request and not rules.request:
             raise TypeError(f"{rules.name} is not a request of a service; use client.send()")
+        if self._session.validator is not None:
+            self._session.validator.check(message)
         try:
             payload = message.SerializeToString()
         except EncodeError as error:

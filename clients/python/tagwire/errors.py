@@ -7,6 +7,7 @@
     │   └── SchemaMismatch    because the schemas of the two sides do not fit
     ├── ConnectionClosed      the session has ended
     ├── BufferFull            `send_soon` found no room
+    ├── InvalidMessage        it breaks a constraint of the schema, and was not sent
     └── RequestFailed         the answer to a request is not OK
         └── RequestTimeout    the answer did not come in time
 
@@ -25,6 +26,7 @@ __all__ = [
     "BufferFull",
     "ConnectError",
     "ConnectionClosed",
+    "InvalidMessage",
     "LoginRefused",
     "RequestFailed",
     "RequestTimeout",
@@ -155,6 +157,21 @@ class ConnectionClosed(TagwireError):
 
 class BufferFull(TagwireError):
     """`send_soon` found no room: the server takes messages slower than they are sent. `code` is 0."""
+
+
+class InvalidMessage(TagwireError, ValueError):
+    """A message breaks a constraint of the schema, and was not sent: with `connect(..., validate=True)` only.
+    `code` is 0."""
+
+    def __init__(self, name: str, field: str, rule: str, reason: str) -> None:
+        where = f"{name}: {field}: {rule}" if field else f"{name}: {rule}"
+        super().__init__(f"{where}: {reason}" if reason else where, reason=reason or rule)
+        self.name = name
+        """Full name of the message, for example `arena.v1.Chat`."""
+        self.field = field
+        """Where in it: `text`, `players[2].name`. Empty: the message as a whole."""
+        self.rule = rule
+        """The rule's id, for example `string.max_len`."""
 
 
 class RequestFailed(TagwireError):

@@ -82,13 +82,20 @@ def connect_sync(
     password: str = "",
     token: str = "",
     timeout: float = 5.0,
+    validate: bool = False,
 ) -> SyncClient:
     """Connects, logs in, and gives a client for a game loop. Waits for it, `timeout` seconds at most.
 
     Arguments and exceptions are those of `connect`. Use the client with `with`, or call its `close`.
     """
     connecting = connect(
-        address, schema=schema, username=username, password=password, token=token, timeout=timeout
+        address,
+        schema=schema,
+        username=username,
+        password=password,
+        token=token,
+        timeout=timeout,
+        validate=validate,
     )
     network = _Network(parse_address(address), connecting._session, timeout)
     return SyncClient(network, network.open())

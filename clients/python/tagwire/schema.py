@@ -59,7 +59,8 @@ class Schema:
         """Made by generated code only.
 
         `descriptors` is an encoded `google.protobuf.FileDescriptorSet` in order of dependency, without
-        `descriptor.proto` and `tagwire/v1/*.proto`, which are added here where they are imported.
+        `descriptor.proto`, `tagwire/v1/*.proto` and `buf/validate/validate.proto`, which are added here where
+        they are imported.
         """
         self.name = name
         """First part of the package's name, for example `arena`."""
@@ -153,6 +154,9 @@ def _class_of(descriptor: Descriptor) -> type[Message]:
     return kind
 
 
+_VALIDATE = "buf/validate/validate.proto"
+
+
 def _supplied(files: Any) -> list[bytes]:
     """The files that are imported and not there: protobuf's own descriptor.proto, and the stack's."""
     present = {file.name for file in files}
@@ -163,4 +167,9 @@ def _supplied(files: Any) -> list[bytes]:
 
         stack = descriptor_pb2.FileDescriptorSet.FromString(STACK.descriptors).file
         supplied += [file.SerializeToString() for file in stack]
+    if _VALIDATE in missing:
+        # Its types are no message's here, and what reads constraints, as protovalidate does, brings them
+        # along: an empty file is all that the import needs.
+        empty = descriptor_pb2.FileDescriptorProto(name=_VALIDATE, package="buf.validate")
+        supplied.append(empty.SerializeToString())
     return supplied

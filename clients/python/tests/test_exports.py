@@ -22,6 +22,7 @@ PUBLIC = {
     "Connecting",
     "ConnectionClosed",
     "Dropped",
+    "InvalidMessage",
     "LoginRefused",
     "Member",
     "MemberChange",
@@ -67,6 +68,7 @@ MODULES = [
     "service",
     "session",
     "transport",
+    "validate",
     "version",
 ]
 

@@ -3,19 +3,22 @@
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
+use prost_reflect::{DynamicMessage, MessageDescriptor};
 use prost_types::field_descriptor_proto::{Label as ProtoLabel, Type};
 use prost_types::{DescriptorProto, EnumDescriptorProto, FieldDescriptorProto};
 
 use super::{
-    Declared, Decoded, DescriptorsError, RawMessage, RawRules, RawService, Result, is_map_entry, join, shown,
+    BuiltIn, Declared, Decoded, DescriptorsError, RawFieldOptions, RawMessage, RawRules, RawService, Result,
+    is_map_entry, join, shown,
 };
+use crate::constraints::{Constraints, MessageConstraints, Placed};
 use crate::model::{Enum, EnumValue, Field, Kind, Label, Location, Message, Method, Model, Rules, Service};
 
 /// Reads one decoded file into a model; of a name it believes only what was declared.
 pub(super) struct Reader<'a> {
     pub(super) file: &'a Decoded,
     pub(super) types: &'a HashMap<String, Declared>,
-    pub(super) rule_values: &'a HashMap<(String, i32), String>,
+    pub(super) built_in: &'a BuiltIn,
 }
 
 impl Reader<'_> {
@@ -77,8 +80,9 @@ impl Reader<'_> {
             }
         }
         let mut fields = Vec::with_capacity(message.field.len());
-        for field in &message.field {
-            let field = self.field(field, &full_name, &oneofs)?;
+        for (field, raw) in message.field.iter().zip(&raw.field) {
+            let mut field = self.field(field, &full_name, &oneofs)?;
+            field.constraints = self.constraints(raw.options.as_ref(), &full_name)?;
             if !numbers.insert(field.number) {
                 return Err(invalid(format!("number {} is given twice", field.number)));
             }
@@ -104,6 +108,7 @@ impl Reader<'_> {
             fields,
             oneofs: oneofs.into_iter().flatten().map(str::to_string).collect(),
             map_entry,
+            constraints: self.message_constraints(message, raw, &full_name)?,
             full_name: full_name.clone(),
         });
         let mut inner = scope.to_vec();
@@ -150,7 +155,7 @@ impl Reader<'_> {
     /// Name of a value; its number, where a newer stack knows more of them.
     fn rule_value(&self, of: &str, number: i32) -> String {
         let key = (format!("tagwire.v1.{of}.Value"), number);
-        self.rule_values.get(&key).cloned().unwrap_or_else(|| number.to_string())
+        self.built_in.rule_values.get(&key).cloned().unwrap_or_else(|| number.to_string())
     }
 
     fn field(&self, field: &FieldDescriptorProto, around: &str, oneofs: &[Option<&str>]) -> Result<Field> {
@@ -191,7 +196,57 @@ impl Reader<'_> {
             kind,
             label,
             oneof: oneof.flatten().map(str::to_string),
+            constraints: None,
             comment: String::new(),
+        })
+    }
+
+    fn constraints(&self, options: Option<&RawFieldOptions>, place: &str) -> Result<Option<Placed>> {
+        let Some(options) = options else { return Ok(None) };
+        let rules = self.rules_of(&self.built_in.field_rules, &options.validate, place)?;
+        let mut constraints = rules.as_ref().map(Constraints::of);
+        if options.predefined.is_some() {
+            constraints.get_or_insert_default().refused.push("(buf.validate.predefined)".to_string());
+        }
+        Ok(constraints.map(|constraints| Placed { constraints, location: self.location() }))
+    }
+
+    fn message_constraints(
+        &self,
+        message: &DescriptorProto,
+        raw: &RawMessage,
+        place: &str,
+    ) -> Result<MessageConstraints> {
+        let mut found = MessageConstraints::default();
+        if let Some(options) = &raw.options
+            && let Some(rules) = self.rules_of(&self.built_in.message_rules, &options.validate, place)?
+        {
+            found.add_message(&rules);
+        }
+        for (oneof, raw) in message.oneof_decl.iter().zip(&raw.oneof) {
+            if let Some(options) = &raw.options
+                && let Some(rules) = self.rules_of(&self.built_in.oneof_rules, &options.validate, place)?
+            {
+                found.add_oneof(oneof.name(), &rules);
+            }
+        }
+        Ok(found)
+    }
+
+    /// The pieces of one option. The library is given a descriptor of ours, and bytes: that it is made for.
+    fn rules_of(
+        &self,
+        of: &MessageDescriptor,
+        pieces: &[Vec<u8>],
+        place: &str,
+    ) -> Result<Option<DynamicMessage>> {
+        if pieces.is_empty() {
+            return Ok(None);
+        }
+        let rules = DynamicMessage::decode(of.clone(), pieces.concat().as_slice());
+        rules.map(Some).map_err(|error| DescriptorsError::Invalid {
+            place: place.to_string(),
+            what: format!("its constraints are malformed: {}", shown(&error.to_string())),
         })
     }
 

@@ -69,7 +69,8 @@ impl Forge {
                 (arena::Chat::TAG, arena::Chat { text }.encode_to_vec())
             }
             _ => {
-                let pick = arena::PickColour { colour: self.number() };
+                // Those that the schema defines; a changed byte makes others, which its constraint refuses.
+                let pick = arena::PickColour { colour: self.0.i32(0..5) };
                 (arena::PickColour::TAG, pick.encode_to_vec())
             }
         };
