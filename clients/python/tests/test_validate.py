@@ -96,7 +96,7 @@ def test_in_a_game_loop_too(server: Any, validator: Validator) -> None:
 async def test_the_server_says_the_same(server: Any) -> None:
     async with server.connect("anna") as client:
         arrived: asyncio.Future[tagwire.Noticed] = asyncio.get_running_loop().create_future()
-        client.on_notice = arrived.set_result
+        client.on(tagwire.Noticed, arrived.set_result)
         await client.send(arena.PickColour(colour=9))
         notice = await soon(arrived)
         assert notice.reason == tagwire.NoticeReason.INVALID
