@@ -97,7 +97,9 @@ async def test_the_server_says_the_same(server: Any) -> None:
     async with server.connect("anna") as client:
         arrived: asyncio.Future[tagwire.Noticed] = asyncio.get_running_loop().create_future()
         client.on(tagwire.Noticed, arrived.set_result)
+        running = asyncio.ensure_future(client.run())
         await client.send(arena.PickColour(colour=9))
         notice = await soon(arrived)
+        running.cancel()
         assert notice.reason == tagwire.NoticeReason.INVALID
         assert notice.text.startswith("arena.v1.PickColour: colour: enum.defined_only: ")
