@@ -408,6 +408,24 @@ fn a_tick_tells_all_at_once_and_the_newest_of_each() {
     assert!(server.metric("tagwire_tick_seconds_count") >= ticks + 18.0);
 }
 
+#[test]
+fn ticks_that_take_too_long_keep_no_message_waiting() {
+    let (server, _) = serve(TICKS, |config| config.default_room = "table".to_string());
+    let mut a = login(&server, "a");
+    a.send(&say("slow"));
+    let start = Instant::now();
+    while server.metric("tagwire_ticks_overrun_total") < 5.0 {
+        assert!(start.elapsed() < PATIENCE);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    for _ in 0..3 {
+        assert_eq!(a.request(&CountRequest {}).status(), Status::Ok);
+    }
+    assert_eq!(login(&server, "b").request(&CountRequest {}).status(), Status::Ok);
+    drop(a);
+    server.wait_for("tagwire_rooms", 0.0);
+}
+
 /// While the code of a room does not come back, its mailbox fills: who sends is not read from, is pinged all the same,
 /// and loses nothing; who does not send is not affected.
 #[test]
@@ -421,6 +439,7 @@ fn a_full_mailbox_stops_those_who_fill_it() {
     let (mut a, mut b) = (login(&server, "a"), login(&server, "b"));
     assert_eq!((a.join("table").status(), b.join("table").status()), (Status::Ok, Status::Ok));
     a.send(&say("wait"));
+    server.wait_for("tagwire_messages_received_total{message=\"table.v1.Say\"}", 1.0);
     // What waits in the mailbox is given up, too.
     assert_eq!(b.request(&CountRequest {}).status(), Status::Timeout);
     let texts: Vec<_> = (0..200).map(|number| format!("number {number}")).collect();

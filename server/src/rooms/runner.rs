@@ -98,20 +98,25 @@ impl Runner {
     async fn serve(&mut self, hosted: &mut Hosted) -> End {
         let mut ticks = hosted.ticks();
         loop {
-            let turn = tokio::select! {
-                // A tick must not wait for a mailbox that never is empty.
+            let mail = tokio::select! {
+                // A tick must not wait for a mailbox that never is empty, nor the mail for a tick that is always late.
                 biased;
-                () = next(&mut ticks) => hosted.tick(),
-                mail = self.mail.recv() => {
-                    let turn = mail.map_or(Err(End::Empty), |mail| self.turn(hosted, mail));
-                    if !self.mail.is_empty() {
-                        yield_now().await;
-                    }
-                    turn
-                }
+                () = next(&mut ticks) => match hosted.tick() {
+                    Ok(()) => self.mail.try_recv().ok(),
+                    Err(end) => return end,
+                },
+                mail = self.mail.recv() => match mail {
+                    Some(mail) => Some(mail),
+                    None => return End::Empty,
+                },
             };
-            if let Err(end) = turn {
+            if let Some(mail) = mail
+                && let Err(end) = self.turn(hosted, mail)
+            {
                 return end;
+            }
+            if !self.mail.is_empty() {
+                yield_now().await;
             }
         }
     }

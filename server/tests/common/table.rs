@@ -28,6 +28,8 @@ pub struct Table {
     x: BTreeMap<u32, i32>,
     /// Panics with the next tick.
     broken: bool,
+    /// Each tick takes longer than the time between two.
+    slow: bool,
     /// While it is false, "wait" waits.
     gate: Arc<AtomicBool>,
     options: Options,
@@ -67,6 +69,7 @@ impl Room for Table {
                 panic!("the secret of message")
             }
             "break" => self.broken = true,
+            "slow" => self.slow = true,
             "end" => cx.end("the game is over"),
             "big" => cx.send(player.id, &told(&"x".repeat(65_537))),
             "kick" => others.collect::<Vec<_>>().into_iter().for_each(|id| cx.kick(id, "out")),
@@ -97,6 +100,9 @@ impl Room for Table {
 
     fn tick(&mut self, cx: &mut Context<'_>) {
         assert!(!self.broken, "the secret of tick");
+        if self.slow {
+            std::thread::sleep(Duration::from_millis(70));
+        }
         if !self.x.is_empty() {
             cx.send_all(&World { tick: cx.tick(), x: self.x.clone().into_iter().collect() });
         }
@@ -152,6 +158,7 @@ pub fn table(name: &str, options: Options, gate: &Arc<AtomicBool>) -> Table {
         asked: 0,
         x: BTreeMap::new(),
         broken: false,
+        slow: false,
         gate: Arc::clone(gate),
         options,
     }
