@@ -16,11 +16,11 @@ import pytest
 import arena
 import tagwire
 from conftest import Peer, member, relayed, soon
+from helpers import all_of, next_of, ping_answer, score, until
 from tagwire import client as client_module
 from tagwire import handlers as handlers_module
 from tagwire import notice as notice_module
 from tagwire.gen.v1 import Disconnect, JoinRoom, JoinRoomReply, Notice, Ping, Request, Response, RoomEnded
-from test_client import all_of, next_of, ping_answer, score, until
 from test_pump import Stage, points, stage, waiting  # noqa: F401  `stage` is a fixture
 
 PRESENT, JOINED, LEFT = 1, 2, 3

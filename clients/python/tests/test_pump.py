@@ -19,6 +19,7 @@ import pytest
 import arena
 import tagwire
 from conftest import LONG, Link, Peer, Server, member, relayed, welcome
+from helpers import ASKING, Answer, Ask, score
 from tagwire import client as client_module
 from tagwire import pump as pump_module
 from tagwire.frame import encode
@@ -36,7 +37,6 @@ from tagwire.gen.v1 import (
     Status,
     Verdict,
 )
-from test_client import ASKING, Answer, Ask, score
 
 PRESENT, JOINED, LEFT = 1, 2, 3
 BUSY_SECONDS = 0.05
