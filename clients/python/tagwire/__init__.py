@@ -15,6 +15,7 @@ One concept a file:
     session      the conversation as a state machine, without I/O and clock
     transport    addresses and TCP
     connection   one socket's life
+    connecting   the way to a client
     client       what an application uses
     handlers     functions that are called for what arrives
     ask, batch   a request on its way; several in one frame
@@ -29,8 +30,9 @@ One concept a file:
 """
 
 from .batch import Answer, Batch, SyncBatch
-from .client import Client, Connecting, connect
+from .client import Client
 from .close import CloseCode, Closed
+from .connecting import Connecting, connect
 from .errors import (
     AddressError,
     BufferFull,

@@ -22,8 +22,8 @@ import concurrent.futures
 import inspect
 import logging
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Hashable, Sequence
-from types import MappingProxyType, TracebackType
+from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Sequence
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from google.protobuf.message import DecodeError, EncodeError, Message
@@ -64,10 +64,8 @@ from .session import (
     State,
     Verdict,
 )
-from .transport import parse_address
-from .validate import Validator
 
-__all__ = ["Client", "Connecting", "connect"]
+__all__ = ["Client"]
 
 log = logging.getLogger("tagwire")
 
@@ -83,73 +81,6 @@ MAX_REASON = 1000
 
 _M = TypeVar("_M", bound=Message)
 _T = TypeVar("_T")
-
-
-def connect(
-    address: str,
-    *,
-    schema: Schema,
-    username: str = "",
-    password: str = "",
-    token: str = "",
-    timeout: float = 5.0,
-    receive: bool = True,
-    validate: bool = False,
-) -> Connecting:
-    """Connects and logs in. Use it with `async with`, which closes at the end, or with `await`.
-
-    - `address`: `tagwire://host:port`, `host:port`, or `host` for port 7777. Every address of the host is
-      tried.
-    - `schema`: the game's, `SCHEMA` of its generated stubs.
-    - `username`: at most 32 characters. Empty: the server makes up a guest name, where it admits guests.
-    - `password`: what proves the name; or `token`, a JWT or another credential, whose subject is then the
-      name.
-    - `timeout`: seconds for everything together: resolving, connecting, login.
-    - `receive`: False for a client that only sends. Messages of the game are then counted and dropped, and
-      iterating gives none; requests, pings, members and room work all the same.
-    - `validate`: True to check the constraints of the schema before sending, with `InvalidMessage` where one
-      is broken. Needs `pip install 'tagwire[validate]'`, and raises `ImportError` without it.
-
-    Raises, when awaited or entered: `AddressError`, `ConnectError` (no session came to be), `LoginRefused`
-    (the server said why) and of it `SchemaMismatch` (the schemas do not fit). `ValueError` when the
-    credentials are too large. When cancelled, nothing stays open.
-    """
-    if not isinstance(schema, Schema):
-        raise TypeError(f"schema must be the SCHEMA of generated stubs, not {schema!r}")
-    session = Session(schema, username=username, password=password, token=token)
-    session.validator = Validator() if validate else None
-    return Connecting(address, session, timeout, receive)
-
-
-class Connecting:
-    """A client to be: `async with` it or `await` it, once."""
-
-    def __init__(self, address: str, session: Session, timeout: float, receive: bool) -> None:
-        self._address = address
-        self._session = session
-        self._timeout = timeout
-        self._receive = receive
-        self._client: Client | None = None
-
-    def __await__(self) -> Generator[Any, None, Client]:
-        return self._open().__await__()
-
-    async def __aenter__(self) -> Client:
-        return await self._open()
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        assert self._client is not None
-        await self._client.close()
-
-    async def _open(self) -> Client:
-        if self._client is not None:
-            raise RuntimeError("this connect() was used already; call connect() again for another client")
-        address = parse_address(self._address)
-        self._client = client = Client(self._session, receive=self._receive)
-        await client._open(address, self._timeout)
-        return client
 
 
 class Client(Handling):

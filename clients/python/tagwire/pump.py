@@ -38,9 +38,10 @@ from google.protobuf.message import DecodeError, Message
 from .ask import Ask, Pending, join_of, not_sent
 from .backlog import Backlog
 from .batch import SyncBatch
-from .client import INBOX_BYTES, INBOX_MESSAGES, Client, close_code, connect, key_of
+from .client import INBOX_BYTES, INBOX_MESSAGES, Client, close_code, key_of
 from .clock import Steady
 from .close import CloseCode, Closed
+from .connecting import connect
 from .errors import ConnectionClosed, RequestTimeout, TagwireError
 from .gen.v1 import JoinRoomReply, Response, Status, Welcome
 from .handlers import EVENT_BYTES, AnyHandler, HandledEvent, Handling, arguments_of, delivery_of

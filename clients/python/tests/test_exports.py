@@ -56,6 +56,7 @@ MODULES = [
     "client",
     "clock",
     "close",
+    "connecting",
     "connection",
     "deadline",
     "errors",
