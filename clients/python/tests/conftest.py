@@ -185,14 +185,13 @@ async def peer() -> AsyncIterator[Peer]:
 class Server:
     """A server of its own for one test, on a free port."""
 
-    def __init__(self, *arguments: str) -> None:
-        binary = os.environ.get("TAGWIRE_SERVER", "")
+    def __init__(self, *arguments: str, program: str = "TAGWIRE_SERVER") -> None:
+        """`program` is the variable that says where its binary is."""
+        binary = os.environ.get(program, "")
         if not binary:
-            pytest.fail(
-                "TAGWIRE_SERVER does not say where tagwire-server is; run scripts/test", pytrace=False
-            )
+            pytest.fail(f"{program} does not say where the program is; run scripts/test", pytrace=False)
         if not Path(binary).is_file():
-            pytest.fail(f"there is no {binary} (TAGWIRE_SERVER); run scripts/test", pytrace=False)
+            pytest.fail(f"there is no {binary} ({program}); run scripts/test", pytrace=False)
         self.lines: list[str] = []
         self.process = subprocess.Popen(
             [binary, "--listen", "127.0.0.1:0", *arguments],
