@@ -1,4 +1,4 @@
-"""A player who plays by itself: runs for the coin, dashes where it is far, plays again when somebody has won."""
+"""A player who plays by itself: runs for the coin, dashes if it is far, plays again when somebody has won."""
 
 from __future__ import annotations
 

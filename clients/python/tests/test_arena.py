@@ -1,4 +1,4 @@
-"""The example with an authoritative server, as a program: its players, and what its room and its services answer."""
+"""The example with an authoritative server, as a program: its players, and what room and services answer."""
 
 from __future__ import annotations
 
