@@ -6,13 +6,12 @@ import asyncio
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import coins
 import pytest
 
 import tagwire
-from conftest import ROOT, Server, soon
+from conftest import ROOT, Server, running, soon
 from tagwire import CloseCode, Status
 from test_server import next_of, until
 
@@ -23,14 +22,8 @@ GAME_SECONDS = 50.0
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
-    server = Server(program="TAGWIRE_ARENA_EXAMPLE")
-    try:
-        yield server
-    finally:
-        code = server.stop()
-    assert code == 0, "".join(server.lines)
-    assert "panicked" not in "".join(server.lines)
+def server(arena_server: Server) -> Server:
+    return arena_server
 
 
 def connect(server: Server, name: str) -> tagwire.Connecting:
@@ -187,12 +180,11 @@ async def test_the_room_lets_a_line_pass_and_keeps_an_empty_one(server: Server):
 
 async def test_what_no_code_takes_is_noticed():
     # The same schema in a server without a game.
-    server = Server("--schema", str(ARENA / "proto"))
-    try:
+    with running(Server("--schema", str(ARENA / "proto"))) as server:
         async with connect(server, "zoe") as zoe:
             noticed: asyncio.Queue[tagwire.Noticed] = asyncio.Queue()
             zoe.on(tagwire.Noticed, noticed.put_nowait)
-            running = asyncio.create_task(zoe.run())
+            task = asyncio.create_task(zoe.run())
             await zoe.send(coins.Steer(east=1))
             notice = await soon(noticed.get())
             assert (notice.reason.name, notice.name) == ("UNHANDLED", "coins.v1.Steer")
@@ -203,9 +195,7 @@ async def test_what_no_code_takes_is_noticed():
                 with pytest.raises(tagwire.RequestFailed) as caught:
                     await answer
                 assert caught.value.status == Status.UNKNOWN
-        await soon(running)
-    finally:
-        assert server.stop() == 0
+        await soon(task)
 
 
 # A whole game
@@ -215,7 +205,7 @@ async def test_a_game_of_a_sync_client_ends_its_room_for_all(server: Server):
     async with connect(server, "anna") as anna:
         ended: asyncio.Queue[tagwire.RoomEnded] = asyncio.Queue()
         anna.on(tagwire.RoomEnded, ended.put_nowait)
-        running = asyncio.create_task(anna.run())
+        task = asyncio.create_task(anna.run())
         with tagwire.connect_sync(
             server.address, username="zoe", password="welcome", schema=coins.SCHEMA
         ) as zoe:
@@ -260,5 +250,5 @@ async def test_a_game_of_a_sync_client_ends_its_room_for_all(server: Server):
             while len((world := await soon(worlds.get())).pawns) < 2:
                 pass
             assert sum(pawn.coins for pawn in world.pawns) <= 1
-    await soon(running)
+    await soon(task)
     assert anna.closed.code == CloseCode.NORMAL
