@@ -99,9 +99,9 @@ async def test_what_an_old_client_is_told_is_quoted_right(tmp_path: Path):
     )
     (tmp_path / name).parent.mkdir(parents=True)
     (tmp_path / name).write_text(new, encoding="utf-8")
-    with running(Server("--schema", str(tmp_path))) as server:
-        with pytest.raises(tagwire.SchemaMismatch) as caught:
-            await server.connect(schema=coins.SCHEMA)
+    newer = running(Server("--schema", str(tmp_path)))
+    with newer as server, pytest.raises(tagwire.SchemaMismatch) as caught:
+        await server.connect(schema=coins.SCHEMA)
     assert f"{caught.value}\n" in texts_of("schema")
 
 
