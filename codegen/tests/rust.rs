@@ -28,6 +28,12 @@ fn a_schema_with_services_of_rooms_is_printed_as_before() {
 }
 
 #[test]
+fn the_schema_of_the_arena_is_printed_as_before() {
+    let model = tagwire_codegen::read(&["../examples/arena/proto"]).unwrap();
+    common::golden("coins.rs", &print(&model, Origin::Game).unwrap());
+}
+
+#[test]
 fn a_message_called_like_the_type_of_a_service_is_refused() {
     let body = "message Ask { option (tagwire.v1.rules) = { tag: 2, from: CLIENT }; }\nmessage Answer {}\n\
                 service Lobby { rpc Tell(Ask) returns (Answer); }\nmessage LobbyServer {}";

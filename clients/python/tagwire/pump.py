@@ -392,8 +392,9 @@ class SyncClient(Handling):
         if isinstance(arrival, _Answered):
             return self._settle(arrival)
         if isinstance(arrival, _Moved):
-            self._room = arrival.room
-            self._members.clear()
+            if arrival.room != self._room:
+                self._room = arrival.room
+                self._members.clear()
             return 0
         event: Received | HandledEvent
         if isinstance(arrival, _Measured):

@@ -524,9 +524,11 @@ class Session:
         if response is None:
             return
         if response.tag == JOIN_ROOM and response.status == Status.OK:
-            # What comes after this frame belongs to the new room.
-            self.members.clear()
             reply = self._decode(JoinRoomReply, response.body)
+            # What comes after this frame belongs to the new room. In the room that it was in already nothing
+            # changes, and nobody is told again.
+            if reply is None or reply.room != self.room:
+                self.members.clear()
             if reply is not None:
                 self.room = reply.room
         self._events.append(Responded(response))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import faulthandler
 import os
 import re
@@ -185,14 +186,13 @@ async def peer() -> AsyncIterator[Peer]:
 class Server:
     """A server of its own for one test, on a free port."""
 
-    def __init__(self, *arguments: str) -> None:
-        binary = os.environ.get("TAGWIRE_SERVER", "")
+    def __init__(self, *arguments: str, program: str = "TAGWIRE_SERVER") -> None:
+        """`program` is the variable that says where its binary is."""
+        binary = os.environ.get(program, "")
         if not binary:
-            pytest.fail(
-                "TAGWIRE_SERVER does not say where tagwire-server is; run scripts/test", pytrace=False
-            )
+            pytest.fail(f"{program} does not say where the program is; run scripts/test", pytrace=False)
         if not Path(binary).is_file():
-            pytest.fail(f"there is no {binary} (TAGWIRE_SERVER); run scripts/test", pytrace=False)
+            pytest.fail(f"there is no {binary} ({program}); run scripts/test", pytrace=False)
         self.lines: list[str] = []
         self.process = subprocess.Popen(
             [binary, "--listen", "127.0.0.1:0", *arguments],
@@ -258,15 +258,26 @@ def unlimited(unlimited_schema: Path) -> Iterator[Server]:
     """A server for tests that send as fast as they can."""
     rates = ["max_frames_per_second", "max_bytes_per_second", "max_joins_per_second"]
     settings = [part for rate in rates for part in ("--set", f"limits.{rate}=0")]
-    yield from _running(Server("--schema", str(unlimited_schema), *settings))
+    with running(Server("--schema", str(unlimited_schema), *settings)) as server:
+        yield server
 
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    yield from _running(Server())
+    with running(Server()) as server:
+        yield server
 
 
-def _running(server: Server) -> Iterator[Server]:
+@pytest.fixture
+def arena_server() -> Iterator[Server]:
+    """The example with an authoritative server."""
+    with running(Server(program="TAGWIRE_ARENA_EXAMPLE")) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def running(server: Server) -> Iterator[Server]:
+    """Ends it, and looks whether it came through well."""
     try:
         yield server
     finally:

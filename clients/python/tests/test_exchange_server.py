@@ -13,7 +13,7 @@ from google.protobuf import descriptor_pb2
 
 import arena
 import tagwire
-from conftest import ROOT, Server, _running
+from conftest import ROOT, Server, running
 from tagwire.schema import Rules, Schema
 from test_server import next_of, until
 
@@ -36,7 +36,6 @@ message Emote {
 def serve() -> Iterator[Callable[..., Server]]:
     """Starts servers, and ends them after the test."""
     with contextlib.ExitStack() as stack:
-        running = contextlib.contextmanager(_running)
         yield lambda *arguments: stack.enter_context(running(Server(*arguments)))
 
 

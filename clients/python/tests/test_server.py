@@ -73,6 +73,20 @@ async def test_chat_goes_to_all_the_sender_too(server):
             assert (sender.id, sender.name) == (ben.player_id, "ben")
 
 
+async def test_joining_the_room_one_is_in_forgets_nobody(server):
+    with tagwire.connect_sync(
+        server.address, username="sync", password="welcome", schema=arena.SCHEMA
+    ) as client:
+        async with server.connect("anna") as anna:
+            await until(lambda: names(anna) == {"sync"})
+            assert await anna.join("main") == "main"
+            assert names(anna) == {"sync"}
+            joined = []
+            client.join("main", joined.append)
+            await until(lambda: client.sync(0.005) >= 0 and joined == ["main"])
+            assert [member.name for member in client.members.values()] == ["anna"]
+
+
 async def test_rooms_are_worlds_of_their_own(server):
     async with server.connect("anna") as anna, server.connect("ben") as ben, server.connect("cleo") as cleo:
         await until(lambda: names(cleo) == {"anna", "ben"})

@@ -550,6 +550,15 @@ def test_the_response_of_a_join_is_the_boundary_between_two_rooms(session, clock
     assert session.room == "b"
 
 
+def test_joining_the_room_one_is_in_changes_nothing(session, clock):
+    # The server tells nobody again, as nobody has come or gone.
+    session.receive_data(member(2, PRESENT, "b"), clock())
+    key = session.request(248, b"")
+    reply = JoinRoomReply(room="main").SerializeToString()
+    session.receive_data(frame_of(Response(key=key, tag=248, body=reply)), clock())
+    assert (session.room, session.members) == ("main", {2: Member(2, "b")})
+
+
 def test_a_join_that_failed_changes_nothing(session, clock):
     session.receive_data(member(2, PRESENT, "b"), clock())
     session.request(248, b"")
