@@ -178,6 +178,9 @@ impl Requests {
         let Some((index, info)) = self.schema.get(tag) else { return Err(Refusal::internal()) };
         let (name, player) = (&info.full_name, &session.player);
         let service = self.services.read().unwrap_or_else(PoisonError::into_inner).get(&tag).cloned();
+        if service.is_none() && session.room().is_none() && self.rooms.answer(tag) {
+            return Err(Refusal::unavailable(format!("{name} is answered by rooms, and you are in none"), 0));
+        }
         let Some(service) = service else {
             debug!("{name} from {}: nothing answers it", player.name);
             return Err(Refusal::unknown(format!("no service here answers {name}")));

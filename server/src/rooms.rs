@@ -18,7 +18,7 @@ use tagwire::name::{self, NameError};
 use tagwire::pb::tagwire::v1::{self, member::event};
 use tagwire::service::Refusal;
 use tagwire::session::Dialect;
-use tagwire::{CloseCode, Schema};
+use tagwire::{CloseCode, Schema, Tag};
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 use tracing::error;
@@ -138,6 +138,11 @@ impl Rooms {
 
     fn by_name(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
         self.by_name.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// True where rooms of some kind answer that request.
+    pub(crate) fn answer(&self, tag: Tag) -> bool {
+        self.kinds.read().unwrap_or_else(PoisonError::into_inner).iter().any(|kind| kind.answers(tag))
     }
 
     fn kind(&self, room: &str) -> Option<Arc<Kind>> {

@@ -238,11 +238,16 @@ fn a_room_may_end_and_send_players_away() {
     // In no room nobody is heard; in the next, everything is new.
     a.send(&Shout { text: "anyone".to_string() });
     let notice = a.wait(|event| match event {
-        Event::Notice(notice) => Some(notice.text),
+        Event::Notice(notice) => Some(notice),
         _ => None,
     });
-    assert_eq!(notice, "table.v1.Shout goes to a room, and you are in none");
-    assert_eq!(a.request(&deal("")).status(), Status::Unknown);
+    assert_eq!(notice.reason(), reason::Value::Roomless);
+    assert_eq!(notice.text, "table.v1.Shout goes to a room, and you are in none");
+    let response = a.request(&deal(""));
+    assert_eq!(
+        (response.status(), response.message.as_str()),
+        (Status::Unavailable, "table.v1.DealRequest is answered by rooms, and you are in none")
+    );
     assert_eq!(a.join("table").status(), Status::Ok);
     assert_eq!(hear(&mut a), "a joins 0 others");
     assert!(DealReply::decode(a.request(&deal("")).body).unwrap().heard.is_empty());

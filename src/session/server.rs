@@ -516,12 +516,8 @@ impl ServerSession {
 
     /// For a message to a room from a session that is in none.
     pub fn roomless(&mut self, now: Now, tag: Tag, name: &str) -> Dropped {
-        self.dropped(
-            now,
-            tag,
-            reason::Value::Unhandled,
-            format!("{name} goes to a room, and you are in none"),
-        )
+        let text = format!("{name} goes to a room, and you are in none");
+        self.dropped(now, tag, reason::Value::Roomless, text)
     }
 
     fn dropped(&mut self, now: Now, tag: Tag, reason: reason::Value, text: String) -> Dropped {

@@ -21,6 +21,7 @@ _HINTS: dict[int, str] = {
     Reason.INVALID: "it breaks a rule of the schema; correct it before sending",
     Reason.RATE_LIMITED: "send it less often, or raise its `max_rate` or the server's limit",
     Reason.TOO_LARGE: "make it smaller, or raise its `max_bytes`",
+    Reason.ROOMLESS: "join a room first, and again after RoomEnded",
 }
 
 

@@ -627,12 +627,15 @@ class Reason(_message.Message):
         """Sent faster than its max_rate."""
         TOO_LARGE: _t.Final[Reason.Value.ValueType]  # 5
         """Larger than its max_bytes."""
+        ROOMLESS: _t.Final[Reason.Value.ValueType]  # 6
+        """It goes to a room, and the sender is in none."""
     UNSPECIFIED: _t.Final[Reason.Value.ValueType]  # 0
     UNKNOWN: _t.Final[Reason.Value.ValueType]  # 1
     UNHANDLED: _t.Final[Reason.Value.ValueType]  # 2
     INVALID: _t.Final[Reason.Value.ValueType]  # 3
     RATE_LIMITED: _t.Final[Reason.Value.ValueType]  # 4
     TOO_LARGE: _t.Final[Reason.Value.ValueType]  # 5
+    ROOMLESS: _t.Final[Reason.Value.ValueType]  # 6
     def __init__(self) -> None: ...
     def HasField(self, field_name: _t.NoReturn) -> _b.bool: ...
     def ClearField(self, field_name: _t.NoReturn) -> None: ...
