@@ -59,6 +59,17 @@ pub trait Room: Sized + Send + 'static {
         let _ = cx;
     }
 
+    /// A player lost the connection and may come back: it keeps its seat, and is still among [`Context::players`].
+    /// *Later*: until sessions can be resumed they end with their connection, and this server calls [`Room::left`].
+    fn away(&mut self, cx: &mut Context<'_>, player: &Player) {
+        let _ = (cx, player);
+    }
+
+    /// A player who was away is back. *Later*, as [`Room::away`].
+    fn back(&mut self, cx: &mut Context<'_>, player: &Player) {
+        let _ = (cx, player);
+    }
+
     /// A player went, and is not among [`Context::players`] any more. Not called for those who are inside when the
     /// room ends.
     fn left(&mut self, cx: &mut Context<'_>, player: &Player) {

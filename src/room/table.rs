@@ -78,6 +78,22 @@ impl<R: Room> Table<R> {
         self.call(|room, cx| room.left(cx, &player));
     }
 
+    /// A player loses the connection.
+    ///
+    /// # Panics
+    /// As [`Table::leave`].
+    pub fn away(&mut self, id: u32) {
+        self.call_for(id, |room, cx, player| room.away(cx, player));
+    }
+
+    /// A player who was away is back.
+    ///
+    /// # Panics
+    /// As [`Table::leave`].
+    pub fn back(&mut self, id: u32) {
+        self.call_for(id, |room, cx, player| room.back(cx, player));
+    }
+
     /// A player sends a message to the room's code.
     ///
     /// # Panics
@@ -142,5 +158,126 @@ impl<R: Room> Table<R> {
         let sent = sent.collect();
         self.effects.clear();
         sent
+    }
+}
+
+#[cfg(all(test, feature = "arena"))]
+mod tests {
+    use super::*;
+    use crate::pb::arena::v1::{Chat, Score};
+    use crate::tag::Tag;
+    use bytes::Bytes;
+
+    /// Gives points for what happens, and lets nobody in twice.
+    #[derive(Default)]
+    struct Points {
+        names: Vec<String>,
+    }
+
+    impl Points {
+        fn give(cx: &mut Context<'_>, player: &Player, points: i32) {
+            cx.send_all_but(player.id, &Score { player: player.id, points });
+        }
+    }
+
+    impl Room for Points {
+        type Message = ();
+        type Services = Ask;
+
+        fn joined(&mut self, cx: &mut Context<'_>, player: &Player) -> Result<(), Refusal> {
+            Self::give(cx, player, 1);
+            if self.names.contains(&player.name.to_string()) {
+                return Err(Refusal::illegal("you are here"));
+            }
+            self.names.push(player.name.to_string());
+            Ok(())
+        }
+
+        fn message(&mut self, _: &mut Context<'_>, _: &Player, (): ()) {}
+
+        fn relay(&mut self, _: &mut Context<'_>, _: &Player, message: Relayed<'_>) -> bool {
+            message.decode::<Chat>().is_some_and(|chat| chat.text != "rude")
+        }
+
+        fn away(&mut self, cx: &mut Context<'_>, player: &Player) {
+            Self::give(cx, player, -1);
+        }
+
+        fn back(&mut self, cx: &mut Context<'_>, player: &Player) {
+            Self::give(cx, player, 2);
+        }
+
+        fn tick(&mut self, cx: &mut Context<'_>) {
+            cx.kick(7, format!("tick {} at {}", cx.tick(), cx.now().monotonic_us));
+            cx.end("over");
+        }
+
+        fn left(&mut self, cx: &mut Context<'_>, player: &Player) {
+            cx.send_some([player.id, 2], &Score { player: player.id, points: cx.players().len() as i32 });
+        }
+    }
+
+    /// Answers Chat with what it says, and nothing to silence.
+    struct Ask;
+
+    impl Services<Points> for Ask {
+        fn tags() -> Vec<Tag> {
+            vec![Chat::TAG]
+        }
+
+        fn call(
+            _: &mut Points,
+            cx: &mut Context<'_>,
+            player: &Player,
+            tag: Tag,
+            body: Bytes,
+        ) -> Option<Result<Bytes, Refusal>> {
+            Points::give(cx, player, 9);
+            (tag == Chat::TAG).then(|| match body.is_empty() {
+                true => Err(Refusal::invalid("say something")),
+                false => Ok(body),
+            })
+        }
+    }
+
+    fn chat(text: &str) -> Chat {
+        Chat { text: text.to_string() }
+    }
+
+    fn points(table: &mut Table<Points>) -> Vec<(To, i32)> {
+        table.sent::<Score>().into_iter().map(|(to, score)| (to, score.points)).collect()
+    }
+
+    #[test]
+    fn each_callback_is_told_and_what_it_did_is_kept_in_order() {
+        let mut table = Table::new(Points::default());
+        let (zoe, kit) = (table.join("zoe").expect("new"), table.join("kit").expect("new"));
+        table.away(kit);
+        table.back(kit);
+        assert_eq!(
+            points(&mut table),
+            [(To::AllBut(zoe), 1), (To::AllBut(kit), 1), (To::AllBut(kit), -1), (To::AllBut(kit), 2)]
+        );
+        assert!(table.relay(zoe, &chat("hi")) && !table.relay(zoe, &chat("rude")));
+        table.leave(kit);
+        assert_eq!(points(&mut table), [(To::Some(vec![kit, 2]), 1)], "it is not among the players any more");
+        table.tick();
+        table.tick();
+        let seen: Vec<_> = table.effects().iter().map(|effect| format!("{effect:?}")).collect();
+        assert!(seen[2].contains("tick 2 at 2000000"), "{seen:?}");
+        assert_eq!(table.effects().iter().nth(3), Some(Effect::End { reason: "over" }));
+    }
+
+    #[test]
+    fn what_is_refused_has_done_nothing() {
+        let mut table = Table::new(Points::default());
+        let zoe = table.join("zoe").expect("new");
+        assert_eq!(points(&mut table).len(), 1);
+        assert_eq!(table.join("zoe"), Err(Refusal::illegal("you are here")));
+        assert!(table.request::<_, Chat>(zoe, &chat("")).is_err());
+        assert_eq!(points(&mut table), []);
+        assert_eq!(table.call(|_, cx| cx.players().len()), 1);
+        assert_eq!(table.request::<_, Chat>(zoe, &chat("hi")), Ok(chat("hi")));
+        assert_eq!(points(&mut table), [(To::AllBut(zoe), 9)]);
     }
 }
