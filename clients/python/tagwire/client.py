@@ -64,6 +64,7 @@ from .session import (
     State,
     Verdict,
 )
+from .validate import Validator
 
 __all__ = ["Client"]
 
@@ -97,11 +98,12 @@ class Client(Handling):
 
     _how_to_take = "iterate or run the client, or connect with receive=False if it only sends"
 
-    def __init__(self, session: Session, *, receive: bool = True) -> None:
+    def __init__(self, session: Session, *, receive: bool = True, validator: Validator | None = None) -> None:
         """For `connect` only."""
         super().__init__()
         self._session = session
         self._receive = receive
+        self._validator = validator
         self._loop = asyncio.get_running_loop()
         self._connection = Connection(session, self._handle_event, self._handle_writable)
         self._opened: asyncio.Future[None] = self._loop.create_future()
@@ -413,8 +415,8 @@ class Client(Handling):
             )
         if request and not rules.request:
             raise TypeError(f"{rules.name} is not a request of a service; use client.send()")
-        if self._session.validator is not None:
-            self._session.validator.check(message)
+        if self._validator is not None:
+            self._validator.check(message)
         try:
             payload = message.SerializeToString()
         except EncodeError as error:

@@ -47,18 +47,20 @@ def connect(
     if not isinstance(schema, Schema):
         raise TypeError(f"schema must be the SCHEMA of generated stubs, not {schema!r}")
     session = Session(schema, username=username, password=password, token=token)
-    session.validator = Validator() if validate else None
-    return Connecting(address, session, timeout, receive)
+    return Connecting(address, session, timeout, receive, Validator() if validate else None)
 
 
 class Connecting:
     """A client to be: `async with` it or `await` it, once."""
 
-    def __init__(self, address: str, session: Session, timeout: float, receive: bool) -> None:
+    def __init__(
+        self, address: str, session: Session, timeout: float, receive: bool, validator: Validator | None
+    ) -> None:
         self._address = address
         self._session = session
         self._timeout = timeout
         self._receive = receive
+        self._validator = validator
         self._client: Client | None = None
 
     def __await__(self) -> Generator[Any, None, Client]:
@@ -77,6 +79,6 @@ class Connecting:
         if self._client is not None:
             raise RuntimeError("this connect() was used already; call connect() again for another client")
         address = parse_address(self._address)
-        self._client = client = Client(self._session, receive=self._receive)
+        self._client = client = Client(self._session, receive=self._receive, validator=self._validator)
         await client._open(address, self._timeout)
         return client

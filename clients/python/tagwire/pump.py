@@ -63,6 +63,7 @@ from .session import (
     Verdict,
 )
 from .transport import Address, parse_address
+from .validate import Validator
 
 __all__ = ["SyncClient", "connect_sync"]
 
@@ -98,7 +99,7 @@ def connect_sync(
         timeout=timeout,
         validate=validate,
     )
-    network = _Network(parse_address(address), connecting._session, timeout)
+    network = _Network(parse_address(address), connecting._session, connecting._validator, timeout)
     return SyncClient(network, network.open())
 
 
@@ -518,8 +519,8 @@ class _Wire(Client):
 
     _how_to_take = "call sync() in each frame"
 
-    def __init__(self, session: Session) -> None:
-        super().__init__(session)
+    def __init__(self, session: Session, validator: Validator | None) -> None:
+        super().__init__(session, validator=validator)
         self.arrivals = _Arrivals()
         self.opened_offset = 0.0
         """What the server's clock was ahead of the monotonic one at the login, in seconds."""
@@ -611,9 +612,12 @@ class _Wire(Client):
 class _Network:
     """The thread that a client lives in, from its login to its end. It never keeps the program running."""
 
-    def __init__(self, address: Address, session: Session, timeout: float) -> None:
+    def __init__(
+        self, address: Address, session: Session, validator: Validator | None, timeout: float
+    ) -> None:
         self._address = address
         self._session = session
+        self._validator = validator
         self._timeout = timeout
         self._thread = threading.Thread(target=self._run, name="tagwire", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -662,7 +666,7 @@ class _Network:
 
     async def _live(self) -> None:
         self._loop, self._living = asyncio.get_running_loop(), asyncio.current_task()
-        wire = _Wire(self._session)
+        wire = _Wire(self._session, self._validator)
         try:
             await wire._open(self._address, self._timeout)
         except BaseException as error:

@@ -45,7 +45,6 @@ from .gen.v1 import RoomEnded as RoomEndedMessage
 from .gen.v1 import Verdict as VerdictTable
 from .named import Named
 from .schema import Schema
-from .validate import Validator
 from .version import VERSION
 
 __all__ = [
@@ -268,8 +267,6 @@ class Session:
     def __init__(self, schema: Schema, *, username: str = "", password: str = "", token: str = "") -> None:
         """Raises `ValueError` when the credentials do not fit into a login."""
         self.schema = schema
-        self.validator: Validator | None = None
-        """What judges each message before it is sent, where that was asked for."""
         self.state = State.NEW
         self.closed: Closed | None = None
         """How it ended. None while it has not."""
