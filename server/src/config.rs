@@ -30,7 +30,7 @@ pub struct Config {
     pub schema: String,
     /// Which clients come in, by how their schema compares to the server's. Default `compatible`.
     pub schema_policy: SchemaPolicy,
-    /// Threads that carry connections; 0: as many as cores. Default 0.
+    /// Threads that carry connections; 0: as many as cores. As many others run the code of rooms, if a game has any. Default 0.
     pub threads: usize,
     /// What to log: a level, or a filter of the crate tracing-subscriber. Default "info".
     pub log: String,
