@@ -9,6 +9,7 @@ import logging
 import statistics
 import subprocess
 import sys
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -253,7 +254,10 @@ def test_a_game_learns_what_differs_in_its_schema(stage: Stage):
     until(lambda: not network_threads())
 
 
-def test_connecting_can_be_interrupted(stage: Stage):
+def test_connecting_can_be_interrupted(stage: Stage, request: pytest.FixtureRequest):
+    # Who started the tests may have had them ignore it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     interrupting = threading.Timer(0.2, _thread.interrupt_main)
     interrupting.start()
     began = time.monotonic()
