@@ -6,10 +6,10 @@ import _thread
 import asyncio
 import gc
 import logging
+import signal
 import statistics
 import subprocess
 import sys
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
