@@ -268,52 +268,46 @@ impl Rules {
 
     /// The id of the broken rule, and what it asks for.
     fn check_one(&self, rule: &Rule, value: Value<'_>) -> Option<(&'static str, String)> {
-        let unless = |holds: bool, id: &'static str, text: String| (!holds).then_some((id, text));
+        // A rule that holds, as nearly all do, writes no text.
+        let unless =
+            |holds: bool, id: &'static str, text: &dyn Fn() -> String| (!holds).then(|| (id, text()));
         let length = || value.length();
         let bytes = || value.as_bytes().len() as u64;
         let unit = if matches!(value, Value::Text(_)) { "characters" } else { "bytes" };
         match rule {
-            Rule::Const(c) => unless(value.equals(c), "const", format!("must equal {c}")),
-            Rule::In(list) => {
-                unless(list.iter().any(|c| value.equals(c)), "in", format!("must be in list {}", shown(list)))
-            }
-            Rule::NotIn(list) => unless(
-                !list.iter().any(|c| value.equals(c)),
-                "not_in",
-                format!("must not be in list {}", shown(list)),
-            ),
+            Rule::Const(c) => unless(value.equals(c), "const", &|| format!("must equal {c}")),
+            Rule::In(list) => unless(list.iter().any(|c| value.equals(c)), "in", &|| {
+                format!("must be in list {}", shown(list))
+            }),
+            Rule::NotIn(list) => unless(!list.iter().any(|c| value.equals(c)), "not_in", &|| {
+                format!("must not be in list {}", shown(list))
+            }),
             Rule::Lt(_) | Rule::Lte(_) | Rule::Gt(_) | Rule::Gte(_) => self.check_bounds(rule, value),
-            Rule::Finite => unless(
-                matches!(value, Value::Float(v) if v.is_finite()),
-                "finite",
-                "must be finite".to_string(),
-            ),
-            Rule::Len(n) => unless(length() == *n, "len", format!("must be {n} {unit}")),
-            Rule::MinLen(n) => unless(length() >= *n, "min_len", format!("must be at least {n} {unit}")),
-            Rule::MaxLen(n) => unless(length() <= *n, "max_len", format!("must be at most {n} {unit}")),
-            Rule::LenBytes(n) => unless(bytes() == *n, "len_bytes", format!("must be {n} bytes")),
-            Rule::MinBytes(n) => unless(bytes() >= *n, "min_bytes", format!("must be at least {n} bytes")),
-            Rule::MaxBytes(n) => unless(bytes() <= *n, "max_bytes", format!("must be at most {n} bytes")),
-            Rule::Pattern(pattern) => unless(
-                pattern.0.is_match(value.as_text()),
-                "pattern",
-                format!("does not match regex pattern `{}`", pattern.0),
-            ),
-            Rule::Prefix(c) => unless(
-                value.as_bytes().starts_with(c.value().as_bytes()),
-                "prefix",
-                format!("does not have prefix {c}"),
-            ),
-            Rule::Suffix(c) => unless(
-                value.as_bytes().ends_with(c.value().as_bytes()),
-                "suffix",
-                format!("does not have suffix {c}"),
-            ),
+            Rule::Finite => unless(matches!(value, Value::Float(v) if v.is_finite()), "finite", &|| {
+                "must be finite".to_string()
+            }),
+            Rule::Len(n) => unless(length() == *n, "len", &|| format!("must be {n} {unit}")),
+            Rule::MinLen(n) => unless(length() >= *n, "min_len", &|| format!("must be at least {n} {unit}")),
+            Rule::MaxLen(n) => unless(length() <= *n, "max_len", &|| format!("must be at most {n} {unit}")),
+            Rule::LenBytes(n) => unless(bytes() == *n, "len_bytes", &|| format!("must be {n} bytes")),
+            Rule::MinBytes(n) => {
+                unless(bytes() >= *n, "min_bytes", &|| format!("must be at least {n} bytes"))
+            }
+            Rule::MaxBytes(n) => unless(bytes() <= *n, "max_bytes", &|| format!("must be at most {n} bytes")),
+            Rule::Pattern(pattern) => unless(pattern.0.is_match(value.as_text()), "pattern", &|| {
+                format!("does not match regex pattern `{}`", pattern.0)
+            }),
+            Rule::Prefix(c) => unless(value.as_bytes().starts_with(c.value().as_bytes()), "prefix", &|| {
+                format!("does not have prefix {c}")
+            }),
+            Rule::Suffix(c) => unless(value.as_bytes().ends_with(c.value().as_bytes()), "suffix", &|| {
+                format!("does not have suffix {c}")
+            }),
             Rule::Contains(c) => {
-                unless(format::contains(value, c.value()), "contains", format!("does not contain {c}"))
+                unless(format::contains(value, c.value()), "contains", &|| format!("does not contain {c}"))
             }
             Rule::NotContains(c) => {
-                unless(!format::contains(value, c.value()), "not_contains", format!("contains {c}"))
+                unless(!format::contains(value, c.value()), "not_contains", &|| format!("contains {c}"))
             }
             Rule::Email => self.check_format(value, "email", "email_empty", "email address", format::email),
             Rule::Hostname => {
@@ -342,7 +336,7 @@ impl Rules {
             Rule::DefinedOnly(numbers) => unless(
                 matches!(value, Value::Int(v) if numbers.iter().any(|n| i64::from(*n) == v)),
                 "defined_only",
-                "value must be one of the defined enum values".to_string(),
+                &|| "value must be one of the defined enum values".to_string(),
             ),
             // Of lists and maps: `check_length`, and the list itself.
             Rule::MinItems(_) | Rule::MaxItems(_) | Rule::Unique | Rule::MinPairs(_) | Rule::MaxPairs(_) => {
