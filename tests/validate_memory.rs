@@ -29,8 +29,8 @@ fn what_keeps_its_rules_takes_no_memory() {
         vec![
             Rule::Gte(number(1)),
             Rule::Lt(number(100)),
-            Rule::In((1..1000).map(number).collect()),
-            Rule::NotIn(vec![number(7)]),
+            Rule::In((1..1000).map(number).collect::<Vec<_>>().into()),
+            Rule::NotIn(vec![number(7)].into()),
             Rule::DefinedOnly((0..50).collect()),
         ],
     );

@@ -4,7 +4,9 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use prost_reflect::{DynamicMessage, FieldDescriptor, MapKey, ReflectMessage, Value as Dynamic};
-use tagwire::validate::{Constant, FieldRules, Ignore, Pattern, Rule, Rules, Value, Violation, at_most_one};
+use tagwire::validate::{
+    Constant, FieldRules, Ignore, Listed, Pattern, Rule, Rules, Value, Violation, at_most_one,
+};
 use tagwire_codegen::check::translate_pattern;
 use tagwire_codegen::constraints::{self, Constraints, MessageConstraints};
 use tagwire_codegen::model::{Field, Kind, Label, Model, Origin};
@@ -187,8 +189,8 @@ fn rule(rule: &constraints::Rule, numbers: &dyn Fn() -> Vec<i32>) -> Rule {
     use constraints::Constant as Written;
     match (rule.name.as_str(), &rule.value) {
         ("const", value) => Rule::Const(constant(value)),
-        ("in", Written::List(list)) => Rule::In(list.iter().map(constant).collect()),
-        ("not_in", Written::List(list)) => Rule::NotIn(list.iter().map(constant).collect()),
+        ("in", Written::List(list)) => Rule::In(listed(list)),
+        ("not_in", Written::List(list)) => Rule::NotIn(listed(list)),
         ("lt", value) => Rule::Lt(constant(value)),
         ("lte", value) => Rule::Lte(constant(value)),
         ("gt", value) => Rule::Gt(constant(value)),
@@ -226,6 +228,10 @@ fn rule(rule: &constraints::Rule, numbers: &dyn Fn() -> Vec<i32>) -> Rule {
         ("max_pairs", Written::Uint(n)) => Rule::MaxPairs(*n),
         (name, value) => unreachable!("the rule {name} {value:?} passed the checks"),
     }
+}
+
+fn listed(list: &[constraints::Constant]) -> Listed {
+    list.iter().map(constant).collect::<Vec<_>>().into()
 }
 
 fn constant(value: &constraints::Constant) -> Constant {

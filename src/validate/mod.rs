@@ -13,7 +13,7 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 
-pub use rule::{Constant, MAX_PATTERN_BYTES, Pattern, Rule, Rules, Value};
+pub use rule::{Constant, Listed, MAX_PATTERN_BYTES, Pattern, Rule, Rules, Value};
 
 /// A message whose schema has constraints. Printed by the generator.
 pub trait Validate {
@@ -260,23 +260,14 @@ pub fn at_most_one(names: &str, set: usize, required: bool) -> Result<(), Violat
 
 /// Equal as in CEL: 0 is -0, and NaN is not itself.
 fn all_differ<'a>(items: impl Iterator<Item = Value<'a>>) -> bool {
-    #[derive(PartialEq, Eq, Hash)]
-    enum Key<'a> {
-        Number(u64),
-        Bytes(&'a [u8]),
-    }
-    let mut seen = HashSet::new();
+    let (mut numbers, mut bytes) = (HashSet::new(), HashSet::new());
     for item in items {
-        let key = match item {
-            Value::Bool(value) => Key::Number(u64::from(value)),
-            Value::Int(value) => Key::Number(value.cast_unsigned()),
-            Value::Uint(value) => Key::Number(value),
-            Value::Float(value) if value.is_nan() => continue,
-            Value::Float(value) => Key::Number((value + 0.0).to_bits()),
-            Value::Text(value) => Key::Bytes(value.as_bytes()),
-            Value::Bytes(value) => Key::Bytes(value),
+        let new = match item {
+            Value::Text(value) => bytes.insert(value.as_bytes()),
+            Value::Bytes(value) => bytes.insert(value),
+            _ => item.number().is_none_or(|number| numbers.insert(number)),
         };
-        if !seen.insert(key) {
+        if !new {
             return false;
         }
     }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
+use std::collections::HashSet;
 use std::fmt;
 
 use bytes::Bytes;
@@ -47,11 +48,23 @@ impl Value<'_> {
         }
     }
 
+    /// What numbers have in common that are equal, as in CEL: 0 is -0. `None`: a NaN, which is not even itself, or no
+    /// number.
+    pub(super) fn number(&self) -> Option<u64> {
+        match *self {
+            Value::Bool(value) => Some(value.into()),
+            Value::Int(value) => Some(value.cast_unsigned()),
+            Value::Uint(value) => Some(value),
+            Value::Float(value) => (!value.is_nan()).then(|| (value + 0.0).to_bits()),
+            Value::Text(_) | Value::Bytes(_) => None,
+        }
+    }
+
     fn equals(&self, constant: &Constant) -> bool {
         self.compare(constant) == Some(Ordering::Equal)
     }
 
-    fn as_bytes(&self) -> &[u8] {
+    pub(super) fn as_bytes(&self) -> &[u8] {
         match self {
             Value::Text(value) => value.as_bytes(),
             Value::Bytes(value) => value,
@@ -171,8 +184,8 @@ impl Pattern {
 #[expect(missing_docs, reason = "they are buf.validate's: https://protovalidate.com/reference/rules")]
 pub enum Rule {
     Const(Constant),
-    In(Vec<Constant>),
-    NotIn(Vec<Constant>),
+    In(Listed),
+    NotIn(Listed),
     Lt(Constant),
     Lte(Constant),
     Gt(Constant),
@@ -199,13 +212,47 @@ pub enum Rule {
     Uuid,
     Tuuid,
     Ulid,
-    /// With the numbers of the enum.
+    /// With the numbers of the enum, sorted.
     DefinedOnly(Vec<i32>),
     MinItems(u64),
     MaxItems(u64),
     Unique,
     MinPairs(u64),
     MaxPairs(u64),
+}
+
+/// Values of one type that a rule names, found in one step however many they are: a client may send a long list, each
+/// item of which is looked for.
+#[derive(Debug, Clone)]
+pub struct Listed {
+    /// As written.
+    values: Vec<Constant>,
+    numbers: HashSet<u64>,
+    bytes: HashSet<Vec<u8>>,
+}
+
+impl From<Vec<Constant>> for Listed {
+    fn from(values: Vec<Constant>) -> Self {
+        let numbers = values.iter().filter_map(|one| one.value().number()).collect();
+        let texts = values.iter().filter(|one| matches!(one, Constant::Text(_) | Constant::Bytes(_)));
+        let bytes = texts.map(|one| one.value().as_bytes().to_vec()).collect();
+        Listed { values, numbers, bytes }
+    }
+}
+
+impl Listed {
+    fn has(&self, value: Value<'_>) -> bool {
+        match value {
+            Value::Text(_) | Value::Bytes(_) => self.bytes.contains(value.as_bytes()),
+            _ => value.number().is_some_and(|number| self.numbers.contains(&number)),
+        }
+    }
+}
+
+impl fmt::Display for Listed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "[{}]", self.values.iter().map(Constant::to_string).collect::<Vec<_>>().join(", "))
+    }
 }
 
 /// The rules of one value, by the kind that they are written under: `string`, `int32`, `repeated`.
@@ -276,12 +323,10 @@ impl Rules {
         let unit = if matches!(value, Value::Text(_)) { "characters" } else { "bytes" };
         match rule {
             Rule::Const(c) => unless(value.equals(c), "const", &|| format!("must equal {c}")),
-            Rule::In(list) => unless(list.iter().any(|c| value.equals(c)), "in", &|| {
-                format!("must be in list {}", shown(list))
-            }),
-            Rule::NotIn(list) => unless(!list.iter().any(|c| value.equals(c)), "not_in", &|| {
-                format!("must not be in list {}", shown(list))
-            }),
+            Rule::In(list) => unless(list.has(value), "in", &|| format!("must be in list {list}")),
+            Rule::NotIn(list) => {
+                unless(!list.has(value), "not_in", &|| format!("must not be in list {list}"))
+            }
             Rule::Lt(_) | Rule::Lte(_) | Rule::Gt(_) | Rule::Gte(_) => self.check_bounds(rule, value),
             Rule::Finite => unless(matches!(value, Value::Float(v) if v.is_finite()), "finite", &|| {
                 "must be finite".to_string()
@@ -334,7 +379,7 @@ impl Rules {
             Rule::Tuuid => self.check_format(value, "tuuid", "tuuid_empty", "trimmed UUID", format::tuuid),
             Rule::Ulid => self.check_format(value, "ulid", "ulid_empty", "ULID", format::ulid),
             Rule::DefinedOnly(numbers) => unless(
-                matches!(value, Value::Int(v) if numbers.iter().any(|n| i64::from(*n) == v)),
+                matches!(value, Value::Int(v) if numbers.binary_search_by_key(&v, |n| i64::from(*n)).is_ok()),
                 "defined_only",
                 &|| "value must be one of the defined enum values".to_string(),
             ),
@@ -419,8 +464,4 @@ impl Rules {
             }
         }
     }
-}
-
-fn shown(list: &[Constant]) -> String {
-    format!("[{}]", list.iter().map(Constant::to_string).collect::<Vec<_>>().join(", "))
 }

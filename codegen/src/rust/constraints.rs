@@ -291,7 +291,7 @@ fn print_rule(rule: &Rule, numbers: &[i32]) -> Result<String, Error> {
         (other, Constant::Uint(value)) if is_length(other) => format!("Rule::{name}({value})"),
         (_, Constant::List(list)) => {
             let list: Vec<String> = list.iter().map(constant).collect();
-            format!("Rule::{name}(::std::vec![{}])", list.join(", "))
+            format!("Rule::{name}(::std::vec![{}].into())", list.join(", "))
         }
         (_, value) => format!("Rule::{name}({})", constant(value)),
     })
