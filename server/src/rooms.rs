@@ -202,9 +202,10 @@ impl Rooms {
                     code.tell(Mail::Join { session: Arc::clone(session), boundary, reply });
                 }
                 _ => {
-                    self.place(&mut by_name, &room, session, boundary);
-                    self.metrics.rooms.set(by_name.len() as i64);
-                    return Ok(());
+                    let placed = self.place(&mut by_name, &room, session, boundary);
+                    // It may have been made for one who is gone.
+                    self.close_empty(&mut by_name, &room);
+                    return if placed { Ok(()) } else { Err(RoomError::Refused(too_late())) };
                 }
             }
             self.metrics.rooms.set(by_name.len() as i64);
@@ -322,6 +323,10 @@ impl Rooms {
             }
         }
     }
+}
+
+fn too_late() -> Refusal {
+    Refusal::unavailable("it is too late to enter the room", 0)
 }
 
 fn member(session: &Session, event: event::Value) -> v1::Member {

@@ -310,6 +310,28 @@ fn a_request_runs_on_though_who_asked_is_gone() {
     server.wait_for("tagwire_requests_answered_total{status=\"OK\"}", 1.0);
 }
 
+/// Its session is over when it is its turn: nobody enters, and no empty room stays for ever.
+#[test]
+fn who_is_gone_enters_no_room() {
+    let (server, _) = serve(|_| ());
+    let mut player = login(&server, "zoe");
+    let join = v1::JoinRoom { room: "ghost".to_string() };
+    let requests = vec![
+        request(1, &play("sleep", 300)),
+        v1::Request { key: 2, tag: 248, body: join.encode_to_vec().into() },
+        request(3, &play("", 0)),
+    ];
+    player.send_bytes(&frame(&v1::Batch { requests, stop_on_error: false }));
+    drop(player);
+    server.wait_for("tagwire_sessions", 0.0);
+    // The batch goes on to its end.
+    server.wait_for("tagwire_request_seconds_count{message=\"lobby.v1.PlayRequest\"}", 2.0);
+    assert_eq!(server.metric("tagwire_rooms"), 0.0);
+    let mut kit = login(&server, "kit");
+    assert_eq!(kit.join("ghost").status(), Status::Ok);
+    server.wait_for("tagwire_rooms", 1.0);
+}
+
 #[test]
 fn two_services_for_one_request_are_no_server() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

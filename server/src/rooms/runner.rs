@@ -22,7 +22,7 @@ use tracing::{debug, error, info};
 
 use super::code::Code;
 use super::mailbox::{Letter, Mail};
-use super::{Boundary, Room, Rooms};
+use super::{Boundary, Room, Rooms, too_late};
 use crate::flusher::TurnGuard;
 use crate::hook::Stopped;
 use crate::requests::response;
@@ -440,8 +440,4 @@ fn answer(session: &Arc<Session>, response: &v1::Response, done: oneshot::Sender
     session.respond(response);
     // It may have timed out meanwhile: then nobody waits.
     let _ = done.send(response.status());
-}
-
-fn too_late() -> Refusal {
-    Refusal::unavailable("it is too late to enter the room", 0)
 }
