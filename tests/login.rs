@@ -82,9 +82,7 @@ fn test_server_takes_one_login_a_connection() {
 fn test_server_welcomes_new_clients_and_never_classic_ones() {
     let mut side = ServerSide::new();
     let mut client = ClientSide::new("player1", "welcome");
-    let Ok(Some(Incoming::Login(login))) = side.take_bytes(&std::mem::take(&mut client.out)) else {
-        panic!()
-    };
+    let Ok(Some(Incoming::Login(login))) = side.take_bytes(&client.out()) else { panic!() };
     assert_eq!(login.dialect, Dialect::Native);
     assert_eq!(login.sdk, format!("tagwire-rust {}", env!("CARGO_PKG_VERSION")));
     let welcome = side.admit(&login, Access::Player).unwrap();
@@ -117,14 +115,12 @@ fn test_server_welcomes_new_clients_and_never_classic_ones() {
 fn a_schema_is_asked_for_offered_and_then_the_login_is_answered() {
     let mut client = ClientSide::new("player1", "welcome");
     let mut side = ServerSide::new();
-    let Ok(Some(Incoming::Login(login))) = side.take_bytes(&std::mem::take(&mut client.out)) else {
-        panic!()
-    };
+    let Ok(Some(Incoming::Login(login))) = side.take_bytes(&client.out()) else { panic!() };
     let wanted = side.session.ask_schema();
     side.decoder.set_limits(side.session.decoder_limits());
     assert_eq!(frame(&wanted), [0, 253]);
     assert_eq!(client.take(&wanted), Ok(Event::SchemaOffered));
-    let offer = std::mem::take(&mut client.out);
+    let offer = client.out();
     let taken = side.take_bytes(&offer);
     assert_eq!(taken, Ok(Some(Incoming::Offer(schema().descriptors().clone()))));
     // While it is compared nothing is taken; the exchange does not count.
@@ -187,9 +183,9 @@ fn test_client_logs_in_with_its_fingerprint_and_sends_nothing_before_welcome() {
     assert_eq!(*tag, v1::PlayerLogin::TAG);
     let login = Login::decode(payload).unwrap();
     assert_eq!(login.fingerprint, vec![7; 16]);
-    assert_eq!(client.session.send(&ToRoom::new("hello"), &mut client.out), Err(SendError::NotOpen));
-    assert_eq!(client.session.request(&Asks::new("?"), &mut client.out), Err(SendError::NotOpen));
-    assert!(client.out.is_empty());
+    assert_eq!(client.session.send(&ToRoom::new("hello")), Err(SendError::NotOpen));
+    assert_eq!(client.session.request(&Asks::new("?")), Err(SendError::NotOpen));
+    assert!(client.sent().is_empty());
 }
 
 #[test]
@@ -214,7 +210,7 @@ fn no_secret_is_printed() {
         username: "player1".to_string(),
         password: "s3cret-p".to_string(),
         token: "s3cret-t".to_string(),
-        resume: Some(v1::Resume { token: b"s3cret-r"[..].into(), frames_received: 5 }),
+        resume: Some(v1::Resume { token: b"s3cret-r"[..].into(), frames_received: 5, connection: 2 }),
         ..Default::default()
     };
     let decoded = Login::decode(&tagwire::prost::Message::encode_to_vec(&login)).unwrap();

@@ -238,28 +238,27 @@ fn test_server_lets_a_client_go() {
 #[test]
 fn test_client_sends_what_the_schema_lets_it() {
     let mut client = ClientSide::open();
-    client.session.send(&ToRoom::new("hi"), &mut client.out).unwrap();
+    client.session.send(&ToRoom::new("hi")).unwrap();
     assert_eq!(client.sent(), [(Tag(2), ToRoom::new("hi").encode_to_vec())]);
-    let out = &mut client.out;
     assert_eq!(
-        client.session.send(&FromServer::new(""), out),
+        client.session.send(&FromServer::new("")),
         Err(SendError::Direction("test.v1.FromServer".into()))
     );
-    assert_eq!(client.session.send(&Asks::new(""), out), Err(SendError::Request("test.v1.Asks".into())));
-    assert_eq!(client.session.send(&v1::Ping::default(), out), Err(SendError::Unknown(Tag(3))));
+    assert_eq!(client.session.send(&Asks::new("")), Err(SendError::Request("test.v1.Asks".into())));
+    assert_eq!(client.session.send(&v1::Ping::default()), Err(SendError::Unknown(Tag(3))));
     assert_eq!(
-        client.session.send(&ToAll::new("123456789"), out),
+        client.session.send(&ToAll::new("123456789")),
         Err(SendError::TooLarge { name: "test.v1.ToAll", length: 11, limit: 10 })
     );
     assert_eq!(
-        client.session.send(&ToRoom::new(&"x".repeat(MAX_FRAME_BYTES)), out),
+        client.session.send(&ToRoom::new(&"x".repeat(MAX_FRAME_BYTES))),
         Err(SendError::TooLarge {
             name: "test.v1.ToRoom",
             length: MAX_FRAME_BYTES + 4,
             limit: MAX_FRAME_BYTES
         })
     );
-    assert!(client.out.is_empty());
+    assert!(client.sent().is_empty());
 }
 
 #[test]
@@ -300,8 +299,7 @@ fn test_client_survives_what_it_cannot_read() {
 #[test]
 fn test_client_gives_requests_rising_keys() {
     let mut client = ClientSide::open();
-    let keys: Vec<_> =
-        (0..3).map(|_| client.session.request(&Asks::new("?"), &mut client.out).unwrap()).collect();
+    let keys: Vec<_> = (0..3).map(|_| client.session.request(&Asks::new("?")).unwrap()).collect();
     assert_eq!(keys, [1, 2, 3]);
     let mut server = ServerSide::open(Dialect::Native, Access::Player);
     for (tag, payload) in client.sent() {
@@ -314,11 +312,11 @@ fn test_client_gives_requests_rising_keys() {
 fn test_client_asks_nothing_that_is_too_large() {
     let mut client = ClientSide::open();
     for length in [MAX_FRAME_BYTES, MAX_FRAME_BYTES - 4, 17 << 20] {
-        let refused = client.session.request(&Asks::new(&"x".repeat(length)), &mut client.out);
+        let refused = client.session.request(&Asks::new(&"x".repeat(length)));
         assert!(matches!(refused, Err(SendError::TooLarge { .. })), "{length}: {refused:?}");
     }
-    assert!(client.out.is_empty());
-    assert_eq!(client.session.request(&Asks::new("?"), &mut client.out), Ok(1), "no key was used");
+    assert!(client.sent().is_empty());
+    assert_eq!(client.session.request(&Asks::new("?")), Ok(1), "no key was used");
 }
 
 #[test]
@@ -326,7 +324,7 @@ fn test_client_trusts_no_limit_beyond_what_a_frame_can_be() {
     let mut client = ClientSide::new("player1", "welcome");
     let limits = Some(v1::Limits { max_frame_bytes: u32::MAX, ..Default::default() });
     client.take(&v1::Welcome { limits, ..Default::default() }).unwrap();
-    let refused = client.session.send(&ToRoom::new(&"x".repeat(17 << 20)), &mut client.out);
+    let refused = client.session.send(&ToRoom::new(&"x".repeat(17 << 20)));
     assert!(matches!(refused, Err(SendError::TooLarge { .. })));
 }
 
@@ -340,10 +338,10 @@ fn test_client_is_closed_by_a_disconnect_it_cannot_read() {
 #[test]
 fn test_client_says_goodbye_once() {
     let mut client = ClientSide::open();
-    client.session.close(CloseCode::NORMAL, "bye", &mut client.out);
-    client.session.close(CloseCode::NORMAL, "bye", &mut client.out);
+    client.session.close(CloseCode::NORMAL, "bye");
+    client.session.close(CloseCode::NORMAL, "bye");
     let sent = client.sent();
     assert_eq!(sent.len(), 1);
     assert_eq!(sent[0].0, v1::Disconnect::TAG);
-    assert_eq!(client.session.send(&ToRoom::new("hi"), &mut client.out), Err(SendError::NotOpen));
+    assert_eq!(client.session.send(&ToRoom::new("hi")), Err(SendError::NotOpen));
 }

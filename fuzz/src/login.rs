@@ -10,6 +10,7 @@ use tagwire::prost::Message;
 use tagwire::session::client::{ClientSession, Credentials, Event};
 use tagwire::session::limits::SessionLimits;
 use tagwire::session::login::{Login, MAX_LOGIN_BYTES};
+use tagwire::session::outbox::OutboxLimits;
 use tagwire::session::server::{Incoming, ServerSession};
 use tagwire::session::{Dialect, Fault};
 use tagwire::{Message as _, Tag};
@@ -43,12 +44,13 @@ pub fn run(data: &[u8]) {
     assert_eq!(session.decoder_limits(), Limits { max_frame_bytes, only: None });
     assert_eq!(welcome.is_some(), login.dialect == Dialect::Native, "classic clients get no Welcome");
     let Some(welcome) = welcome else { return };
-    let mut client = ClientSession::connect(START, schema(), &Credentials::default(), &mut vec![]);
+    let mut client = ClientSession::new(schema(), Credentials::default(), OutboxLimits::default());
+    client.connect(START);
     let mut decoder = Decoder::new(client.decoder_limits());
     let frame = frame(&welcome);
     let mut bytes = frame.as_slice();
     let taken = decoder.next(&mut bytes).expect("a Welcome is a frame").expect("a whole one");
-    let event = client.handle_frame(START, taken, &mut vec![]);
+    let event = client.handle_frame(START, taken);
     assert_eq!(event, Ok(Event::Welcome(welcome)));
 }
 

@@ -382,10 +382,11 @@ struct Client {
 
 impl Client {
     fn open() -> Self {
-        let mut session = ClientSession::connect(START, schema(), &Credentials::default(), &mut vec![]);
+        let mut session = ClientSession::new(schema(), Credentials::default(), OutboxLimits::default());
+        session.connect(START);
+        written(&mut session);
         let welcome = v1::Welcome::default().encode_to_vec();
-        let welcomed =
-            session.handle_frame(START, Frame { tag: v1::Welcome::TAG, payload: &welcome }, &mut vec![]);
+        let welcomed = session.handle_frame(START, Frame { tag: v1::Welcome::TAG, payload: &welcome });
         assert!(matches!(welcomed, Ok(Event::Welcome(_))) && session.is_open());
         let decoder = Decoder::new(session.decoder_limits());
         Client { session, decoder, sent: vec![], counted: 0, told: 0, last_key: 0, ended: false }
@@ -398,8 +399,8 @@ impl Client {
         let frame = self.decoder.next(&mut bytes).expect("within the limits").expect("one whole frame");
         let tag = frame.tag;
         let was_open = self.session.is_open();
-        let mut out = vec![];
-        let event = self.session.handle_frame(now, frame, &mut out);
+        let event = self.session.handle_frame(now, frame);
+        let out = written(&mut self.session);
         self.counted += u64::from(is_counted(tag));
         assert_eq!(self.session.deadline_us(), now.monotonic_us + 10_000_000);
         for (tag, payload) in whole(&out) {
@@ -416,6 +417,10 @@ impl Client {
                 assert_eq!(self.session.is_open(), was_open, "{event:?}");
                 assert!(was_open || (*event == Event::Dropped(tag) && out.is_empty()), "{event:?}");
             }
+            Err(tagwire::session::Fault::Acknowledged(_)) => {
+                assert_eq!(tag, v1::Ping::TAG);
+                self.ended = true;
+            }
             Err(ref fault) => {
                 assert_eq!(tag, v1::Disconnect::TAG, "what cannot be read never ends a client: {fault}");
                 self.ended = true;
@@ -430,10 +435,11 @@ impl Client {
 
     /// What the game sends.
     fn says(&mut self, input: &mut Input<'_>) {
-        let mut out = vec![];
         let message = ToRoom { text: String::from_utf8_lossy(input.bytes()).into() };
-        assert_eq!(self.session.send(&message, &mut out).is_ok(), self.session.is_open());
-        match self.session.request(&Asks { text: message.text }, &mut out) {
+        assert_eq!(self.session.send(&message).is_ok(), self.session.is_open());
+        let asked = self.session.request(&Asks { text: message.text });
+        let out = written(&mut self.session);
+        match asked {
             Ok(key) => {
                 assert!(key > self.last_key, "keys rise");
                 self.last_key = key;
@@ -442,6 +448,17 @@ impl Client {
             Err(_) => assert!(!self.session.is_open() && out.is_empty(), "{:?}", PLAIN),
         }
     }
+}
+
+/// What a client wants to send: all of it is taken.
+fn written(session: &mut ClientSession) -> Vec<u8> {
+    let mut out = vec![];
+    while !session.unwritten().is_empty() {
+        let count = session.unwritten().len();
+        out.extend_from_slice(session.unwritten());
+        session.wrote(count);
+    }
+    out
 }
 
 /// An outbox, and a plain queue that it must agree with.

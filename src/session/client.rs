@@ -1,6 +1,8 @@
 //! The client's side of one session.
 
 use std::borrow::Cow;
+use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,6 +12,7 @@ use crate::close::CloseCode;
 use crate::frame::{self, Frame, encode_message};
 use crate::pb::tagwire::v1;
 use crate::schema::{Message, Schema, Sender, Target};
+use crate::session::outbox::{Lane, Outbox, OutboxLimits};
 use crate::session::{Fault, PEER_TIMEOUT_US, Received};
 use crate::tag::Tag;
 use crate::time::Now;
@@ -19,6 +22,8 @@ pub const WRAPPER_BYTES: usize = 64;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
+    /// There is no connection.
+    Lost,
     /// The login is not answered.
     Waiting,
     /// Neither is the schema that was offered.
@@ -44,7 +49,8 @@ pub struct Credentials {
 pub enum Event {
     /// The server asked for this client's schema, and it was offered.
     SchemaOffered,
-    /// The login was accepted.
+    /// The login was accepted. Where the Welcome is not `resumed`, the session is a new one: no request that was not
+    /// answered will be, and nothing that waited is sent.
     Welcome(v1::Welcome),
     /// A message of the game.
     Message {
@@ -84,9 +90,12 @@ pub enum Event {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
-    /// Not before Welcome, not after the end.
+    /// Not before the first Welcome, not after the end.
     #[error("the session is not open")]
     NotOpen,
+    /// As much waits as may: to be tried again when some of it is written.
+    #[error("too much waits to be sent already")]
+    Full,
     /// The schema has no such message.
     #[error("the schema has no message with tag {0}")]
     Unknown(Tag),
@@ -108,11 +117,19 @@ pub enum SendError {
     },
 }
 
-/// The client's side of one session. What is to be sent is appended to the `out` of each call.
-#[derive(Debug)]
+/// The client's side of one session, over all its connections. Printing it shows no secret.
 pub struct ClientSession {
     schema: Arc<Schema>,
+    credentials: Credentials,
+    limits: OutboxLimits,
     state: State,
+    /// What opens the session again; empty: nothing does.
+    token: Bytes,
+    /// Connections that this session had.
+    connections: u32,
+    /// What goes before all else on this connection, and how much of it is written.
+    opening: (Vec<u8>, usize),
+    outbox: Outbox,
     received: Received,
     last_heard: Now,
     max_frame_bytes: usize,
@@ -120,29 +137,101 @@ pub struct ClientSession {
 }
 
 impl ClientSession {
-    /// Begins a session: appends the login.
-    pub fn connect(now: Now, schema: Arc<Schema>, credentials: &Credentials, out: &mut Vec<u8>) -> Self {
-        let fingerprint = Bytes::copy_from_slice(&schema.fingerprint().0);
-        let login = v1::PlayerLogin {
-            username: credentials.username.clone(),
-            password: credentials.password.clone(),
-            client: Some(v1::ClientInfo {
-                protocol: crate::PROTOCOL_VERSION,
-                fingerprint,
-                sdk: "tagwire-rust".to_string(),
-                version: env!("CARGO_PKG_VERSION").to_string(),
-            }),
-            ..v1::PlayerLogin::default()
-        };
-        encode_message(&login, out);
+    /// A session that is yet to begin, with [`ClientSession::connect`]. `limits`: of what waits for the server, and of
+    /// what is kept to be sent again.
+    pub fn new(schema: Arc<Schema>, credentials: Credentials, limits: OutboxLimits) -> Self {
         ClientSession {
             schema,
-            state: State::Waiting,
+            credentials,
+            limits,
+            state: State::Lost,
+            token: Bytes::new(),
+            connections: 0,
+            opening: (vec![], 0),
+            outbox: Outbox::new(limits),
             received: Received::default(),
-            last_heard: now,
+            last_heard: Now { monotonic_us: 0, unix_us: 0 },
             max_frame_bytes: frame::DEFAULT_MAX_FRAME_BYTES,
             next_key: 1,
         }
+    }
+
+    /// A connection stands: logs in, or comes back to the session that there was. Use a new decoder with it. After
+    /// the end of the session this does nothing.
+    pub fn connect(&mut self, now: Now) {
+        if self.state == State::Closed {
+            return;
+        }
+        self.state = State::Waiting;
+        self.last_heard = now;
+        self.connections += 1;
+        let resume = self.is_resumable().then(|| v1::Resume {
+            token: self.token.clone(),
+            frames_received: self.received.frames(),
+            connection: self.connections,
+        });
+        let login = v1::PlayerLogin {
+            username: self.credentials.username.clone(),
+            password: self.credentials.password.clone(),
+            client: Some(v1::ClientInfo {
+                protocol: crate::PROTOCOL_VERSION,
+                fingerprint: Bytes::copy_from_slice(&self.schema.fingerprint().0),
+                sdk: "tagwire-rust".to_string(),
+                version: env!("CARGO_PKG_VERSION").to_string(),
+            }),
+            resume,
+            ..v1::PlayerLogin::default()
+        };
+        self.opening = (vec![], 0);
+        encode_message(&login, &mut self.opening.0);
+    }
+
+    /// The connection is gone. A session that [is resumable](ClientSession::is_resumable) goes on to take what is sent,
+    /// and waits for [`ClientSession::connect`].
+    pub fn disconnect(&mut self) {
+        if self.state == State::Closed {
+            return;
+        }
+        self.state = State::Lost;
+        self.opening = (vec![], 0);
+        self.outbox.detach();
+    }
+
+    /// True where there is a session that can be had again after its connection is lost.
+    pub fn is_resumable(&self) -> bool {
+        !self.token.is_empty()
+    }
+
+    /// What the connection should take next.
+    pub fn unwritten(&self) -> &[u8] {
+        let (opening, written) = &self.opening;
+        match self.state {
+            _ if *written < opening.len() => &opening[*written..],
+            State::Open | State::Closed => self.outbox.unwritten(),
+            State::Lost | State::Waiting | State::Offered => &[],
+        }
+    }
+
+    /// The connection took the first `count` bytes of [`ClientSession::unwritten`] and refused the rest.
+    ///
+    /// # Panics
+    /// If there were not so many.
+    pub fn wrote(&mut self, count: usize) {
+        let (opening, written) = &mut self.opening;
+        if *written < opening.len() {
+            *written += count;
+            assert!(*written <= opening.len(), "more written than there is");
+            if *written == opening.len() {
+                self.opening = (vec![], 0);
+            }
+        } else {
+            self.outbox.wrote(count);
+        }
+    }
+
+    /// True where the connection has refused bytes and not taken all since.
+    pub fn is_blocked(&self) -> bool {
+        self.outbox.is_blocked()
     }
 
     /// When the server is to be given up if nothing comes; microseconds on the monotonic clock.
@@ -157,75 +246,113 @@ impl ClientSession {
         frame::Limits { max_frame_bytes: largest, only: None }
     }
 
-    /// True from Welcome to the end.
+    /// True where the server is there: from Welcome to the end, or to the end of the connection.
     pub fn is_open(&self) -> bool {
         self.state == State::Open
+    }
+
+    /// True from the end of the session on, which no connection brings back.
+    pub fn is_closed(&self) -> bool {
+        self.state == State::Closed
+    }
+
+    /// Counted frames of the server so far.
+    pub fn frames_received(&self) -> u64 {
+        self.received.frames()
     }
 
     /// Takes the next frame of the server.
     ///
     /// # Errors
     /// The connection must end.
-    pub fn handle_frame(&mut self, now: Now, frame: Frame<'_>, out: &mut Vec<u8>) -> Result<Event, Fault> {
+    pub fn handle_frame(&mut self, now: Now, frame: Frame<'_>) -> Result<Event, Fault> {
         self.last_heard = now;
         let Frame { tag, payload } = frame;
         let payload = Bytes::copy_from_slice(payload);
-        self.received.count(tag, payload.len());
         let malformed = |error| Fault::Malformed { tag, error };
-        if tag == v1::Disconnect::TAG {
-            self.state = State::Closed;
-            let v1::Disconnect { code, reason, retry_after_ms, findings, .. } =
-                v1::Disconnect::decode(payload).map_err(malformed)?;
-            let code = CloseCode(u16::try_from(code).unwrap_or(u16::MAX));
-            return Ok(Event::Disconnect { code, reason, retry_after_ms, findings });
+        if tag == v1::Disconnect::TAG && self.state != State::Lost {
+            return self.handle_disconnect(payload).map_err(malformed);
         }
         match self.state {
             State::Waiting if tag == v1::SchemaWanted::TAG => {
                 self.state = State::Offered;
                 let offer = v1::SchemaOffer { descriptors: self.schema.descriptors().clone() };
-                encode_message(&offer, out);
+                encode_message(&offer, &mut self.opening.0);
                 Ok(Event::SchemaOffered)
             }
             State::Waiting | State::Offered if tag == v1::Welcome::TAG => {
                 let welcome = v1::Welcome::decode(payload).map_err(malformed)?;
-                if let Some(limits) = &welcome.limits {
-                    self.max_frame_bytes = (limits.max_frame_bytes as usize).min(frame::MAX_FRAME_BYTES);
-                }
-                self.state = State::Open;
+                self.handle_welcome(&welcome)?;
                 Ok(Event::Welcome(welcome))
             }
             State::Waiting | State::Offered => Err(Fault::TooEarly(tag)),
-            State::Closed => Ok(Event::Dropped(tag)),
+            State::Lost | State::Closed => Ok(Event::Dropped(tag)),
             State::Open => {
-                let event = self.handle_open(now, tag, payload, out);
+                self.received.count(tag, payload.len());
+                let event = self.handle_open(now, tag, payload);
                 if self.received.is_due() {
-                    let frames_received = self.received.tell();
-                    encode_message(&v1::Ping { frames_received, ..v1::Ping::default() }, out);
+                    self.ping(v1::Ping::default());
                 }
                 // What cannot be read never ends a client.
-                Ok(event.unwrap_or(Event::Dropped(tag)))
+                let event = event.unwrap_or(Event::Dropped(tag));
+                if let Event::Ping(ping) = &event {
+                    self.outbox.acknowledge(ping.frames_received)?;
+                }
+                Ok(event)
             }
         }
     }
 
-    fn handle_open(
-        &mut self,
-        now: Now,
-        tag: Tag,
-        payload: Bytes,
-        out: &mut Vec<u8>,
-    ) -> Result<Event, prost::DecodeError> {
+    fn handle_disconnect(&mut self, payload: Bytes) -> Result<Event, prost::DecodeError> {
+        let v1::Disconnect { code, reason, retry_after_ms, findings, .. } = v1::Disconnect::decode(payload)?;
+        let code = CloseCode(u16::try_from(code).unwrap_or(u16::MAX));
+        if code == CloseCode::TIMEOUT && self.is_resumable() {
+            self.disconnect();
+        } else {
+            self.end();
+        }
+        Ok(Event::Disconnect { code, reason, retry_after_ms, findings })
+    }
+
+    fn handle_welcome(&mut self, welcome: &v1::Welcome) -> Result<(), Fault> {
+        if welcome.resumed {
+            self.outbox.resume(welcome.frames_received)?;
+        } else {
+            self.token = welcome.resume_token.clone();
+            self.connections = 1;
+            let max_kept_bytes = if self.is_resumable() { self.limits.max_kept_bytes } else { 0 };
+            self.outbox = Outbox::new(OutboxLimits { max_kept_bytes, ..self.limits });
+            self.received = Received::default();
+        }
+        if let Some(limits) = &welcome.limits {
+            self.max_frame_bytes = (limits.max_frame_bytes as usize).min(frame::MAX_FRAME_BYTES);
+        }
+        self.state = State::Open;
+        Ok(())
+    }
+
+    fn end(&mut self) {
+        self.state = State::Closed;
+        self.token = Bytes::new();
+        self.outbox.clear();
+    }
+
+    fn ping(&mut self, ping: v1::Ping) {
+        let mut frame = Vec::with_capacity(48);
+        encode_message(&v1::Ping { frames_received: self.received.tell(), ..ping }, &mut frame);
+        self.outbox.push_urgent(&frame);
+    }
+
+    fn handle_open(&mut self, now: Now, tag: Tag, payload: Bytes) -> Result<Event, prost::DecodeError> {
         Ok(match tag {
             v1::Ping::TAG => {
                 let ping = v1::Ping::decode(payload)?;
                 if ping.sent_epoch != 0 {
-                    let answer = v1::Ping {
+                    self.ping(v1::Ping {
                         sent_epoch: ping.sent_epoch,
                         bounce_epoch: now.unix_us,
-                        frames_received: self.received.tell(),
                         ..v1::Ping::default()
-                    };
-                    encode_message(&answer, out);
+                    });
                 }
                 Event::Ping(ping)
             }
@@ -246,14 +373,13 @@ impl ClientSession {
         })
     }
 
-    /// Appends a message of the game.
+    /// Sends a message of the game: it is [unwritten](ClientSession::unwritten) then, or waits for the connection to
+    /// come back.
     ///
     /// # Errors
-    /// It may not be sent; nothing was appended.
-    pub fn send<M: Message>(&self, message: &M, out: &mut Vec<u8>) -> Result<(), SendError> {
-        if self.state != State::Open {
-            return Err(SendError::NotOpen);
-        }
+    /// It may not be sent; nothing has changed.
+    pub fn send<M: Message>(&mut self, message: &M) -> Result<(), SendError> {
+        self.check_open()?;
         let (_, info) = self.schema.get(M::TAG).ok_or(SendError::Unknown(M::TAG))?;
         if info.rules.from == Sender::Server {
             return Err(SendError::Direction(info.full_name.clone()));
@@ -261,8 +387,27 @@ impl ClientSession {
         if info.request && info.rules.to == Target::Handler {
             return Err(SendError::Request(info.full_name.clone()));
         }
-        self.check_size::<M>(message.encoded_len(), info.rules.max_bytes)?;
-        encode_message(message, out);
+        let (lane, max_bytes) = (Lane::new(info.rules.delivery, 0, M::TAG), info.rules.max_bytes);
+        self.check_size::<M>(message.encoded_len(), max_bytes)?;
+        self.push(message, lane)
+    }
+
+    /// There is a session, of which the server may not know yet that this connection is its.
+    fn check_open(&self) -> Result<(), SendError> {
+        match self.state {
+            State::Open => Ok(()),
+            State::Lost | State::Waiting | State::Offered if self.is_resumable() => Ok(()),
+            _ => Err(SendError::NotOpen),
+        }
+    }
+
+    fn push<M: Message>(&mut self, message: &M, lane: Lane) -> Result<(), SendError> {
+        if self.outbox.is_over() {
+            return Err(SendError::Full);
+        }
+        let mut frame = Vec::new();
+        encode_message(message, &mut frame);
+        self.outbox.push(&frame, lane);
         Ok(())
     }
 
@@ -274,31 +419,66 @@ impl ClientSession {
         Ok(())
     }
 
-    /// Appends a request, of the game or of the stack; the Response has the returned key.
+    /// Sends a request, of the game or of the stack; the Response has the returned key.
     ///
     /// # Errors
-    /// It may not be sent; nothing was appended, and no key is used.
-    pub fn request<M: Message>(&mut self, message: &M, out: &mut Vec<u8>) -> Result<u64, SendError> {
-        if self.state != State::Open {
-            return Err(SendError::NotOpen);
-        }
-        self.check_size::<M>(message.encoded_len(), M::RULES.max_bytes)?;
-        let key = self.next_key;
-        let body = message.encode_to_vec().into();
-        let request = v1::Request { key, tag: u32::from(M::TAG.0), body };
+    /// It may not be sent; nothing has changed, and no key is used.
+    pub fn request<M: Message>(&mut self, message: &M) -> Result<u64, SendError> {
+        self.check_open()?;
+        let request = self.keyed(message, self.next_key)?;
         self.check_size::<v1::Request>(request.encoded_len(), None)?;
+        self.push(&request, Lane::Ordered)?;
         self.next_key += 1;
-        encode_message(&request, out);
-        Ok(key)
+        Ok(request.key)
     }
 
-    /// Ends the session: appends the last frame.
-    pub fn close(&mut self, code: CloseCode, reason: &str, out: &mut Vec<u8>) {
+    /// Sends requests of one type in one frame; gives their keys.
+    ///
+    /// # Errors
+    /// They may not be sent; nothing has changed, and no key is used.
+    pub fn batch<M: Message>(
+        &mut self,
+        messages: &[M],
+        stop_on_error: bool,
+    ) -> Result<Range<u64>, SendError> {
+        self.check_open()?;
+        let keys = self.next_key..self.next_key + messages.len() as u64;
+        let requests = keys.clone().zip(messages).map(|(key, message)| self.keyed(message, key));
+        let batch = v1::Batch { requests: requests.collect::<Result<_, _>>()?, stop_on_error };
+        self.check_size::<v1::Batch>(batch.encoded_len(), None)?;
+        self.push(&batch, Lane::Ordered)?;
+        self.next_key = keys.end;
+        Ok(keys)
+    }
+
+    fn keyed<M: Message>(&self, message: &M, key: u64) -> Result<v1::Request, SendError> {
+        self.check_size::<M>(message.encoded_len(), M::RULES.max_bytes)?;
+        Ok(v1::Request { key, tag: u32::from(M::TAG.0), body: message.encode_to_vec().into() })
+    }
+
+    /// Ends the session: what waits is still to be written, and a last frame behind it.
+    pub fn close(&mut self, code: CloseCode, reason: &str) {
         if self.state == State::Open {
             let disconnect =
                 v1::Disconnect { code: u32::from(code.0), reason: reason.to_string(), ..Default::default() };
-            encode_message(&disconnect, out);
+            let mut frame = vec![];
+            encode_message(&disconnect, &mut frame);
+            self.outbox.push(&frame, Lane::Ordered);
+            self.token = Bytes::new();
+            self.state = State::Closed;
+        } else {
+            self.end();
         }
-        self.state = State::Closed;
+    }
+}
+
+impl fmt::Debug for ClientSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientSession")
+            .field("username", &self.credentials.username)
+            .field("state", &self.state)
+            .field("connections", &self.connections)
+            .field("frames_received", &self.received.frames())
+            .finish_non_exhaustive()
     }
 }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use crate::close::CloseCode;
 use crate::frame::DecodeError;
 use crate::session::limits::{FORGIVEN_INVALID, FORGIVEN_RATE, INVALID_WINDOW_US, Limit, RATE_WINDOW_US};
-use crate::session::outbox::AckError;
+use crate::session::outbox::{AckError, ResumeError};
 use crate::tag::Tag;
 
 /// What a peer did that ends its connection.
@@ -60,6 +60,9 @@ pub enum Fault {
     /// It says it has handled frames that it was not sent.
     #[error(transparent)]
     Acknowledged(#[from] AckError),
+    /// It wants to go on from where this side cannot.
+    #[error(transparent)]
+    Resume(#[from] ResumeError),
     /// A frame between the login and its answer.
     #[error("tag {0} before the login was answered")]
     TooEarly(Tag),
@@ -78,6 +81,7 @@ impl From<&Fault> for CloseCode {
             | Fault::Batch(_)
             | Fault::SecondLogin
             | Fault::Acknowledged(_)
+            | Fault::Resume(_)
             | Fault::TooEarly(_) => CloseCode::VIOLATION,
         }
     }

@@ -30,6 +30,8 @@ pub struct Login {
     pub fingerprint: Bytes,
     /// Name and version of its library, for logs.
     pub sdk: String,
+    /// The session that it wants to have again.
+    pub resume: Option<Resume>,
 }
 
 impl Login {
@@ -49,8 +51,15 @@ impl Login {
                 (Dialect::Native, client.fingerprint, sdk.chars().take(65).collect())
             }
         };
-        let PlayerLogin { username, password, token, .. } = login;
-        Ok(Login { username, password, token, dialect, fingerprint, sdk })
+        let PlayerLogin { username, password, token, resume, .. } = login;
+        // A classic session ends with its connection.
+        let resume = resume.filter(|_| dialect == Dialect::Native);
+        Ok(Login { username, password, token, dialect, fingerprint, sdk, resume })
+    }
+
+    /// True where it could open a new session: something proves its name.
+    pub fn has_credentials(&self) -> bool {
+        !self.password.is_empty() || !self.token.is_empty()
     }
 }
 
@@ -76,7 +85,10 @@ impl fmt::Debug for PlayerLogin {
 
 impl fmt::Debug for Resume {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Resume").field("frames_received", &self.frames_received).finish_non_exhaustive()
+        f.debug_struct("Resume")
+            .field("frames_received", &self.frames_received)
+            .field("connection", &self.connection)
+            .finish_non_exhaustive()
     }
 }
 

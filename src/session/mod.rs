@@ -2,6 +2,7 @@
 //!
 //! - [`server`]: the server's side of one session. [`client`]: the client's.
 //! - [`login`]: what opens a session. [`ping`]: round trips. [`dialect`]: what is sent to whom in which form.
+//! - [`resume`]: what opens it again after a lost connection.
 //! - [`requests`]: which keys run and have run. [`limits`]: how much a client may send. [`outbox`]: what waits for a socket. [`fault`]: what ends a session, and
 //!   with which code.
 
@@ -13,6 +14,7 @@ pub mod login;
 pub mod outbox;
 pub mod ping;
 pub mod requests;
+pub mod resume;
 pub mod server;
 
 use crate::Message;

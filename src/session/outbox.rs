@@ -11,6 +11,9 @@
 //!   aside, where a newer one of the same sender and tag replaces it, and is an UNRELIABLE one dropped. What waits
 //!   aside is appended when all else has been written.
 //! - A frame gets its place in the count when it is appended, never before, and keeps it; see [`super::is_counted`].
+//! - Without a socket ([`Outbox::detach`]) frames go on to be taken, as behind one that takes nothing. On the next socket
+//!   ([`Outbox::resume`]) everything that the other side has not handled is written from its beginning; the frames of
+//!   the connection itself, which are not counted, are not.
 
 use std::collections::BTreeMap;
 
@@ -94,6 +97,24 @@ pub struct AckError {
     pub committed: u64,
 }
 
+/// Why a session cannot go on from where the other side says it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ResumeError {
+    /// What it misses first is not kept any more.
+    #[error(
+        "{received} frames received, and of the {forgotten} before the oldest kept none can be sent again"
+    )]
+    Forgotten {
+        /// Frames that it says it has handled.
+        received: u64,
+        /// Frames that are not kept.
+        forgotten: u64,
+    },
+    /// It was never sent so much.
+    #[error(transparent)]
+    Ahead(#[from] AckError),
+}
+
 /// What is left of the buffer of an idle session, bytes.
 const IDLE_BYTES: usize = 256;
 /// What a frame that waits aside costs besides its bytes.
@@ -109,7 +130,9 @@ pub struct Outbox {
     written: usize,
     /// From `boundary` on.
     frames: usize,
-    /// The socket refused bytes, and has not taken all since.
+    /// Of what is to be written: bytes and frames that an earlier socket took already. No limit counts them.
+    again: (usize, usize),
+    /// The socket refused bytes, and has not taken all since; or there is none.
     blocked: bool,
     aside: BTreeMap<(u32, Tag), Vec<u8>>,
     aside_bytes: usize,
@@ -175,6 +198,7 @@ impl Outbox {
         self.committed -= counted(&self.bytes[at..]);
         self.bytes.truncate(at);
         self.frames = usize::from(at > self.boundary);
+        self.again = (0, 0);
         self.clear_aside();
         self.append(frame);
     }
@@ -185,6 +209,11 @@ impl Outbox {
             Some(rest) if self.boundary < self.written => self.boundary + frame::encoded_head(rest).len,
             _ => self.boundary,
         }
+    }
+
+    /// What is left of the frame that has begun to be written; empty where none has.
+    pub fn rest_of_frame(&self) -> &[u8] {
+        &self.bytes[self.written..self.next_boundary().max(self.written)]
     }
 
     /// What the socket should take next.
@@ -199,6 +228,7 @@ impl Outbox {
     pub fn wrote(&mut self, count: usize) {
         self.written += count;
         self.written_ever += count as u64;
+        self.again.0 = self.again.0.saturating_sub(count);
         assert!(self.written <= self.bytes.len(), "more written than there is");
         while self.boundary < self.bytes.len() {
             let end = self.boundary + frame::encoded_head(&self.bytes[self.boundary..]).len;
@@ -207,6 +237,7 @@ impl Outbox {
             }
             self.boundary = end;
             self.frames -= 1;
+            self.again.1 = self.again.1.saturating_sub(1);
         }
         while self.boundary - self.kept > self.limits.max_kept_bytes {
             self.forget_one();
@@ -214,11 +245,15 @@ impl Outbox {
         self.compact();
         self.blocked = self.written < self.bytes.len();
         if !self.blocked {
-            for frame in std::mem::take(&mut self.aside).into_values() {
-                self.append(&frame);
-            }
-            self.aside_bytes = 0;
+            self.append_aside();
         }
+    }
+
+    fn append_aside(&mut self) {
+        for frame in std::mem::take(&mut self.aside).into_values() {
+            self.append(&frame);
+        }
+        self.aside_bytes = 0;
     }
 
     /// The other side handled so many counted frames in all: they need not be kept.
@@ -226,15 +261,74 @@ impl Outbox {
     /// # Errors
     /// It was not sent so many.
     pub fn acknowledge(&mut self, frames_received: u64) -> Result<(), AckError> {
-        let written = self.committed - counted(&self.bytes[self.boundary..]);
-        if frames_received > written {
-            return Err(AckError { acknowledged: frames_received, committed: written });
-        }
+        self.may_acknowledge(frames_received)?;
         // An older acknowledgement may come behind a newer one; it says nothing.
         while self.forgotten < frames_received {
             self.forget_one();
         }
         self.compact();
+        Ok(())
+    }
+
+    /// The socket is gone: until [`Outbox::resume`] nothing is written, and what comes is taken as behind a full one.
+    pub fn detach(&mut self) {
+        self.blocked = true;
+        self.progress = None;
+    }
+
+    /// Whether [`Outbox::resume`] can go on from there.
+    ///
+    /// # Errors
+    /// It cannot.
+    pub fn may_resume(&self, frames_received: u64) -> Result<(), ResumeError> {
+        if frames_received < self.forgotten {
+            return Err(ResumeError::Forgotten { received: frames_received, forgotten: self.forgotten });
+        }
+        Ok(self.may_acknowledge(frames_received)?)
+    }
+
+    /// There is another socket, whose other side has handled so many counted frames in all: the rest of them is to be
+    /// written, from the beginning of a frame.
+    ///
+    /// # Errors
+    /// That is not possible; nothing has changed.
+    pub fn resume(&mut self, frames_received: u64) -> Result<(), ResumeError> {
+        self.may_resume(frames_received)?;
+        self.acknowledge(frames_received)?;
+        let mut again = (0, 0);
+        let mut frames = 0;
+        let mut to = 0;
+        let mut at = self.kept;
+        while at < self.bytes.len() {
+            let head = frame::encoded_head(&self.bytes[at..]);
+            if is_counted(head.tag) {
+                self.bytes.copy_within(at..at + head.len, to);
+                to += head.len;
+                frames += 1;
+                // A frame of which a part was written counts as one that was not.
+                if at < self.boundary {
+                    again = (to, frames);
+                }
+            }
+            at += head.len;
+        }
+        self.bytes.truncate(to);
+        (self.kept, self.boundary, self.written) = (0, 0, 0);
+        (self.frames, self.again) = (frames, again);
+        self.progress = None;
+        if self.bytes.is_empty() {
+            self.append_aside();
+        }
+        // What comes now must not pass what waits aside.
+        self.blocked = !self.aside.is_empty();
+        Ok(())
+    }
+
+    fn may_acknowledge(&self, frames_received: u64) -> Result<(), AckError> {
+        let written = self.committed - counted(&self.bytes[self.boundary..]);
+        if frames_received > written {
+            return Err(AckError { acknowledged: frames_received, committed: written });
+        }
         Ok(())
     }
 
@@ -301,8 +395,9 @@ impl Outbox {
 
     /// True where more waits than the limits allow.
     pub fn is_over(&self) -> bool {
-        self.frames > self.limits.max_frames
-            || self.bytes.len() - self.written > self.limits.max_bytes
+        let (again_bytes, again_frames) = self.again;
+        self.frames - again_frames > self.limits.max_frames
+            || self.bytes.len() - self.written - again_bytes > self.limits.max_bytes
             || self.aside_bytes > self.limits.max_bytes
     }
 
@@ -357,14 +452,15 @@ mod tests {
         out
     }
 
-    fn frames(mut bytes: &[u8]) -> Vec<(u16, Vec<u8>)> {
-        let mut decoder = frame::Decoder::default();
-        let mut frames = vec![];
-        while let Some(frame) = decoder.next(&mut bytes).expect("whole frames") {
-            frames.push((frame.tag.0, frame.payload.to_vec()));
-        }
-        assert!(decoder.is_empty(), "a frame was cut");
+    fn frames(bytes: &[u8]) -> Vec<(u16, Vec<u8>)> {
+        let frames = whole(bytes);
+        let length: usize = frames.iter().map(|(tag, payload)| encoded_len(*tag, payload.len())).sum();
+        assert_eq!(length, bytes.len(), "a frame was cut");
         frames
+    }
+
+    fn encoded_len(tag: u16, length: usize) -> usize {
+        frame(tag, length).len()
     }
 
     fn tags(bytes: &[u8]) -> Vec<u16> {
@@ -499,6 +595,63 @@ mod tests {
     }
 
     #[test]
+    fn on_the_next_socket_what_was_not_handled_is_written_again() {
+        let mut outbox = Outbox::new(OutboxLimits { max_kept_bytes: 100, ..LIMITS });
+        outbox.push(&frame(240, 3), Lane::Ordered);
+        for tag in [5, 6, 7, 8] {
+            outbox.push(&frame(tag, 8), Lane::Ordered);
+        }
+        outbox.wrote(29);
+        outbox.push_urgent(&frame(3, 9));
+        assert_eq!(outbox.rest_of_frame(), &frame(7, 8)[4..]);
+        outbox.detach();
+        assert_eq!(outbox.push(&frame(9, 8), latest(1, 9)), Pushed::Aside);
+        assert_eq!(outbox.resume(3), Err(AckError { acknowledged: 3, committed: 2 }.into()));
+        outbox.resume(1).expect("two were written");
+        outbox.push_urgent(&frame(240, 3));
+        assert_eq!(tags(&drain(&mut outbox)), [240, 6, 7, 8, 9]);
+        outbox.acknowledge(3).expect("five were written");
+        outbox.detach();
+        let forgotten = Err(ResumeError::Forgotten { received: 2, forgotten: 3 });
+        assert_eq!(outbox.resume(2), forgotten);
+        outbox.resume(5).expect("five were written");
+        assert_eq!(tags(&drain(&mut outbox)), []);
+    }
+
+    #[test]
+    fn what_is_written_again_is_over_no_limit() {
+        let limits = OutboxLimits { max_frames: 3, max_bytes: 40, max_kept_bytes: 100, ..LIMITS };
+        let mut outbox = Outbox::new(limits);
+        for _ in 0..8 {
+            outbox.push(&frame(5, 8), Lane::Ordered);
+            drain(&mut outbox);
+        }
+        outbox.detach();
+        outbox.resume(0).expect("all are kept");
+        for waiting in 1..=3 {
+            outbox.push(&frame(5, 8), Lane::Ordered);
+            assert!(!outbox.is_over(), "{waiting} wait");
+        }
+        outbox.wrote(75);
+        assert!(!outbox.is_over());
+        outbox.push(&frame(5, 8), Lane::Ordered);
+        assert!(outbox.is_over(), "four wait");
+        drain(&mut outbox);
+        assert!(!outbox.is_over());
+    }
+
+    #[test]
+    fn without_a_socket_what_waits_aside_is_not_forgotten() {
+        let mut outbox = Outbox::new(OutboxLimits { max_kept_bytes: 100, ..LIMITS });
+        outbox.detach();
+        outbox.push(&frame(9, 1), latest(1, 9));
+        assert_eq!(outbox.push(&frame(9, 2), latest(1, 9)), Pushed::Replaced);
+        assert_eq!(outbox.push(&frame(7, 2), Lane::Unreliable), Pushed::Dropped);
+        outbox.resume(0).expect("nothing was sent");
+        assert_eq!(outbox.unwritten(), frame(9, 2));
+    }
+
+    #[test]
     fn what_was_not_written_cannot_be_acknowledged() {
         let mut outbox = Outbox::new(OutboxLimits { max_kept_bytes: 100, ..LIMITS });
         outbox.push(&frame(5, 8), Lane::Ordered);
@@ -544,6 +697,9 @@ mod tests {
         Ping,
         Write(usize),
         Acknowledge,
+        /// The socket is gone, and so is what it did not deliver: a part of what it took.
+        Cut(usize),
+        Resume,
     }
 
     fn step() -> impl Strategy<Value = Step> {
@@ -554,17 +710,24 @@ mod tests {
             Just(Step::Ping),
             (0..40usize).prop_map(Step::Write),
             Just(Step::Acknowledge),
+            (0..60usize).prop_map(Step::Cut),
+            Just(Step::Resume),
         ]
     }
 
     proptest! {
-        /// Whatever happens in whatever order: whole frames, ORDERED all and in order, LATEST newest last.
+        /// Whatever happens in whatever order: whole frames, ORDERED all, once and in order, LATEST newest last.
         #[test]
-        fn the_stream_is_whole_and_in_order(steps in prop::collection::vec(step(), 1..200), kept in 0..100usize) {
-            let mut outbox = Outbox::new(OutboxLimits { max_kept_bytes: kept, ..LIMITS });
-            let (mut stream, mut ordered, mut newest) = (vec![], vec![], BTreeMap::new());
+        fn the_stream_is_whole_and_in_order(steps in prop::collection::vec(step(), 1..200)) {
+            let mut outbox = Outbox::new(OutboxLimits { max_kept_bytes: 1 << 20, ..LIMITS });
+            let (mut streams, mut ordered, mut newest) = (vec![vec![]], vec![], BTreeMap::new());
             let mut order = 0u32;
-            for step in steps {
+            // What the other side has handled, over all sockets but the last.
+            let (mut handled, mut before, mut attached) = (vec![], 0, true);
+            // Bytes of the last stream that the other side has for certain: it acknowledged them.
+            let mut certain = 0;
+            for step in steps.into_iter().chain([Step::Cut(7), Step::Resume]) {
+                let stream = streams.last_mut().expect("one at least");
                 match step {
                     Step::Ordered(value) => {
                         ordered.push(vec![value]);
@@ -581,23 +744,37 @@ mod tests {
                     Step::Unreliable(value) => {
                         outbox.push(&payload(7, value), Lane::Unreliable);
                     }
-                    Step::Ping => outbox.push_urgent(&frame(3, 9)),
-                    Step::Write(count) => {
+                    Step::Ping if attached => outbox.push_urgent(&frame(3, 9)),
+                    Step::Write(count) if attached => {
                         let count = count.min(outbox.unwritten().len());
                         stream.extend_from_slice(&outbox.unwritten()[..count]);
                         outbox.wrote(count);
                     }
-                    Step::Acknowledge => {
-                        let received = counted_whole(&stream);
+                    Step::Acknowledge if attached => {
+                        let received = before + counted_whole(stream);
+                        certain = stream.len();
                         prop_assert!(outbox.acknowledge(received).is_ok());
                         prop_assert!(outbox.acknowledge(received + 1).is_err());
                     }
+                    Step::Cut(lost) if attached => {
+                        stream.truncate(stream.len().saturating_sub(lost).max(certain));
+                        certain = 0;
+                        handled.extend(whole(stream));
+                        before += counted_whole(stream);
+                        outbox.detach();
+                        attached = false;
+                    }
+                    Step::Resume if !attached => {
+                        prop_assert!(outbox.resume(before).is_ok(), "all that is not acknowledged is kept");
+                        outbox.push_urgent(&frame(240, 3));
+                        streams.push(vec![]);
+                        attached = true;
+                    }
+                    Step::Ping | Step::Write(_) | Step::Acknowledge | Step::Cut(_) | Step::Resume => {}
                 }
-                prop_assert!(outbox.boundary - outbox.kept <= kept);
             }
-            stream.extend(drain(&mut outbox));
-            let frames = frames(&stream);
-            let of = |tag| frames.iter().filter(move |f| f.0 == tag).map(|f| f.1.clone());
+            handled.extend(frames(&drain(&mut outbox)));
+            let of = |tag| handled.iter().filter(move |f| f.0 == tag).map(|f| f.1.clone());
             prop_assert_eq!(of(5).collect::<Vec<_>>(), ordered);
             let mut last = BTreeMap::new();
             for body in of(6) {
@@ -607,15 +784,44 @@ mod tests {
             }
             prop_assert_eq!(last, newest);
         }
+
+        /// Whatever is written and acknowledged, no more is kept than may be, and a resume from what is not is refused.
+        #[test]
+        fn no_more_is_kept_than_may_be(writes in prop::collection::vec((0..40usize, 0..60usize), 1..60), kept in 0..100usize) {
+            let mut outbox = Outbox::new(OutboxLimits { max_kept_bytes: kept, ..LIMITS });
+            let mut stream = vec![];
+            for (length, count) in writes {
+                outbox.push(&frame(5, length), Lane::Ordered);
+                let count = count.min(outbox.unwritten().len());
+                stream.extend_from_slice(&outbox.unwritten()[..count]);
+                outbox.wrote(count);
+                prop_assert!(outbox.boundary - outbox.kept <= kept);
+            }
+            let written = counted_whole(&stream);
+            let forgotten = outbox.forgotten;
+            for received in 0..=written + 1 {
+                let expected = match received {
+                    _ if received < forgotten => Err(ResumeError::Forgotten { received, forgotten }),
+                    _ if received > written => Err(AckError { acknowledged: received, committed: written }.into()),
+                    _ => Ok(()),
+                };
+                prop_assert_eq!(outbox.may_resume(received), expected);
+            }
+        }
     }
 
-    /// Counted frames that a reader of this stream has whole.
-    fn counted_whole(mut bytes: &[u8]) -> u64 {
+    /// The frames that a reader of this stream has whole.
+    fn whole(mut bytes: &[u8]) -> Vec<(u16, Vec<u8>)> {
         let mut decoder = frame::Decoder::default();
-        let mut count = 0;
+        let mut frames = vec![];
         while let Some(frame) = decoder.next(&mut bytes).expect("frames") {
-            count += u64::from(is_counted(frame.tag));
+            frames.push((frame.tag.0, frame.payload.to_vec()));
         }
-        count
+        frames
+    }
+
+    /// The counted ones among them.
+    fn counted_whole(bytes: &[u8]) -> u64 {
+        whole(bytes).iter().filter(|(tag, _)| is_counted(Tag(*tag))).count() as u64
     }
 }

@@ -151,6 +151,10 @@ pub struct Admission {
     pub access: Access,
     /// How its schema compares with the server's.
     pub verdict: verdict::Value,
+    /// What opens the session again; empty: nothing does.
+    pub resume_token: Bytes,
+    /// So long it can be opened again after its connection was lost, milliseconds. 0: not at all.
+    pub resume_window_ms: u32,
 }
 
 impl ServerSession {
@@ -217,15 +221,29 @@ impl ServerSession {
     pub fn admit(&mut self, now: Now, admission: Admission) -> Option<v1::Welcome> {
         self.state = State::Open;
         self.access = admission.access;
+        (self.dialect == Dialect::Native).then(|| self.welcome(now, admission, false))
+    }
+
+    /// Goes on with an open session on another connection. The Welcome is to be sent before anything else. `admission` is
+    /// that of the beginning; only the room may be another one.
+    pub fn resume(&mut self, now: Now, admission: Admission) -> v1::Welcome {
+        self.welcome(now, admission, true)
+    }
+
+    fn welcome(&mut self, now: Now, admission: Admission, resumed: bool) -> v1::Welcome {
         let fingerprint = self.schema.fingerprint();
-        (self.dialect == Dialect::Native).then(|| v1::Welcome {
+        v1::Welcome {
             session_id: admission.session_id,
             player_id: admission.player_id,
             name: admission.name,
             protocol: crate::PROTOCOL_VERSION,
+            resume_token: admission.resume_token,
+            resumed,
+            frames_received: self.received.tell(),
             fingerprint: Bytes::copy_from_slice(&fingerprint.0),
             verdict: admission.verdict.into(),
             ping_interval_ms: u32::try_from(super::ping::PING_INTERVAL_US / 1000).unwrap_or(u32::MAX),
+            resume_window_ms: admission.resume_window_ms,
             limits: Some(v1::Limits {
                 max_frame_bytes: u32::try_from(self.limits.max_frame_bytes).unwrap_or(u32::MAX),
                 max_frames_per_second: self.limits.max_frames_per_second,
@@ -234,7 +252,7 @@ impl ServerSession {
             server_time_us: now.unix_us,
             room: admission.room,
             ..v1::Welcome::default()
-        })
+        }
     }
 
     /// Takes the next frame of the client.

@@ -9,6 +9,7 @@ use tagwire::pb::tagwire::v1;
 use tagwire::session::client::{ClientSession, Credentials, Event};
 use tagwire::session::limits::SessionLimits;
 use tagwire::session::login::Login;
+use tagwire::session::outbox::OutboxLimits;
 use tagwire::session::server::{Admission, Incoming, ServerSession};
 use tagwire::session::{Dialect, Fault};
 use tagwire::time::Now;
@@ -148,6 +149,8 @@ pub fn admission(name: &str, access: Access) -> Admission {
         room: "main".to_string(),
         access,
         verdict: v1::verdict::Value::Same,
+        resume_token: tagwire::bytes::Bytes::new(),
+        resume_window_ms: 0,
     }
 }
 
@@ -157,26 +160,25 @@ pub fn frame<M: Message>(message: &M) -> Vec<u8> {
     out
 }
 
-/// A client's side of a session, with its decoder and what it wants to send.
+/// A client's side of a session, with its decoder.
 pub struct ClientSide {
     pub session: ClientSession,
     pub decoder: Decoder,
-    pub out: Vec<u8>,
     pub now: Now,
 }
 
 impl ClientSide {
     pub fn new(username: &str, password: &str) -> Self {
-        let mut out = vec![];
         let credentials = Credentials { username: username.to_string(), password: password.to_string() };
-        let session = ClientSession::connect(START, schema(), &credentials, &mut out);
-        ClientSide { session, decoder: Decoder::default(), out, now: START }
+        let mut session = ClientSession::new(schema(), credentials, OutboxLimits::default());
+        session.connect(START);
+        ClientSide { session, decoder: Decoder::default(), now: START }
     }
 
     /// A side that has been let in.
     pub fn open() -> Self {
         let mut side = Self::new("player1", "welcome");
-        side.out.clear();
+        side.sent();
         let welcome = v1::Welcome {
             limits: Some(v1::Limits { max_frame_bytes: MAX_FRAME_BYTES as u32, ..Default::default() }),
             ..Default::default()
@@ -193,12 +195,23 @@ impl ClientSide {
         let mut input = bytes;
         self.decoder.set_limits(self.session.decoder_limits());
         let frame = self.decoder.next(&mut input)?.expect("one whole frame");
-        self.session.handle_frame(self.now, frame, &mut self.out)
+        self.session.handle_frame(self.now, frame)
+    }
+
+    /// The bytes it wants to send.
+    pub fn out(&mut self) -> Vec<u8> {
+        let mut out = vec![];
+        while !self.session.unwritten().is_empty() {
+            let count = self.session.unwritten().len();
+            out.extend_from_slice(self.session.unwritten());
+            self.session.wrote(count);
+        }
+        out
     }
 
     /// The frames it wants to send, as tags and payloads.
     pub fn sent(&mut self) -> Vec<(Tag, Vec<u8>)> {
-        let out = std::mem::take(&mut self.out);
+        let out = self.out();
         let (mut input, mut decoder) = (out.as_slice(), Decoder::default());
         let mut frames = vec![];
         while let Some(frame) = decoder.next(&mut input).expect("own frames") {
