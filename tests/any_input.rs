@@ -8,8 +8,8 @@ use common::*;
 use proptest::prelude::*;
 use tagwire::Access;
 use tagwire::frame::encode;
-use tagwire::session::{Dialect, Fault};
 use tagwire::session::client::Event;
+use tagwire::session::{Dialect, Fault};
 
 /// Frames that are close to real ones: the stack's and the schema's tags, payloads that often decode.
 fn frame() -> impl Strategy<Value = Vec<u8>> {

@@ -59,6 +59,7 @@ mod tests {
             dialect: Dialect::Classic,
             fingerprint: tagwire::bytes::Bytes::new(),
             sdk: String::new(),
+            resume: None,
         }
     }
 

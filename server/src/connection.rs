@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::net::{Shutdown, SocketAddr};
+use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::pin::pin;
 use std::sync::Arc;
@@ -15,7 +15,6 @@ use tagwire::pb::tagwire::v1;
 use tagwire::session::Dialect;
 use tagwire::session::server::{Admission, ServerSession};
 use tokio::net::TcpStream;
-use tokio::net::tcp::OwnedWriteHalf;
 use tokio::task::yield_now;
 use tokio::time::timeout;
 use tracing::{debug, info};
@@ -24,11 +23,13 @@ use crate::config::Limits;
 use crate::core::Core;
 use crate::door::Place;
 use crate::flusher::TurnGuard;
-use crate::login::{Granted, Refused, log_in};
+use crate::link::Link;
+use crate::login::{Entry, Granted, Refused, SECURE, log_in};
 use crate::reader::{ReadError, Reader, Turn};
+use crate::resume::{Resumed, new_token};
 use crate::rooms::{Letter, Room, RoomError};
 use crate::router::Stop;
-use crate::session::{Ending, Player, Session};
+use crate::session::{Ending, Handover, Player, Session};
 
 /// After the last byte: so long is the peer's input read and forgotten, for what it sent must not turn what we
 /// sent into a reset.
@@ -53,29 +54,45 @@ impl Drop for Connected<'_> {
     }
 }
 
-/// Keeps a session where others find it, until it is dropped: however the connection's task ends.
+/// A session in the hands of a connection's task, until it is dropped: however the task ends, the session is taken out then,
+/// unless it was handed over.
 struct Inside<'a> {
     core: &'a Core,
     session: Arc<Session>,
+    handed_over: bool,
 }
 
 impl<'a> Inside<'a> {
-    /// Adds the session; the one that had its name goes.
+    /// Adds a new session; the one that had its name goes.
     fn new(core: &'a Core, session: Arc<Session>) -> Self {
         if let Some(older) = core.directory.enter(&session) {
             older.end(Ending::told(CloseCode::REPLACED, "you logged in again elsewhere"));
             core.router.rooms.leave(&older);
         }
         core.metrics.sessions.inc();
-        Inside { core, session }
+        Inside { core, session, handed_over: false }
+    }
+
+    /// Takes a session that has been away.
+    fn again(core: &'a Core, session: Arc<Session>) -> Self {
+        core.metrics.sessions_away.dec();
+        Inside { core, session, handed_over: false }
+    }
+
+    /// Leaves the session to whoever comes for it: its client, or the wheel.
+    fn hand_over(mut self, handover: Handover) {
+        self.handed_over = true;
+        self.core.router.rooms.away(&self.session);
+        self.core.metrics.sessions_away.inc();
+        self.session.hand_over(handover);
     }
 }
 
 impl Drop for Inside<'_> {
     fn drop(&mut self) {
-        self.core.router.rooms.leave(&self.session);
-        self.core.directory.leave(&self.session);
-        self.core.metrics.sessions.dec();
+        if !self.handed_over {
+            self.core.take_out(&self.session);
+        }
     }
 }
 
@@ -90,17 +107,31 @@ pub(crate) async fn run(core: Arc<Core>, stream: TcpStream, peer: SocketAddr, pl
     let mut protocol = ServerSession::new(Arc::clone(&core.router.schema), limits.session());
     let mut reader = Reader::new(half, protocol.decoder_limits(), core.metrics.bytes_received.clone());
 
-    match log_in(&core, &limits, &place, &mut reader, &mut protocol, &writer, peer).await {
-        Ok(granted) => {
-            let inside = admit(&core, &limits, &mut reader, &mut protocol, granted, writer, peer).await;
-            serve(&core, &mut reader, &mut protocol, &inside.session).await;
-            leave(inside, &mut reader).await;
+    let entry = log_in(&core, &limits, &place, &mut reader, &mut protocol, &writer, peer).await;
+    let link = Link::new(peer, writer);
+    let (inside, letter) = match entry {
+        Ok(Entry::New(granted)) => {
+            let inside = admit(&core, &limits, &mut protocol, *granted, Arc::clone(&link)).await;
+            (inside, None)
+        }
+        Ok(Entry::Resumed(resumed)) => {
+            let Some((inside, handover)) = resume(&core, *resumed, &link) else {
+                let ending = Ending::told(CloseCode::RESUME_REFUSED, "the session has ended");
+                link.cut(ending.frame(Dialect::Native).unwrap_or_default());
+                return linger(&mut reader, &link).await;
+            };
+            protocol = handover.protocol;
+            (inside, handover.letter)
         }
         Err(Refused { dialect, reason, ending }) => {
             core.metrics.denied(reason);
-            refuse(&mut reader, writer, ending.and_then(|ending| ending.frame(dialect))).await;
+            link.cut(ending.and_then(|ending| ending.frame(dialect)).unwrap_or_default());
+            return linger(&mut reader, &link).await;
         }
-    }
+    };
+    reader.set_limits(protocol.decoder_limits());
+    let letter = serve(&core, &mut reader, &mut protocol, &inside.session, &link, letter).await;
+    leave(inside, &mut reader, &link, Handover { protocol, letter, place }).await;
 }
 
 fn set_options(stream: &TcpStream, notsent_lowat_bytes: u32) -> io::Result<()> {
@@ -115,41 +146,43 @@ fn set_options(stream: &TcpStream, notsent_lowat_bytes: u32) -> io::Result<()> {
 async fn admit<'a>(
     core: &'a Core,
     limits: &Limits,
-    reader: &mut Reader,
     protocol: &mut ServerSession,
     granted: Granted,
-    writer: OwnedWriteHalf,
-    peer: SocketAddr,
+    link: Arc<Link>,
 ) -> Inside<'a> {
     let Granted { login, identity, verdict } = granted;
-    let now = core.clock.now();
     let (session_id, player_id) = core.ids.next();
     let name = if identity.name.is_empty() { core.guest_name(player_id) } else { identity.name };
-    if login.dialect == Dialect::Classic {
-        watch_by_tcp(&writer, peer);
-    }
+    let peer = link.peer;
+    let token = match login.dialect {
+        Dialect::Classic => {
+            watch_by_tcp(&link);
+            None
+        }
+        Dialect::Native if limits.resume_window_ms == 0 => None,
+        Dialect::Native => new_token(core, session_id, SECURE),
+    };
     let player = Player {
         session_id,
         player_id,
         name: name.as_str().into(),
         access: identity.access,
         dialect: login.dialect,
-        peer,
+        verdict,
     };
     let session = Session::new(
         player,
         protocol.requests(),
-        writer,
+        link,
+        token,
         limits.outbox(),
         core.flusher(session_id),
         Arc::clone(&core.metrics),
     );
     let inside = Inside::new(core, session);
     let session = &inside.session;
-    let room = core.config.default_room.clone();
-    let admission = Admission { session_id, player_id, name, room, access: identity.access, verdict };
-    let entered = enter(core, limits, session, protocol.admit(now, admission)).await;
-    reader.set_limits(protocol.decoder_limits());
+    let admission = admission(session, core.config.default_room.clone(), limits);
+    let entered = enter(core, limits, session, protocol.admit(core.clock.now(), admission)).await;
     match entered {
         Ok(()) => {
             info!(player = player_id, sdk = ?login.sdk, "ACCESS GRANTED for {} from {peer}", session.player.name)
@@ -160,6 +193,47 @@ async fn admit<'a>(
         session.end(core.shutdown_ending());
     }
     inside
+}
+
+/// What a client is told when it comes in, and when it comes back.
+fn admission(session: &Session, room: String, limits: &Limits) -> Admission {
+    let resume_token = session.resume_token();
+    let window_ms = if resume_token.is_empty() { 0 } else { limits.resume_window_ms };
+    let player = &session.player;
+    Admission {
+        session_id: player.session_id,
+        player_id: player.player_id,
+        name: player.name.to_string(),
+        room,
+        access: player.access,
+        verdict: player.verdict,
+        resume_token,
+        resume_window_ms: u32::try_from(window_ms).unwrap_or(u32::MAX),
+    }
+}
+
+/// Puts a session that has been away on this connection. `None`: it has ended meanwhile.
+fn resume<'a>(core: &'a Core, resumed: Resumed, link: &Arc<Link>) -> Option<(Inside<'a>, Handover)> {
+    let Resumed { session, mut handover, resume } = resumed;
+    let inside = Inside::again(core, session);
+    let session = &inside.session;
+    let room = session.room().map_or_else(String::new, |room| room.name.to_string());
+    let admission = admission(session, room, &core.limits.load());
+    let welcome = handover.protocol.resume(core.clock.now(), admission);
+    let name = &session.player.name;
+    if let Err(refused) = session.attach(link, &resume, &welcome) {
+        info!("{name} does not come back from {}: {refused}", link.peer);
+        core.metrics.not_resumed(&refused);
+        if session.is_ended() {
+            return None;
+        }
+        inside.hand_over(handover);
+        return None;
+    }
+    core.metrics.resumed.inc();
+    core.router.rooms.back(session);
+    info!("{name} is back from {}", link.peer);
+    Some((inside, handover))
 }
 
 /// Into the default room, and tells the client so.
@@ -202,8 +276,8 @@ async fn enter(
 }
 
 /// Classic clients owe no answer to a Ping, so TCP itself looks after them.
-fn watch_by_tcp(writer: &OwnedWriteHalf, peer: SocketAddr) {
-    let socket = SockRef::from(writer.as_ref());
+fn watch_by_tcp(link: &Link) {
+    let (socket, peer) = (link.socket(), link.peer);
     let keepalive =
         socket2::TcpKeepalive::new().with_time(CLASSIC_TIMEOUT / 3).with_interval(CLASSIC_TIMEOUT / 3);
     let set = socket
@@ -214,25 +288,39 @@ fn watch_by_tcp(writer: &OwnedWriteHalf, peer: SocketAddr) {
     }
 }
 
-/// Carries the session until it ends.
-async fn serve(core: &Core, reader: &mut Reader, protocol: &mut ServerSession, session: &Arc<Session>) {
+/// Carries the session until its connection is cut; gives what a room had no space for until then. `letter`: what is
+/// left of that from its last connection.
+async fn serve(
+    core: &Core,
+    reader: &mut Reader,
+    protocol: &mut ServerSession,
+    session: &Arc<Session>,
+    link: &Arc<Link>,
+    mut letter: Option<(Arc<Room>, Letter)>,
+) -> Option<(Arc<Room>, Letter)> {
     loop {
+        if let Some((room, full)) = letter {
+            letter = wait_for(room, full, session, link).await;
+        }
+        if link.is_cut() {
+            return letter;
+        }
         let turn = poll_fn(|cx| {
             // One look at the clock a turn, and none where nothing came.
             let mut now = None;
-            if session.poll_ended(cx) {
+            if link.poll_cut(cx) {
                 return Poll::Ready(Ok(Turn::Broke(None)));
             }
             // Whether it is done or waits, reading goes on.
-            let _ = session.poll_flush(cx);
+            let _ = session.poll_flush(link, cx);
             let _turn = TurnGuard::begin();
             reader.poll_turn(cx, |frame| {
-                if session.is_ended() {
+                if link.is_cut() {
                     return Ok(ControlFlow::Break(None));
                 }
                 let now = *now.get_or_insert_with(|| core.clock.now());
                 core.router.handle(now, session, protocol, frame).map(|flow| match flow {
-                    ControlFlow::Break(ending) => ControlFlow::Break(Some(ending)),
+                    ControlFlow::Break(stop) => ControlFlow::Break(Some(stop)),
                     ControlFlow::Continue(()) => ControlFlow::Continue(()),
                 })
             })
@@ -245,74 +333,82 @@ async fn serve(core: &Core, reader: &mut Reader, protocol: &mut ServerSession, s
                 }
             }
             Ok(Turn::Broke(Some(Stop::End(ending)))) => session.end(ending),
-            Ok(Turn::Broke(Some(Stop::Full(room, letter)))) => wait_for(&room, letter, session).await,
+            Ok(Turn::Broke(Some(Stop::Full(room, full)))) => letter = Some((room, full)),
             Ok(Turn::Broke(None)) => {}
-            Ok(Turn::Eof) => session.end(Ending::Lost("the client closed the connection".to_string())),
-            Err(ReadError::Io(error)) => session.end(Ending::Lost(error.to_string())),
+            Ok(Turn::Eof) => {
+                session.lose_link(link, Ending::Lost("the client closed the connection".to_string()));
+            }
+            Err(ReadError::Io(error)) => session.lose_link(link, Ending::Lost(error.to_string())),
             Err(ReadError::Fault(fault)) => {
                 session.end(Ending::told(CloseCode::from(&fault), fault.to_string()));
             }
         }
-        if session.is_ended() {
-            return;
-        }
-        if reader.has_rest() {
+        if letter.is_none() && reader.has_rest() {
             yield_now().await;
         }
     }
 }
 
-/// Posts what a room had no space for when it has, and reads nothing as long. The session is written to as ever.
-async fn wait_for(room: &Room, letter: Letter, session: &Arc<Session>) {
-    let Some(code) = &room.code else { return };
+/// Posts what a room had no space for when it has, and reads nothing as long. The session is written to as ever. Gives it
+/// back where the connection is cut before.
+async fn wait_for(
+    room: Arc<Room>,
+    letter: Letter,
+    session: &Arc<Session>,
+    link: &Arc<Link>,
+) -> Option<(Arc<Room>, Letter)> {
+    let code = room.code.as_ref()?;
     session.pause(true);
-    let mut posted = pin!(code.post(letter));
-    poll_fn(|cx| {
-        if session.poll_ended(cx) {
-            return Poll::Ready(());
-        }
-        // Whether it is done or waits, so does the letter.
-        let _ = session.poll_flush(cx);
-        posted.as_mut().poll(cx)
-    })
-    .await;
+    let place = {
+        let mut place = pin!(code.place_for(&letter));
+        poll_fn(|cx| {
+            if link.poll_cut(cx) {
+                return Poll::Ready(None);
+            }
+            // Whether it is done or waits, so does the letter.
+            let _ = session.poll_flush(link, cx);
+            place.as_mut().poll(cx).map(Some)
+        })
+        .await
+    };
     session.pause(false);
-}
-
-/// Everything that follows the end of a session.
-async fn leave(inside: Inside<'_>, reader: &mut Reader) {
-    let (core, session) = (inside.core, Arc::clone(&inside.session));
-    drop(inside);
-    let ending = session.ending();
-    core.metrics.disconnect(ending.as_ref().and_then(Ending::code));
-    let Player { name, peer, .. } = &session.player;
-    match &ending {
-        Some(ending) => info!("session of {name} from {peer} ended: {ending}"),
-        None => info!("session of {name} from {peer} ended"),
-    }
-    if !matches!(ending, Some(Ending::Lost(_))) {
-        // Bounded: a peer that takes nothing any more is left.
-        let _ = timeout(LINGER, poll_fn(|cx| session.poll_flush(cx))).await;
-        linger(reader, session.writer()).await;
+    match place {
+        None => Some((room, letter)),
+        // Where there is no place any more the room has ended.
+        Some(place) => {
+            if let Some(place) = place {
+                code.post_in(place, letter);
+            }
+            None
+        }
     }
 }
 
-/// Ends a connection that has no session, with this last frame where the client can understand one.
-async fn refuse(reader: &mut Reader, writer: OwnedWriteHalf, last: Option<Vec<u8>>) {
-    // Nothing was written before: the socket's buffer takes it whole, or the peer is gone.
-    if let Some(frame) = last
-        && let Ok(Ok(())) = timeout(LINGER, writer.writable()).await
-        && let Err(error) = writer.try_write(&frame)
-    {
-        debug!("a refusal could not be sent: {error}");
+/// Everything that follows the end of a connection.
+async fn leave(inside: Inside<'_>, reader: &mut Reader, link: &Arc<Link>, handover: Handover) {
+    let session = Arc::clone(&inside.session);
+    if session.is_ended() {
+        drop(inside);
+        if !matches!(session.ending(), Some(Ending::Lost(_))) {
+            // Bounded: a peer that takes nothing any more is left.
+            let _ = timeout(LINGER, poll_fn(|cx| session.poll_flush(link, cx))).await;
+            linger(reader, link).await;
+        }
+        return;
     }
-    linger(reader, &writer).await;
+    if let Some(lost) = session.lost() {
+        info!("{} from {} is away: {lost}", session.player.name, link.peer);
+    }
+    inside.hand_over(handover);
+    linger(reader, link).await;
 }
 
-/// Says that nothing more comes, and takes in what the peer still sends.
-async fn linger(reader: &mut Reader, writer: &OwnedWriteHalf) {
-    // An error says that the peer is gone: then there is nothing to wait for.
-    if SockRef::from(writer.as_ref()).shutdown(Shutdown::Write).is_ok() {
+/// Says what is left to say and that nothing more comes, and takes in what the peer still sends.
+async fn linger(reader: &mut Reader, link: &Link) {
+    // A peer that takes nothing any more is left.
+    let _ = timeout(LINGER, link.say_last()).await;
+    // Where it is gone there is nothing to wait for.
+    if link.shut_down() {
         let _ = timeout(LINGER, poll_fn(|cx| reader.poll_discard(cx))).await;
     }
 }

@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use tagwire::{CloseCode, Schema};
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
+use tracing::info;
 
 use crate::auth::Authenticator;
 use crate::clock::Clock;
@@ -20,7 +22,7 @@ use crate::metrics::Metrics;
 use crate::requests::Requests;
 use crate::rooms::Rooms;
 use crate::router::Router;
-use crate::session::Ending;
+use crate::session::{Ending, Session};
 
 /// What all connections share.
 pub(crate) struct Core {
@@ -35,6 +37,8 @@ pub(crate) struct Core {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) clock: Arc<Clock>,
     pub(crate) ids: Ids,
+    /// By which this process differs from those before it, for clients that come back to one of them.
+    pub(crate) process: u64,
     /// Cancelled when the server stops.
     pub(crate) stopping: CancellationToken,
     pub(crate) flushers: Vec<Arc<Flusher>>,
@@ -57,6 +61,11 @@ impl Ids {
     /// The next session's number and its player's.
     pub(crate) fn next(&self) -> (u64, u32) {
         (self.session.fetch_add(1, Ordering::Relaxed), self.player.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// True where there was a session of that number.
+    pub(crate) fn was_given(&self, session: u64) -> bool {
+        (1..self.session.load(Ordering::Relaxed)).contains(&session)
     }
 }
 
@@ -94,6 +103,7 @@ impl Core {
             router: Router { schema, rooms, requests, hooks, metrics: Arc::clone(&metrics) },
             directory: Arc::new(Directory::new()),
             metrics,
+            process: clock.now().unix_us,
             clock,
             ids: Ids { session: AtomicU64::new(1), player: AtomicU32::new(1) },
             stopping: CancellationToken::new(),
@@ -116,6 +126,25 @@ impl Core {
             name.push('x');
         }
         name
+    }
+
+    /// Tasks that there are now, those of rooms among them.
+    pub(crate) fn tasks(&self) -> usize {
+        Handle::current().metrics().num_alive_tasks() + self.router.rooms.tasks().len()
+    }
+
+    /// Takes a session that is over out of everything that knows it.
+    pub(crate) fn take_out(&self, session: &Arc<Session>) {
+        self.router.rooms.leave(session);
+        self.directory.leave(session);
+        self.metrics.sessions.dec();
+        let ending = session.ending();
+        self.metrics.disconnect(ending.as_ref().and_then(Ending::code));
+        let name = &session.player.name;
+        match &ending {
+            Some(ending) => info!("session of {name} ended: {ending}"),
+            None => info!("session of {name} ended"),
+        }
     }
 
     pub(crate) fn shutdown_ending(&self) -> Ending {

@@ -4,17 +4,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use tagwire::name;
 use tagwire::session::ping::PING_INTERVAL_US;
-use tokio::runtime::Handle;
 use tokio::time::{MissedTickBehavior, interval};
-use tokio_util::task::TaskTracker;
 
-use crate::clock::Clock;
-use crate::config::Limits;
-use crate::metrics::Metrics;
-use crate::session::Session;
+use crate::core::Core;
+use crate::session::{Due, Session};
 
 /// Slots of the wheel: one turn takes a second, so a slot comes every 50 ms.
 const SLOTS: u64 = 20;
@@ -58,6 +53,11 @@ impl Directory {
         self.by_name.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&name::key(name))
     }
 
+    /// The session of that number.
+    pub(crate) fn session(&self, id: u64) -> Option<Arc<Session>> {
+        self.slot(id).get(&id).cloned()
+    }
+
     /// Everyone who is inside now.
     pub(crate) fn sessions(&self) -> Vec<Arc<Session>> {
         (0..SLOTS).flat_map(|slot| self.slot(slot).values().cloned().collect::<Vec<_>>()).collect()
@@ -70,15 +70,10 @@ impl Directory {
             .sum()
     }
 
-    /// Turns the wheel for ever: pings every session once a second, ends those that are gone, brings the gauges up to
-    /// date that are not counted as they change.
-    pub(crate) async fn turn(
-        self: Arc<Self>,
-        clock: Arc<Clock>,
-        limits: Arc<ArcSwap<Limits>>,
-        metrics: Arc<Metrics>,
-        rooms: TaskTracker,
-    ) {
+    /// Turns the wheel for ever: pings every session once a second, ends those that are gone, takes out those that no
+    /// connection does, brings the gauges up to date that are not counted as they change.
+    pub(crate) async fn turn(core: Arc<Core>) {
+        let (directory, metrics) = (&core.directory, &core.metrics);
         let mut ticks = interval(Duration::from_micros(PING_INTERVAL_US / SLOTS));
         // Made up for, or each slot that comes late on a busy server would make the turn longer than its second.
         ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
@@ -89,14 +84,17 @@ impl Directory {
                 if ticks.tick().await.elapsed() >= Duration::from_micros(PING_INTERVAL_US) {
                     ticks.reset();
                 }
-                due.extend(self.slot(slot).values().cloned());
-                let (now, peer_timeout_ms) = (clock.now(), limits.load().peer_timeout_ms);
+                due.extend(directory.slot(slot).values().cloned());
+                let (now, limits) = (core.clock.now(), core.limits.load_full());
                 for session in due.drain(..) {
-                    session.ping(now, peer_timeout_ms);
+                    if session.turn(now, &limits) == Due::Removal {
+                        core.metrics.sessions_away.dec();
+                        core.take_out(&session);
+                    }
                 }
             }
-            metrics.outbox_bytes.set(self.outbox_bytes() as i64);
-            metrics.tasks.set((Handle::current().metrics().num_alive_tasks() + rooms.len()) as i64);
+            metrics.outbox_bytes.set(directory.outbox_bytes() as i64);
+            metrics.tasks.set(core.tasks() as i64);
         }
     }
 }

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! - [`Config`]: what may be set. [`Sources`]: where it comes from. [`auth`]: who may come in. [`metrics`]: what is counted.
-//! - [`run`]: a whole program. [`Server`]: start and stop. [`Control`]: change while it runs. `core`: what its parts share. `listener`: sockets and their acceptance. `door`: who may stand there. `connection`: one socket's life. `login`: the way in. `exchange`: whether schemas fit. `session`: one player's handle.
+//! - [`run`]: a whole program. [`Server`]: start and stop. [`Control`]: change while it runs. `core`: what its parts share. `listener`: sockets and their acceptance. `door`: who may stand there. `connection`: one socket's life. `login`: the way in. `exchange`: whether schemas fit. `session`: one player's handle; `link`: its
+//!   connection. `resume`: whose session a connection may have again.
 //! - `router`: what a message does. [`hook`]: who may watch and change it. `requests`: who answers what is asked.
 //! - `rooms`: who hears whom, and where a game's code for rooms runs. `directory`: who is inside, and the timer wheel.
 //! - `dynamic`: a schema read at run time. `flusher`: which sockets have something to be written.
@@ -27,12 +28,14 @@ mod dynamic;
 mod exchange;
 mod flusher;
 pub mod hook;
+mod link;
 mod listener;
 mod login;
 pub mod metrics;
 mod program;
 mod reader;
 mod requests;
+mod resume;
 mod rooms;
 mod router;
 mod server;

@@ -12,8 +12,9 @@ use tagwire::bytes::Bytes;
 use tagwire::frame::encode_message;
 use tagwire::name::{self, NameError};
 use tagwire::opening::Opening;
-use tagwire::pb::tagwire::v1::verdict;
+use tagwire::pb::tagwire::v1::{self, verdict};
 use tagwire::session::login::Login;
+use tagwire::session::resume::ResumeRefused;
 use tagwire::session::server::{Incoming, ServerSession};
 use tagwire::session::{Dialect, Fault};
 use tokio::net::tcp::OwnedWriteHalf;
@@ -26,10 +27,13 @@ use crate::core::Core;
 use crate::door::Place;
 use crate::exchange::{Compared, Judged, Known};
 use crate::reader::{ReadError, Reader, Turn};
+use crate::resume::{Resumed, take_over};
 use crate::session::Ending;
 
 /// Who finds the server full is told to come back after so long.
 const FULL_RETRY_US: u64 = 5_000_000;
+/// No connection of this server has TLS yet.
+pub(crate) const SECURE: bool = false;
 /// Differences that a client is told at most, and their characters in all: its frames are bounded, too.
 const MAX_FINDINGS: usize = 100;
 const MAX_FINDINGS_CHARS: usize = 32 * 1024;
@@ -40,6 +44,15 @@ pub(crate) struct Granted {
     pub(crate) login: Login,
     pub(crate) identity: Identity,
     pub(crate) verdict: verdict::Value,
+}
+
+/// Who comes in.
+#[derive(Debug)]
+pub(crate) enum Entry {
+    /// To a session of its own.
+    New(Box<Granted>),
+    /// Back to a session.
+    Resumed(Box<Resumed>),
 }
 
 /// Somebody who may not.
@@ -65,7 +78,7 @@ enum NotIn {
 
 /// What became of the time until the deadline.
 enum Waited {
-    Done(Box<Result<Granted, Refused>>),
+    Done(Box<Result<Entry, Refused>>),
     Deadline,
     Stopping,
 }
@@ -79,16 +92,22 @@ pub(crate) async fn log_in(
     protocol: &mut ServerSession,
     writer: &OwnedWriteHalf,
     peer: SocketAddr,
-) -> Result<Granted, Refused> {
+) -> Result<Entry, Refused> {
     let deadline = Duration::from_millis(limits.login_timeout_ms);
     let way_in = async {
-        let login = read_login(core, reader, protocol).await.map_err(|not_in| turned_away(&not_in, peer))?;
+        let mut login =
+            read_login(core, reader, protocol).await.map_err(|not_in| turned_away(&not_in, peer))?;
+        if let Some(resume) = login.resume.take()
+            && let Some(resumed) = come_back(core, limits, &login, resume, peer).await?
+        {
+            return Ok(Entry::Resumed(Box::new(resumed)));
+        }
         let (login, identity) = judge(core, limits, place, login, peer)?;
         let verdict = match login.dialect {
             Dialect::Native => agree(core, reader, protocol, writer, &login, peer).await?,
             Dialect::Classic => verdict::Value::NotCompared,
         };
-        Ok(Granted { login, identity, verdict })
+        Ok(Entry::New(Box::new(Granted { login, identity, verdict })))
     };
     let waited = tokio::select! {
         done = timeout(deadline, way_in) => done.map_or(Waited::Deadline, |done| Waited::Done(Box::new(done))),
@@ -142,6 +161,36 @@ async fn read_login(core: &Core, reader: &mut Reader, protocol: &mut ServerSessi
             Turn::Eof => return Err(NotIn::Gone),
         }
     }
+}
+
+/// The session that the login asks for. `None`: it cannot be had, but what else the login has may open a new one.
+async fn come_back(
+    core: &Core,
+    limits: &Limits,
+    login: &Login,
+    resume: v1::Resume,
+    peer: SocketAddr,
+) -> Result<Option<Resumed>, Refused> {
+    let now = core.clock.now();
+    // Who has guessed too often already may not try that either: the judge says so.
+    if core.door.may_try(now, peer.ip(), "", limits).is_err() {
+        return Ok(None);
+    }
+    let refused = match take_over(core, resume, SECURE).await {
+        Ok(resumed) => return Ok(Some(resumed)),
+        Err(refused) => refused,
+    };
+    info!("no session is resumed for {} from {peer}: {refused}", login.username.escape_debug());
+    core.metrics.not_resumed(&refused);
+    if refused == ResumeRefused::Wrong {
+        core.door.failed(now, peer.ip(), "", limits);
+    }
+    // Who comes late must not take the place of the one who was here before.
+    if login.has_credentials() && refused != ResumeRefused::Late {
+        return Ok(None);
+    }
+    let ending = Ending::told(CloseCode::RESUME_REFUSED, refused.to_string());
+    Err(Refused { dialect: login.dialect, reason: "resume", ending: Some(ending) })
 }
 
 /// Asks everyone who has a say in whether a player comes in. The name of the login is in its normal form then.

@@ -10,6 +10,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 use tagwire::pb::tagwire::v1::{status, verdict};
+use tagwire::session::outbox::ResumeError;
+use tagwire::session::resume::ResumeRefused;
 use tagwire::{CloseCode, Schema};
 
 use crate::rooms::Delivered;
@@ -70,6 +72,10 @@ pub struct Metrics {
     pub(crate) accepted: Counter,
     /// Sessions that are open now.
     pub(crate) sessions: Gauge,
+    /// Those of them that have no connection, and wait for their client to come back.
+    pub(crate) sessions_away: Gauge,
+    /// Sessions that a client came back to.
+    pub(crate) resumed: Counter,
     /// Rooms that exist now.
     pub(crate) rooms: Gauge,
     /// Rooms that ended because their code panicked.
@@ -103,6 +109,7 @@ pub struct Metrics {
     /// By place in the schema, so that counting a message costs no look-up.
     messages: Vec<MessageCounters>,
     denied: Family<Reason, Counter>,
+    unresumed: Family<Reason, Counter>,
     dropped: Family<Reason, Counter>,
     disconnects: Family<Code, Counter>,
     limited: Family<Limit, Counter>,
@@ -151,6 +158,17 @@ impl Metrics {
             connections: register!("connections", "Sockets open now", Gauge::default()),
             accepted: register!("connections_accepted", "Sockets accepted", Counter::default()),
             sessions: register!("sessions", "Sessions open now", Gauge::default()),
+            sessions_away: register!(
+                "sessions_away",
+                "Sessions without a connection, whose client may come back",
+                Gauge::default()
+            ),
+            resumed: register!("sessions_resumed", "Sessions that a client came back to", Counter::default()),
+            unresumed: register!(
+                "resumes_refused",
+                "Sessions that a client did not get back",
+                Family::default()
+            ),
             rooms: register!("rooms", "Rooms that exist now", Gauge::default()),
             rooms_failed: register!("rooms_failed", "Rooms whose code panicked", Counter::default()),
             tick: register!("tick_seconds", "How long ticks of rooms took", seconds()),
@@ -260,6 +278,20 @@ impl Metrics {
 
     pub(crate) fn denied(&self, reason: &str) {
         self.denied.get_or_create(&Reason { reason: reason.to_string() }).inc();
+    }
+
+    /// A session was not given back.
+    pub(crate) fn not_resumed(&self, refused: &ResumeRefused) {
+        let reason = match refused {
+            ResumeRefused::Wrong => "wrong token",
+            ResumeRefused::Gone => "ended",
+            ResumeRefused::Insecure => "no TLS",
+            ResumeRefused::Late => "late",
+            ResumeRefused::Count(ResumeError::Forgotten { .. }) => "forgotten",
+            ResumeRefused::Count(ResumeError::Ahead(_)) => "never sent",
+            _ => "other",
+        };
+        self.unresumed.get_or_create(&Reason { reason: reason.to_string() }).inc();
     }
 
     pub(crate) fn dropped(&self, reason: &str) {

@@ -34,6 +34,7 @@ pub(crate) use mailbox::{Letter, Mailbox, Unposted};
 pub(crate) use room::{Busy, Delivered, Room};
 
 use mailbox::Mail;
+use room::Members;
 use runner::Runner;
 use threads::Threads;
 
@@ -69,6 +70,8 @@ impl From<RoomError> for Refusal {
 #[derive(Debug, Default)]
 pub(crate) struct Seat {
     room: Option<Arc<Room>>,
+    /// The connection is lost; the session may have another one.
+    away: bool,
     /// The session is over: it enters no room any more.
     gone: bool,
 }
@@ -248,11 +251,60 @@ impl Rooms {
         let joined = member(session, event::Value::Joined);
         for other in members.values() {
             session.send(&member(other, event::Value::Present));
+            if other.seat().away {
+                session.send_latest(other.player.player_id, &member(other, event::Value::Away));
+            }
             other.send(&joined);
         }
         members.insert(player, Arc::clone(session));
-        session.seat().room = Some(Arc::clone(room));
+        let away = {
+            let mut seat = session.seat();
+            seat.room = Some(Arc::clone(room));
+            seat.away
+        };
+        if away {
+            self.tell_presence(room, &members, session, event::Value::Away);
+        }
         true
+    }
+
+    /// A session has lost its connection: it keeps its seat.
+    pub(crate) fn away(&self, session: &Arc<Session>) {
+        self.set_away(session, true);
+    }
+
+    /// A session that was away is back.
+    pub(crate) fn back(&self, session: &Arc<Session>) {
+        self.set_away(session, false);
+    }
+
+    fn set_away(&self, session: &Arc<Session>, away: bool) {
+        let _in_order = self.by_name();
+        let room = {
+            let mut seat = session.seat();
+            seat.away = away;
+            seat.room.clone()
+        };
+        if let Some(room) = room {
+            let event = if away { event::Value::Away } else { event::Value::Back };
+            self.tell_presence(&room, &room.members(), session, event);
+        }
+    }
+
+    /// Tells the other members and the code that a member is away or back.
+    fn tell_presence(&self, room: &Room, members: &Members, session: &Session, event: event::Value) {
+        let player = session.player.player_id;
+        let told = member(session, event);
+        for (_, other) in members.iter().filter(|(id, _)| **id != player) {
+            // To one who is slow, or away as well, the last of these is enough.
+            other.send_latest(player, &told);
+        }
+        if let Some(code) = &room.code {
+            code.tell(match event {
+                event::Value::Away => Mail::Away { player },
+                _ => Mail::Back { player },
+            });
+        }
     }
 
     /// Takes a session that is over out of its room.

@@ -19,6 +19,7 @@ use crate::auth::Authenticator;
 use crate::config::Config;
 use crate::control::Control;
 use crate::core::Core;
+use crate::directory::Directory;
 use crate::hook::Hook;
 use crate::listener;
 use crate::metrics::Metrics;
@@ -139,13 +140,7 @@ impl Server {
         for flusher in &core.flushers {
             always.spawn(Arc::clone(flusher).run());
         }
-        let wheel = Arc::clone(&core.directory);
-        always.spawn(wheel.turn(
-            Arc::clone(&core.clock),
-            Arc::clone(&core.limits),
-            Arc::clone(&core.metrics),
-            core.router.rooms.tasks().clone(),
-        ));
+        always.spawn(Directory::turn(Arc::clone(&core)));
         let mut accepting = JoinSet::new();
         for listener in listeners {
             accepting.spawn(listener::accept(Arc::clone(&core), listener, connections.clone()));
@@ -168,6 +163,14 @@ impl Server {
         if timeout(STOP_TIMEOUT, connections.wait()).await.is_err() {
             warn!("{} connections did not end in time", connections.len());
         }
+        // No connection and, from now on, no wheel sees to those who are away.
+        always.shutdown().await;
+        for session in core.directory.sessions() {
+            if session.take_handover().is_some() {
+                core.metrics.sessions_away.dec();
+                core.take_out(&session);
+            }
+        }
         // With their last members rooms end, unless their code does not come to an end.
         let rooms = core.router.rooms.tasks();
         rooms.close();
@@ -179,14 +182,13 @@ impl Server {
         if requests > 0 {
             warn!("{requests} requests still ran");
         }
-        always.shutdown().await;
         // A task is waited for by what it drops last, and counted for a moment longer.
         for _ in 0..100 {
             if Handle::current().metrics().num_alive_tasks() > 0 {
                 sleep(Duration::from_millis(1)).await;
             }
         }
-        core.metrics.tasks.set((Handle::current().metrics().num_alive_tasks() + rooms.len()) as i64);
+        core.metrics.tasks.set(core.tasks() as i64);
         core.metrics.outbox_bytes.set(core.directory.outbox_bytes() as i64);
         info!("server down: {}", core.metrics.line());
         Ok(())

@@ -2,26 +2,31 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
-use atomic_waker::AtomicWaker;
+use tagwire::bytes::Bytes;
 use tagwire::frame::encode_message;
-use tagwire::pb::tagwire::v1;
+use tagwire::pb::tagwire::v1::{self, verdict};
 use tagwire::room;
 use tagwire::session::Dialect;
 use tagwire::session::outbox::{AckError, Lane, Outbox, OutboxLimits, Pushed};
 use tagwire::session::ping::{PING_INTERVAL_US, Pinger};
 use tagwire::session::requests::Requests;
+use tagwire::session::resume::{ResumeRefused, ResumeToken};
+use tagwire::session::server::ServerSession;
 use tagwire::time::Now;
 use tagwire::{Access, CloseCode, Message};
-use tokio::net::tcp::OwnedWriteHalf;
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
+use crate::config::Limits;
+use crate::door::Place;
 use crate::flusher::Flusher;
+use crate::link::Link;
 use crate::metrics::Metrics;
-use crate::rooms::{Room, Seat};
+use crate::rooms::{Letter, Room, Seat};
 
 /// How a session ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,7 +85,19 @@ pub(crate) struct Player {
     pub(crate) name: Arc<str>,
     pub(crate) access: Access,
     pub(crate) dialect: Dialect,
-    pub(crate) peer: SocketAddr,
+    pub(crate) verdict: verdict::Value,
+}
+
+/// What of a connection goes on with its session, from one to the next.
+#[derive(Debug)]
+pub(crate) struct Handover {
+    /// Counts, keys, rates.
+    pub(crate) protocol: ServerSession,
+    /// What a room had no space for yet.
+    pub(crate) letter: Option<(Arc<Room>, Letter)>,
+    /// A session counts among the connections, whether it has one or not.
+    #[expect(dead_code, reason = "frees its place when it is dropped")]
+    pub(crate) place: Place,
 }
 
 /// One player who is inside. Shared by the connection, the room, the flusher and the wheel.
@@ -91,11 +108,12 @@ pub(crate) struct Session {
     /// Which of its requests run and have run.
     pub(crate) requests: Arc<Requests>,
     out: Mutex<Out>,
-    writer: OwnedWriteHalf,
+    /// While no connection has it. Whoever takes it out of here sees to what becomes of the session.
+    handover: Mutex<Option<Handover>>,
+    /// The hand-over is there, or the session has another connection or none any more.
+    handed_over: Notify,
     flusher: Arc<Flusher>,
     metrics: Arc<Metrics>,
-    /// Wakes the connection's task: the session ends, or its socket is full.
-    task: AtomicWaker,
     ended: AtomicBool,
     /// Something came since the last Ping.
     heard: AtomicBool,
@@ -109,23 +127,43 @@ pub(crate) struct Session {
 struct Out {
     outbox: Outbox,
     pinger: Pinger,
+    /// `None`: the connection is lost, and another may come.
+    link: Option<Arc<Link>>,
+    /// What opens the session again; `None`: it ends with its connection.
+    token: Option<ResumeToken>,
+    /// Since when, as far as the wheel has seen, there is no connection.
+    away_since: Option<Now>,
     /// On the flusher's list.
     dirty: bool,
     /// The socket took something.
     begun: bool,
+    /// How the last connection was lost.
+    lost: Option<Ending>,
     ending: Option<Ending>,
 }
 
+/// What becomes of a session in a turn of the wheel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Due {
+    /// It goes on, or its connection sees to it.
+    Nothing,
+    /// It is over, and no connection sees to it.
+    Removal,
+}
+
 impl Session {
+    /// A session on its first connection. `token`: what opens it again.
     pub(crate) fn new(
         player: Player,
         requests: Arc<Requests>,
-        writer: OwnedWriteHalf,
+        link: Arc<Link>,
+        token: Option<ResumeToken>,
         limits: OutboxLimits,
         flusher: Arc<Flusher>,
         metrics: Arc<Metrics>,
     ) -> Arc<Self> {
-        let outbox = Outbox::new(limits);
+        let kept = if token.is_some() { limits.max_kept_bytes } else { 0 };
+        let outbox = Outbox::new(OutboxLimits { max_kept_bytes: kept, ..limits });
         Arc::new(Session {
             player,
             seat: Mutex::default(),
@@ -133,14 +171,18 @@ impl Session {
             out: Mutex::new(Out {
                 outbox,
                 pinger: Pinger::default(),
+                link: Some(link),
+                token,
+                away_since: None,
                 dirty: false,
                 begun: false,
+                lost: None,
                 ending: None,
             }),
-            writer,
+            handover: Mutex::default(),
+            handed_over: Notify::new(),
             flusher,
             metrics,
-            task: AtomicWaker::new(),
             ended: AtomicBool::new(false),
             heard: AtomicBool::new(true),
             paused: AtomicBool::new(false),
@@ -167,6 +209,14 @@ impl Session {
         let mut frame = Vec::with_capacity(64);
         if self.player.dialect.encode_stack(message, &mut frame) {
             self.send_frame(&frame, Lane::Ordered, false);
+        }
+    }
+
+    /// The same for one that the next about the same player replaces while it waits.
+    pub(crate) fn send_latest<M: Message>(self: &Arc<Self>, player: u32, message: &M) {
+        let mut frame = Vec::with_capacity(64);
+        if self.player.dialect.encode_stack(message, &mut frame) {
+            self.send_frame(&frame, Lane::Latest { sender: player, tag: M::TAG }, false);
         }
     }
 
@@ -201,26 +251,34 @@ impl Session {
         self.send(response);
     }
 
-    /// The second's work: ends a session that is gone or whose socket is stuck, else appends a Ping, before everything
-    /// that waits. A classic client need not answer anything: TCP judges it.
-    pub(crate) fn ping(self: &Arc<Self>, now: Now, peer_timeout_ms: u64) {
+    /// The second's work. Where there is a connection: gives it up if the peer is gone or the socket is stuck, else
+    /// appends a Ping, before everything that waits. A classic client need not answer anything: TCP judges it. Where
+    /// there is none: ends the session when its time is over.
+    pub(crate) fn turn(self: &Arc<Self>, now: Now, limits: &Limits) -> Due {
+        if self.is_away() {
+            self.wait_for_return(now, limits);
+            return if self.is_ended() && self.take_handover().is_some() {
+                Due::Removal
+            } else {
+                Due::Nothing
+            };
+        }
         let frames_received = self.frames_received.load(Ordering::Relaxed);
         let heard = self.heard.swap(false, Ordering::Relaxed)
             || self.paused.load(Ordering::Relaxed)
             || self.player.dialect == Dialect::Classic;
         self.append(false, |out| {
+            if out.link.is_none() {
+                return;
+            }
             let silent_us = u64::from(out.pinger.handle_interval(heard)) * PING_INTERVAL_US;
-            let gone = match () {
-                () if silent_us >= peer_timeout_ms * 1000 => {
-                    Some((CloseCode::TIMEOUT, "nothing was heard from you for too long"))
-                }
-                () if out.outbox.handle_timer(now) => {
-                    Some((CloseCode::SLOW, "your socket took nothing for too long"))
-                }
-                () => None,
-            };
-            if let Some((code, reason)) = gone {
-                return self.end_locked(out, Ending::told(code, reason));
+            if silent_us >= limits.peer_timeout_ms * 1000 {
+                let reason = "nothing was heard from you for too long";
+                return self.lose(out, Ending::told(CloseCode::TIMEOUT, reason));
+            }
+            if out.outbox.handle_timer(now) {
+                let reason = "your socket took nothing for too long";
+                return self.end_locked(out, Ending::told(CloseCode::SLOW, reason));
             }
             // Nothing comes before Welcome, not even a Ping.
             let welcome_waits = self.player.dialect == Dialect::Native && !out.begun;
@@ -236,6 +294,20 @@ impl Session {
                 out.outbox.push_urgent(&frame);
             }
         });
+        Due::Nothing
+    }
+
+    fn wait_for_return(&self, now: Now, limits: &Limits) {
+        let mut out = self.out();
+        if out.link.is_some() || out.ending.is_some() {
+            return;
+        }
+        out.outbox.shrink();
+        let since = *out.away_since.get_or_insert(now);
+        if now.monotonic_us.saturating_sub(since.monotonic_us) >= limits.resume_window_ms * 1000 {
+            let why = out.lost.as_ref().map_or_else(String::new, ToString::to_string);
+            self.end_locked(&mut out, Ending::Lost(format!("{why}; it did not come back in time")));
+        }
     }
 
     /// Bytes that wait for the socket.
@@ -269,6 +341,7 @@ impl Session {
     }
 
     fn enlist(self: &Arc<Self>, mut out: MutexGuard<'_, Out>) {
+        // One without a connection is blocked, too.
         if !out.dirty && !out.outbox.is_blocked() {
             out.dirty = true;
             drop(out);
@@ -292,50 +365,50 @@ impl Session {
     }
 
     fn write(&self, out: &mut Out) {
-        let was_blocked = out.outbox.is_blocked();
+        let Out { link: Some(link), outbox, begun, .. } = out else { return };
+        let was_blocked = outbox.is_blocked();
+        let mut failed = None;
         // More than once only where the socket has taken all, and what waited aside has come behind it.
-        while !out.outbox.is_empty() {
+        while !outbox.is_empty() {
             self.metrics.writes.inc();
-            match self.writer.try_write(out.outbox.unwritten()) {
+            match link.try_write(outbox.unwritten()) {
                 Ok(count) => {
-                    out.begun = true;
-                    out.outbox.wrote(count);
+                    *begun = true;
+                    outbox.wrote(count);
                     self.metrics.bytes_sent.inc_by(count as u64);
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => out.outbox.wrote(0),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => outbox.wrote(0),
                 Err(error) => {
-                    // Nothing can be written any more, whatever the session ended with before.
-                    out.outbox.clear();
-                    self.end_locked(out, Ending::Lost(error.to_string()));
+                    failed = Some(error);
+                    break;
                 }
             }
-            if out.outbox.is_blocked() {
+            if outbox.is_blocked() {
                 break;
             }
         }
-        if out.outbox.is_blocked() && !was_blocked {
-            self.task.wake();
+        if outbox.is_blocked() && !was_blocked {
+            link.wake();
+        }
+        match failed {
+            // The session has ended, and its last frames cannot be written.
+            Some(_) if out.ending.is_some() => out.outbox.clear(),
+            Some(error) => self.lose(out, Ending::Lost(error.to_string())),
+            None => {}
         }
     }
 
-    /// For the connection's task: goes on writing when a full socket has room. Ready where nothing is left or the
-    /// session has ended.
-    pub(crate) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<()> {
+    /// For the connection's task: goes on writing when a full socket has room. Ready where nothing is left, or the
+    /// session has ended or is on another connection.
+    pub(crate) fn poll_flush(&self, link: &Arc<Link>, cx: &mut Context<'_>) -> Poll<()> {
         let mut out = self.out();
-        while out.outbox.is_blocked() {
-            match self.writer.as_ref().poll_write_ready(cx) {
+        while out.outbox.is_blocked() && out.link.as_ref().is_some_and(|current| Arc::ptr_eq(current, link)) {
+            match link.poll_writable(cx) {
                 Poll::Pending => return Poll::Pending,
-                // An error of the socket comes out of the write.
-                Poll::Ready(_) => self.write(&mut out),
+                Poll::Ready(()) => self.write(&mut out),
             }
         }
         Poll::Ready(())
-    }
-
-    /// Registers the connection's task; true where the session has ended.
-    pub(crate) fn poll_ended(&self, cx: &Context<'_>) -> bool {
-        self.task.register(cx.waker());
-        self.is_ended()
     }
 
     /// True from [`Session::end`] on: nothing of the client is taken any more.
@@ -344,7 +417,7 @@ impl Session {
     }
 
     /// Ends the session; the first ending counts. What its socket takes at once of what waits is still written,
-    /// then the Disconnect; the connection's task does the rest.
+    /// then the Disconnect; the connection's task does the rest, or the wheel where there is none.
     pub(crate) fn end(&self, ending: Ending) {
         self.end_locked(&mut self.out(), ending);
     }
@@ -356,7 +429,10 @@ impl Session {
         let last = ending.frame(self.player.dialect);
         let lost = matches!(ending, Ending::Lost(_));
         out.ending = Some(ending);
-        if !lost {
+        if lost || out.link.is_none() {
+            // Nothing can be written any more.
+            out.outbox.clear();
+        } else {
             self.write(out);
             if let Some(frame) = last {
                 out.outbox.finish(&frame);
@@ -364,7 +440,107 @@ impl Session {
             }
         }
         self.ended.store(true, Ordering::Release);
-        self.task.wake();
+        if let Some(link) = &out.link {
+            link.cut(vec![]);
+        }
+        self.handed_over.notify_waiters();
+    }
+
+    /// A connection is of no use any more. The session goes on without, if it can be opened again; else it ends. Where
+    /// it has another one by now, nothing happens.
+    pub(crate) fn lose_link(&self, link: &Arc<Link>, ending: Ending) {
+        let mut out = self.out();
+        if out.link.as_ref().is_some_and(|current| Arc::ptr_eq(current, link)) {
+            self.lose(&mut out, ending);
+        }
+    }
+
+    fn lose(&self, out: &mut Out, ending: Ending) {
+        if out.token.is_none() || out.ending.is_some() {
+            return self.end_locked(out, ending);
+        }
+        let Some(link) = out.link.take() else { return };
+        // The frame that has begun must not be cut by what is said last.
+        let last = ending.frame(self.player.dialect).map(|last| [out.outbox.rest_of_frame(), &last].concat());
+        out.outbox.detach();
+        out.away_since = None;
+        out.lost = Some(ending);
+        link.cut(last.unwrap_or_default());
+    }
+
+    /// True where no connection has the session.
+    pub(crate) fn is_away(&self) -> bool {
+        self.handover().is_some()
+    }
+
+    fn handover(&self) -> MutexGuard<'_, Option<Handover>> {
+        self.handover.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for what [`Session::hand_over`] brings, or for the end. To be made before it is looked for.
+    pub(crate) fn handed_over(&self) -> Notified<'_> {
+        self.handed_over.notified()
+    }
+
+    /// A connection's task gives the session out of its hands.
+    pub(crate) fn hand_over(&self, handover: Handover) {
+        *self.handover() = Some(handover);
+        self.handed_over.notify_waiters();
+    }
+
+    /// The session is in the caller's hands, until [`Session::hand_over`]. `None`: it is in other hands.
+    pub(crate) fn take_handover(&self) -> Option<Handover> {
+        self.handover().take()
+    }
+
+    /// Cuts the connection that the session has, for another one that may have it: this opens it, and it can go on from
+    /// there.
+    pub(crate) fn cut_for(&self, resume: &v1::Resume, secure: bool) -> Result<(), ResumeRefused> {
+        let mut out = self.out();
+        let Some(token) = &out.token else { return Err(ResumeRefused::Gone) };
+        token.check(resume, secure)?;
+        if out.ending.is_some() {
+            return Err(ResumeRefused::Gone);
+        }
+        out.outbox.may_resume(resume.frames_received)?;
+        self.lose(&mut out, Ending::told(CloseCode::REPLACED, "you came back on another connection"));
+        Ok(())
+    }
+
+    /// Puts the session on another connection: `welcome`, then all that its client has not handled.
+    pub(crate) fn attach(
+        &self,
+        link: &Arc<Link>,
+        resume: &v1::Resume,
+        welcome: &v1::Welcome,
+    ) -> Result<(), ResumeRefused> {
+        let mut out = self.out();
+        if out.ending.is_some() {
+            return Err(ResumeRefused::Gone);
+        }
+        out.outbox.resume(resume.frames_received)?;
+        if let Some(token) = &mut out.token {
+            token.used(resume);
+        }
+        let mut frame = vec![];
+        encode_message(welcome, &mut frame);
+        out.outbox.push_urgent(&frame);
+        out.link = Some(Arc::clone(link));
+        (out.pinger, out.begun, out.lost) = (Pinger::default(), false, None);
+        self.heard(welcome.frames_received);
+        self.handed_over.notify_waiters();
+        self.write(&mut out);
+        Ok(())
+    }
+
+    /// How the last connection was lost, for the log.
+    pub(crate) fn lost(&self) -> Option<Ending> {
+        self.out().lost.clone()
+    }
+
+    /// What opens the session again, as Welcome says it; empty: nothing does.
+    pub(crate) fn resume_token(&self) -> Bytes {
+        self.out().token.as_ref().map(ResumeToken::to_bytes).unwrap_or_default()
     }
 
     pub(crate) fn ending(&self) -> Option<Ending> {
@@ -407,11 +583,6 @@ impl Session {
     pub(crate) fn flusher(&self) -> Arc<Flusher> {
         Arc::clone(&self.flusher)
     }
-
-    /// The sending half, for what a connection does to its socket at the end.
-    pub(crate) fn writer(&self) -> &OwnedWriteHalf {
-        &self.writer
-    }
 }
 
 #[cfg(test)]
@@ -434,11 +605,12 @@ mod tests {
             name,
             access: Access::Player,
             dialect: Dialect::Native,
-            peer,
+            verdict: verdict::Value::Same,
         };
         let metrics = Arc::new(Metrics::new(&tagwire::pb::schema()));
-        let session =
-            Session::new(player, Arc::default(), writer, OutboxLimits::default(), Arc::default(), metrics);
+        let (link, outbox) = (Link::new(peer, writer), OutboxLimits::default());
+        let session = Session::new(player, Arc::default(), link, None, outbox, Arc::default(), metrics);
+        let limits = Limits::default();
         let tags = || {
             let out = session.out();
             let mut waiting = out.outbox.unwritten();
@@ -448,14 +620,14 @@ mod tests {
             }
             tags
         };
-        session.ping(now, 10_000);
+        session.turn(now, &limits);
         assert_eq!(tags(), []);
         session.send(&v1::Welcome::default());
-        session.ping(now, 10_000);
+        session.turn(now, &limits);
         assert_eq!(tags(), [v1::Welcome::TAG, v1::Ping::TAG]);
         session.flush();
         session.send(&v1::Member::default());
-        session.ping(now, 10_000);
+        session.turn(now, &limits);
         assert_eq!(tags(), [v1::Ping::TAG, v1::Member::TAG], "later it waits for nothing");
     }
 }

@@ -33,7 +33,7 @@ fn load(file: Option<&Path>, variables: &[(&str, &str)], flags: &[&str]) -> Resu
 }
 
 /// A value for every key that is not the default, and none like another.
-const ALL: [(&str, &str); 31] = [
+const ALL: [(&str, &str); 33] = [
     ("listen", "127.0.0.1:1,[::1]:2"),
     ("schema", "game"),
     ("schema_policy", "exact"),
@@ -50,6 +50,8 @@ const ALL: [(&str, &str); 31] = [
     ("limits.outbox_max_frames", "1025"),
     ("limits.outbox_max_bytes", "1048577"),
     ("limits.outbox_max_stuck_ms", "10002"),
+    ("limits.outbox_max_kept_bytes", "262145"),
+    ("limits.resume_window_ms", "60001"),
     ("limits.max_connections", "20001"),
     ("limits.max_connections_per_address", "101"),
     ("limits.max_frames_per_second", "1001"),
@@ -86,6 +88,8 @@ fn all() -> Config {
             outbox_max_frames: 1025,
             outbox_max_bytes: 1048577,
             outbox_max_stuck_ms: 10002,
+            outbox_max_kept_bytes: 262_145,
+            resume_window_ms: 60_001,
             max_connections: 20001,
             max_connections_per_address: 101,
             max_frames_per_second: 1001,
@@ -124,7 +128,7 @@ fn every_key_can_be_said_by_environment_and_by_flag() {
     assert!(differ.contains(&"threads: 0 -> 3".to_string()), "{differ:?}");
     assert!(differ.contains(&"dev_auth.password: changed".to_string()), "{differ:?}");
     let printed = Config::default().to_commented_toml();
-    assert_eq!(printed.lines().filter(|line| line.contains(" = ") && !line.starts_with('#')).count(), 30);
+    assert_eq!(printed.lines().filter(|line| line.contains(" = ") && !line.starts_with('#')).count(), 32);
 }
 
 #[test]

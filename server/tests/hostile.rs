@@ -28,6 +28,8 @@ use tokio::time::{sleep, timeout};
 const DEADLINE: Duration = Duration::from_secs(5);
 /// Clients before the attack, at least.
 const WARM_UP: usize = 3000;
+/// Sessions whose connection is lost wait for a second alone, so that the test sees them end.
+const WINDOW: &[&str] = &["--set", "limits.resume_window_ms=1000"];
 /// Those who send byte by byte.
 const SLOW: usize = 20;
 /// A byte so often.
@@ -39,8 +41,8 @@ const FIXED_BYTES: usize = 8 << 20;
 const IDLE_BYTES: usize = 16 << 10;
 /// What a connection that floods may hold: a read (64 KiB) of which a turn took only a part, a partial frame (64 KiB,
 /// in a vector that doubles), and what waits for it (1 MiB by `limits.outbox_max_bytes`, in a vector that doubles, and
-/// as much aside).
-const FULL_BYTES: usize = (64 << 10) + 2 * (64 << 10) + 3 * (1 << 20);
+/// as much aside), behind what is kept to be sent again (256 KiB by `limits.outbox_max_kept_bytes`).
+const FULL_BYTES: usize = (64 << 10) + 2 * (64 << 10) + 3 * (1 << 20) + 2 * (256 << 10);
 
 struct Size {
     half_open: usize,
@@ -241,7 +243,7 @@ fn connections_that_mean_harm_leave_nothing_behind() {
         },
     };
     raise_descriptor_limit().unwrap();
-    let siege = Siege::begin(Program::start(&[]), size.burst.max(WARM_UP));
+    let siege = Siege::begin(Program::start(WINDOW), size.burst.max(WARM_UP));
     let (address, drops) = (siege.address, size.drops);
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
 

@@ -150,6 +150,8 @@ fn frames_that_mean_harm_reach_the_relay_and_leave_nothing_behind() {
     let seed = std::env::var("TAGWIRE_SEED").map_or(20_260_101, |seed| seed.parse().unwrap());
     let proto = unlimited_proto();
     let server = Program::start(&[
+        "--set",
+        "limits.resume_window_ms=1000",
         "--schema",
         proto.path().to_str().unwrap(),
         "--set",

@@ -32,7 +32,8 @@ fn a_login_is_welcomed_with_what_the_client_needs_to_know() {
     assert_eq!(welcome.fingerprint, tagwire::pb::schema().fingerprint().0[..]);
     assert_eq!(welcome.ping_interval_ms, 1000);
     assert_eq!(welcome.limits.as_ref().unwrap().max_frame_bytes, 65536);
-    assert!(welcome.resume_token.is_empty(), "sessions are not resumed yet, and no token says otherwise");
+    assert_eq!((welcome.resume_token.len(), welcome.resume_window_ms), (32, 60_000));
+    assert!(!welcome.resumed && welcome.frames_received == 0);
 }
 
 #[test]
@@ -122,7 +123,7 @@ fn members_hear_who_is_there_and_who_comes_and_goes() {
     assert_eq!(member_event(&mut b), named(a.id(), event::Value::Present, "a"));
     assert_eq!(member_event(&mut a), named(b.id(), event::Value::Joined, "b"));
     let id = b.id();
-    drop(b);
+    b.leave();
     assert_eq!(member_event(&mut a), named(id, event::Value::Left, ""));
 }
 
@@ -238,16 +239,25 @@ fn a_stop_tells_players_to_come_back() {
 }
 
 #[test]
-fn who_is_silent_for_too_long_is_told_and_gone() {
-    let server = TestServer::with(|config| config.limits.peer_timeout_ms = 2000);
+fn who_is_silent_for_too_long_is_told_and_away_and_then_gone() {
+    let server = TestServer::with(|config| {
+        config.limits.peer_timeout_ms = 2000;
+        config.limits.resume_window_ms = 1000;
+    });
     let mut answering = server.player("answering");
     // Neither reads nor answers; what it is told waits in its socket.
     let mut silent = server.player("silent");
     let mut classic = server.classic("classic");
-    answering.wait(|event| match event {
-        Event::Member(member) if member.event == i32::from(event::Value::Left) => Some(()),
-        _ => None,
-    });
+    for expected in [event::Value::Away, event::Value::Left] {
+        answering.wait(|event| match event {
+            Event::Member(member) if member.event() == expected => Some(()),
+            Event::Member(member) => {
+                assert_eq!(member.event(), event::Value::Joined, "in that order");
+                None
+            }
+            _ => None,
+        });
+    }
     assert_eq!(silent.ended().code, Some(CloseCode::TIMEOUT));
     classic.wait_for_ping();
     // A classic client owes no answer.
@@ -259,9 +269,8 @@ fn a_client_that_goes_is_gone_at_once() {
     let server = TestServer::start();
     let (mut a, mut b) = (server.player("a"), server.player("b"));
     member_event(&mut a);
-    let mut out = vec![];
-    b.session.close(CloseCode::NORMAL, "bye", &mut out);
-    b.send_bytes(&out);
+    b.session.close(CloseCode::NORMAL, "bye");
+    b.flush();
     assert_eq!(member_event(&mut a).event, i32::from(event::Value::Left));
     assert_eq!(b.ended().reason, "EOF");
 }

@@ -102,9 +102,9 @@ fn a_room_hears_who_comes_says_something_and_goes() {
     assert_eq!((sender, tag), (Some(a.id()), Shout::TAG), "the first was vetoed");
     assert_eq!(Shout::decode(payload.as_slice()).unwrap().text, "hey");
     assert_eq!(server.metric("tagwire_messages_dropped_total{reason=\"VETOED\"}"), 1.0);
-    drop(a);
+    a.leave();
     assert_eq!(hear(&mut b), "a left 1");
-    drop(b);
+    b.leave();
     server.wait_for("tagwire_rooms", 0.0);
     let metrics = server.stop();
     assert_eq!(metrics.snapshot()["tagwire_tasks"], 0.0);
@@ -201,9 +201,8 @@ fn the_response_to_a_change_of_rooms_stands_between_them() {
         // What b says reaches a before the answer or not at all.
         let mut moved = false;
         b.send_bytes(&(0..100).flat_map(|_| frame(&say("here"))).collect::<Vec<u8>>());
-        let mut out = vec![];
-        let key = a.session.request(&v1::JoinRoom { room: to.clone() }, &mut out).unwrap();
-        a.send_bytes(&out);
+        let key = a.session.request(&v1::JoinRoom { room: to.clone() }).unwrap();
+        a.flush();
         let own = "a joins 0 others";
         a.wait(|event| match event {
             Event::Response(response) if response.key == key => {
@@ -275,7 +274,9 @@ fn a_panic_ends_the_room_alone() {
     type Act = fn(&TestServer, &mut Player);
     let acts: [(&str, Act); 6] = [
         ("joined", |server, _| {
-            let response = login(server, "bomb").join("table");
+            let mut player = login(server, "bomb");
+            let response = player.join("table");
+            player.leave();
             assert_eq!(
                 (response.status(), response.message.as_str()),
                 (Status::Internal, "the server failed")
@@ -284,7 +285,11 @@ fn a_panic_ends_the_room_alone() {
         ("message", |_, player| player.send(&say("panic"))),
         ("relay", |_, player| player.send(&Shout { text: "panic".to_string() })),
         ("tick", |_, player| player.send(&say("break"))),
-        ("left", |server, _| drop(login(server, "last words").join("table"))),
+        ("left", |server, _| {
+            let mut player = login(server, "last words");
+            player.join("table");
+            player.leave();
+        }),
         ("request", |_, player| {
             let response = player.request(&deal("panic"));
             assert_eq!(
@@ -320,7 +325,7 @@ fn a_panic_ends_the_room_alone() {
     let response = a.join("impossible");
     assert_eq!(response.status(), Status::Unavailable, "{}", response.message);
     server.wait_for("tagwire_rooms_failed_total", 7.0);
-    drop((a, b, elsewhere));
+    [a, b, elsewhere].into_iter().for_each(Player::leave);
     for gauge in ["tagwire_connections", "tagwire_sessions", "tagwire_rooms"] {
         server.wait_for(gauge, 0.0);
     }
@@ -426,8 +431,9 @@ fn ticks_that_take_too_long_keep_no_message_waiting() {
     for _ in 0..3 {
         assert_eq!(a.request(&CountRequest {}).status(), Status::Ok);
     }
-    assert_eq!(login(&server, "b").request(&CountRequest {}).status(), Status::Ok);
-    drop(a);
+    let mut b = login(&server, "b");
+    assert_eq!(b.request(&CountRequest {}).status(), Status::Ok);
+    [a, b].into_iter().for_each(Player::leave);
     server.wait_for("tagwire_rooms", 0.0);
 }
 
@@ -584,7 +590,8 @@ fn a_panic_of_the_authenticator_ends_its_login_alone() {
     b.send(&Shout { text: "hey".to_string() });
     assert_eq!(a.message().1, Shout::TAG);
     assert_eq!(server.metric("tagwire_logins_denied_total{reason=\"panic\"}"), 21.0);
-    drop((a, b, classic));
+    [a, b].into_iter().for_each(Player::leave);
+    drop(classic);
     for gauge in ["tagwire_connections", "tagwire_sessions", "tagwire_rooms"] {
         server.wait_for(gauge, 0.0);
     }

@@ -305,7 +305,7 @@ fn a_request_runs_on_though_who_asked_is_gone() {
     while count.load(Ordering::Relaxed) == 0 {
         std::thread::sleep(Duration::from_millis(5));
     }
-    drop(player);
+    player.leave();
     server.wait_for("tagwire_sessions", 0.0);
     server.wait_for("tagwire_requests_answered_total{status=\"OK\"}", 1.0);
 }
@@ -322,7 +322,7 @@ fn who_is_gone_enters_no_room() {
         request(3, &play("", 0)),
     ];
     player.send_bytes(&frame(&v1::Batch { requests, stop_on_error: false }));
-    drop(player);
+    player.leave();
     server.wait_for("tagwire_sessions", 0.0);
     // The batch goes on to its end.
     server.wait_for("tagwire_request_seconds_count{message=\"lobby.v1.PlayRequest\"}", 2.0);

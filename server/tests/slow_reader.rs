@@ -28,6 +28,7 @@ fn who_does_not_read_is_cut_and_nobody_else_notices() {
                 let (_, _, payload) = reader.message();
                 let chat = arena::Chat::decode(payload.as_slice()).unwrap().text;
                 if chat == "last" {
+                    reader.leave();
                     return i;
                 }
                 assert!(chat.starts_with(&format!("{i} ")), "{} is not the {i}th", &chat[..10]);

@@ -401,12 +401,17 @@ impl Outbox {
             || self.aside_bytes > self.limits.max_bytes
     }
 
-    /// To be called about once a second: true where a blocked socket has taken nothing for too long. Gives memory
-    /// back where nothing waits.
-    pub fn handle_timer(&mut self, now: Now) -> bool {
+    /// Gives memory back where nothing waits.
+    pub fn shrink(&mut self) {
         if self.bytes.is_empty() && self.bytes.capacity() > IDLE_BYTES {
             self.bytes = Vec::new();
         }
+    }
+
+    /// To be called about once a second: true where a blocked socket has taken nothing for too long. Gives memory
+    /// back where nothing waits.
+    pub fn handle_timer(&mut self, now: Now) -> bool {
+        self.shrink();
         match self.progress {
             Some((written, since)) if self.blocked && written == self.written_ever => {
                 now.monotonic_us.saturating_sub(since.monotonic_us) >= self.limits.max_stuck_us

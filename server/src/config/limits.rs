@@ -10,6 +10,7 @@ use tagwire::session::PEER_TIMEOUT_US;
 use tagwire::session::limits::SessionLimits;
 use tagwire::session::login::MAX_LOGIN_BYTES;
 use tagwire::session::outbox::OutboxLimits;
+use tagwire::session::resume::RESUME_WINDOW_US;
 
 use super::{ValueError, range};
 
@@ -21,7 +22,8 @@ pub struct Limits {
     pub login_timeout_ms: u64,
     /// A client of this protocol from which nothing came for so many milliseconds is gone. Default 10000, at least 2000: it is pinged once a second.
     pub peer_timeout_ms: u64,
-    /// Largest payload of a frame, bytes. Default 65536, at most 16777216 and half of `outbox_max_bytes`.
+    /// Largest payload of a frame, bytes. Default 65536, at most 16777216 and half of `outbox_max_bytes` and of
+    /// `outbox_max_kept_bytes`.
     pub max_frame_bytes: usize,
     /// Frames that may wait for one session before it counts as too slow. Default 1024.
     pub outbox_max_frames: usize,
@@ -29,7 +31,12 @@ pub struct Limits {
     pub outbox_max_bytes: usize,
     /// A session whose full socket takes nothing for so many milliseconds is too slow. Default 10000.
     pub outbox_max_stuck_ms: u64,
-    /// Sockets in all, logged in or not. Default 20000, at least 1.
+    /// Bytes that are kept of what was written to one session and not acknowledged, to be written again when it comes back.
+    /// Default 262144, at least twice `max_frame_bytes`.
+    pub outbox_max_kept_bytes: usize,
+    /// So many milliseconds a session outlives a lost connection. Default 60000; 0: it does not.
+    pub resume_window_ms: u64,
+    /// Sockets in all, logged in or not, and sessions without one. Default 20000, at least 1.
     pub max_connections: usize,
     /// Sockets of one address; an IPv6 address counts by its /64. Default 100, at least 1.
     pub max_connections_per_address: usize,
@@ -70,6 +77,8 @@ impl Default for Limits {
             outbox_max_frames: outbox.max_frames,
             outbox_max_bytes: outbox.max_bytes,
             outbox_max_stuck_ms: outbox.max_stuck_us / 1000,
+            outbox_max_kept_bytes: outbox.max_kept_bytes,
+            resume_window_ms: RESUME_WINDOW_US / 1000,
             max_connections: 20_000,
             max_connections_per_address: 100,
             max_frames_per_second: 1000,
@@ -98,6 +107,14 @@ impl Limits {
         range("limits.outbox_max_bytes", self.outbox_max_bytes as u64, 2 * max_frame_bytes, 1 << 30)
             .map_err(|error| error.because_of("limits.max_frame_bytes", max_frame_bytes))?;
         range("limits.outbox_max_stuck_ms", self.outbox_max_stuck_ms, 1000, 600_000)?;
+        range(
+            "limits.outbox_max_kept_bytes",
+            self.outbox_max_kept_bytes as u64,
+            2 * max_frame_bytes,
+            1 << 30,
+        )
+        .map_err(|error| error.because_of("limits.max_frame_bytes", max_frame_bytes))?;
+        range("limits.resume_window_ms", self.resume_window_ms, 0, 3_600_000)?;
         range("limits.max_connections", self.max_connections as u64, 1, 1 << 24)?;
         range("limits.max_connections_per_address", self.max_connections_per_address as u64, 1, 1 << 24)?;
         range("limits.max_frames_per_second", self.max_frames_per_second.into(), 0, 1 << 30)?;
@@ -138,8 +155,7 @@ impl Limits {
             max_frames: self.outbox_max_frames,
             max_bytes: self.outbox_max_bytes,
             max_stuck_us: self.outbox_max_stuck_ms * 1000,
-            // Nothing is sent again until sessions can be resumed.
-            max_kept_bytes: 0,
+            max_kept_bytes: self.outbox_max_kept_bytes,
         }
     }
 }

@@ -66,8 +66,9 @@ mod tests {
                 file["limits"]["max_bytes_per_second"] = 0.into();
                 if key == "limits.max_frame_bytes" {
                     file["limits"]["outbox_max_bytes"] = (1 << 30).into();
+                    file["limits"]["outbox_max_kept_bytes"] = (1 << 30).into();
                 }
-                if key == "limits.outbox_max_bytes" {
+                if ["limits.outbox_max_bytes", "limits.outbox_max_kept_bytes"].contains(&key.as_str()) {
                     file["limits"]["max_frame_bytes"] = 8192.into();
                 }
                 let value = toml::Value::try_from(value).expect("it fits");
@@ -83,7 +84,7 @@ mod tests {
             assert!(least == 0 || names(least - 1), "{key}: below {least} is refused");
             checked += 1;
         }
-        assert_eq!(checked, 21, "every number of the file has its range");
+        assert_eq!(checked, 23, "every number of the file has its range");
     }
 
     /// "... 1 to 600000 ..."

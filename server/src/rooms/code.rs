@@ -22,6 +22,8 @@ pub(super) trait Code: Send {
         body: Bytes,
     ) -> Option<Result<Bytes, Refusal>>;
     fn tick(&mut self, cx: &mut Context<'_>);
+    fn away(&mut self, cx: &mut Context<'_>, player: &Player);
+    fn back(&mut self, cx: &mut Context<'_>, player: &Player);
     fn left(&mut self, cx: &mut Context<'_>, player: &Player);
 }
 
@@ -60,6 +62,14 @@ impl<R: Room> Code for R {
 
     fn tick(&mut self, cx: &mut Context<'_>) {
         Room::tick(self, cx);
+    }
+
+    fn away(&mut self, cx: &mut Context<'_>, player: &Player) {
+        Room::away(self, cx, player);
+    }
+
+    fn back(&mut self, cx: &mut Context<'_>, player: &Player) {
+        Room::back(self, cx, player);
     }
 
     fn left(&mut self, cx: &mut Context<'_>, player: &Player) {

@@ -22,6 +22,10 @@ const MIN_BYTES: usize = 1024;
 pub(super) enum Mail {
     /// Somebody wants in. Answered when it is decided; not to be asked where nobody waits for that any more.
     Join { session: Arc<Session>, boundary: Boundary, reply: oneshot::Sender<Result<(), Refusal>> },
+    /// A player lost the connection.
+    Away { player: u32 },
+    /// A player is back.
+    Back { player: u32 },
     /// A player went.
     Left { player: u32 },
     /// Nobody is inside, and nobody comes any more.
@@ -53,6 +57,10 @@ impl Letter {
 /// The mailbox is full, or was closed: the letter comes back.
 #[derive(Debug)]
 pub(crate) struct Unposted(pub(crate) Letter);
+
+/// Room for one letter.
+#[derive(Debug)]
+pub(crate) struct Place(OwnedSemaphorePermit);
 
 /// The room's side that all may post to.
 #[derive(Debug)]
@@ -97,9 +105,19 @@ impl Mailbox {
 
     /// Posts when there is room; after others who wait already. Where the room ends meanwhile the letter is dropped.
     pub(crate) async fn post(&self, letter: Letter) {
-        if let Ok(place) = Arc::clone(&self.space).acquire_many_owned(self.price(&letter)).await {
-            self.tell(Mail::Letter(letter, place));
+        if let Some(place) = self.place_for(&letter).await {
+            self.post_in(place, letter);
         }
+    }
+
+    /// Waits for room for a letter; after others who wait already. `None`: the room has ended.
+    pub(crate) async fn place_for(&self, letter: &Letter) -> Option<Place> {
+        Arc::clone(&self.space).acquire_many_owned(self.price(letter)).await.ok().map(Place)
+    }
+
+    /// Posts a letter in the room that there was for it.
+    pub(crate) fn post_in(&self, Place(place): Place, letter: Letter) {
+        self.tell(Mail::Letter(letter, place));
     }
 
     /// Nothing is taken any more; who waits goes on.

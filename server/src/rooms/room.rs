@@ -26,7 +26,7 @@ pub(crate) struct Delivered {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Busy(pub(crate) u32);
 
-pub(super) type Members = BTreeMap<u32, Arc<Session>>;
+pub(crate) type Members = BTreeMap<u32, Arc<Session>>;
 
 #[derive(Debug)]
 pub(crate) struct Room {

@@ -257,6 +257,8 @@ impl Hosted {
     fn mail(&mut self, mail: Mail) -> Result<(), End> {
         match mail {
             Mail::Join { session, boundary, reply } => self.join(&session, boundary, reply),
+            Mail::Away { player } => self.told(player, "away", |code, cx, player| code.away(cx, player)),
+            Mail::Back { player } => self.told(player, "back", |code, cx, player| code.back(cx, player)),
             Mail::Left { player } => self.left(player),
             Mail::Close => Err(End::Empty),
             Mail::Letter(Letter::Push { player, tag, payload }, _) => self.push(player, tag, payload),
@@ -318,6 +320,16 @@ impl Hosted {
         // Who does not wait any more need not be told.
         let _ = reply.send(decided);
         end
+    }
+
+    fn told(
+        &mut self,
+        id: u32,
+        callback: &'static str,
+        run: impl FnOnce(&mut dyn Code, &mut Context<'_>, &Player),
+    ) -> Result<(), End> {
+        self.call_for(callback, id, run)?;
+        self.carry_out()
     }
 
     fn left(&mut self, id: u32) -> Result<(), End> {

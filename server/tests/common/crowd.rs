@@ -8,7 +8,10 @@ use std::time::{Duration, Instant};
 
 use tagwire::frame::Decoder;
 use tagwire::pb::tagwire::v1::{self, status};
+use tagwire::prost::Message as _;
+use tagwire::session::Fault;
 use tagwire::session::client::{ClientSession, Credentials, Event};
+use tagwire::session::outbox::OutboxLimits;
 use tagwire::time::Now;
 use tagwire::{CloseCode, Schema};
 use tokio::net::{TcpSocket, TcpStream};
@@ -146,7 +149,9 @@ impl Crowd {
     pub fn login(&self, mut client: Client) -> Client {
         let credentials = Credentials { username: client.name.clone(), password: "welcome".to_string() };
         let schema = Arc::clone(&self.schema);
-        client.session = Some(ClientSession::connect(client.now(), schema, &credentials, &mut client.out));
+        let mut session = ClientSession::new(schema, credentials, OutboxLimits::default());
+        session.connect(client.now());
+        client.session = Some(session);
         client.write();
         client
     }
@@ -197,6 +202,9 @@ impl Client {
     }
 
     fn write(&mut self) {
+        if let Some(session) = &mut self.session {
+            take_unwritten(session, &mut self.out);
+        }
         while !self.out.is_empty() && self.end.is_none() {
             match self.stream.try_write(&self.out) {
                 Ok(count) => drop(self.out.drain(..count)),
@@ -234,7 +242,13 @@ impl Client {
                 }
                 continue;
             };
-            let event = session.handle_frame(now, frame, &mut self.out).unwrap();
+            let ping = (frame.tag.0 == 3).then(|| v1::Ping::decode(frame.payload).unwrap());
+            let event = match (session.handle_frame(now, frame), ping) {
+                (Ok(event), _) => event,
+                // Bytes were sent that the session does not know of.
+                (Err(Fault::Acknowledged(_)), Some(ping)) => Event::Ping(ping),
+                (Err(fault), _) => panic!("{fault}"),
+            };
             on(now.monotonic_us, &event);
             match event {
                 Event::Message { .. } => {
@@ -281,7 +295,7 @@ impl Client {
 
     pub async fn join(&mut self, room: &str) {
         let session = self.session.as_mut().expect("classic clients stay where they are");
-        let key = session.request(&v1::JoinRoom { room: room.to_string() }, &mut self.out).unwrap();
+        let key = session.request(&v1::JoinRoom { room: room.to_string() }).unwrap();
         self.write();
         let answer = self.wait(|event| match event {
             Event::Response(response) if response.key == key => Some(response.status),
@@ -322,7 +336,13 @@ impl Client {
                     let frame = talk.as_mut().map(|(_, next)| next(now)).unwrap_or_default();
                     self.send(&frame);
                 }
-                () = leave.cancelled() => break End::Left,
+                () = leave.cancelled() => {
+                    if let Some(session) = &mut self.session {
+                        session.close(CloseCode::NORMAL, "");
+                        self.write();
+                    }
+                    break End::Left;
+                }
             }
         };
         if let Some(last) = self.last_ping {
@@ -330,6 +350,14 @@ impl Client {
         }
         let Client { name, messages, pings, longest_gap, told, .. } = self;
         Seen { name, messages, pings, longest_gap, told, end }
+    }
+}
+
+fn take_unwritten(session: &mut ClientSession, out: &mut Vec<u8>) {
+    while !session.unwritten().is_empty() {
+        let count = session.unwritten().len();
+        out.extend_from_slice(session.unwritten());
+        session.wrote(count);
     }
 }
 

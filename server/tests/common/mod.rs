@@ -21,7 +21,9 @@ use tagwire::frame::{Decoder, encode, encode_message};
 use tagwire::pb::arena::v1 as arena;
 use tagwire::pb::tagwire::v1;
 use tagwire::prost::Message as _;
+use tagwire::session::Fault;
 use tagwire::session::client::{ClientSession, Credentials, Event};
+use tagwire::session::outbox::OutboxLimits;
 use tagwire::time::Now;
 use tagwire::{CloseCode, Message, Schema, Tag};
 use tagwire_server::metrics::Metrics;
@@ -335,9 +337,9 @@ impl Player {
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
         let credentials = Credentials { username: name.to_string(), password: password.to_string() };
-        let mut out = vec![];
         let now = Now { monotonic_us: 0, unix_us: 1 };
-        let session = ClientSession::connect(now, Arc::new(schema), &credentials, &mut out);
+        let mut session = ClientSession::new(Arc::new(schema), credentials, OutboxLimits::default());
+        session.connect(now);
         let mut player = Player {
             stream,
             session,
@@ -348,7 +350,7 @@ impl Player {
             offered: false,
             received: vec![],
         };
-        player.stream.write_all(&out).unwrap();
+        player.flush();
         loop {
             match player.next()? {
                 Event::SchemaOffered => player.offered = true,
@@ -394,15 +396,19 @@ impl Player {
             };
             let mut input = &buffer[..count];
             self.received.extend_from_slice(input);
-            let mut out = vec![];
             let monotonic_us = self.start.elapsed().as_micros() as u64;
             let now = Now { monotonic_us, unix_us: 1 + monotonic_us };
             self.decoder.set_limits(self.session.decoder_limits());
             while let Some(frame) = self.decoder.next(&mut input).unwrap() {
-                self.events.push(self.session.handle_frame(now, frame, &mut out).unwrap());
+                let ping = (frame.tag.0 == 3).then(|| v1::Ping::decode(frame.payload).unwrap());
+                self.events.push(match (self.session.handle_frame(now, frame), ping) {
+                    (Ok(event), _) => event,
+                    // Bytes were sent that the session does not know of.
+                    (Err(Fault::Acknowledged(_)), Some(ping)) => Event::Ping(ping),
+                    (Err(fault), _) => panic!("{fault}"),
+                });
             }
-            // The server may be gone already.
-            let _ = self.stream.write_all(&out);
+            self.flush();
         }
     }
 
@@ -443,9 +449,24 @@ impl Player {
     }
 
     pub fn send<M: Message>(&mut self, message: &M) {
-        let mut out = vec![];
-        self.session.send(message, &mut out).unwrap();
-        self.stream.write_all(&out).unwrap();
+        self.session.send(message).unwrap();
+        self.flush();
+    }
+
+    /// Goes for good.
+    pub fn leave(mut self) {
+        self.session.close(CloseCode::NORMAL, "");
+        self.flush();
+    }
+
+    /// Writes what the session wants to send. The server may be gone already.
+    pub fn flush(&mut self) {
+        while !self.session.unwritten().is_empty() {
+            let out = self.session.unwritten();
+            let _ = self.stream.write_all(out);
+            let count = out.len();
+            self.session.wrote(count);
+        }
     }
 
     pub fn send_bytes(&mut self, bytes: &[u8]) {
@@ -453,9 +474,8 @@ impl Player {
     }
 
     pub fn request<M: Message>(&mut self, message: &M) -> v1::Response {
-        let mut out = vec![];
-        let key = self.session.request(message, &mut out).unwrap();
-        self.stream.write_all(&out).unwrap();
+        let key = self.session.request(message).unwrap();
+        self.flush();
         self.wait(|event| match event {
             Event::Response(response) if response.key == key => Some(response),
             _ => None,
