@@ -279,7 +279,8 @@ impl Link {
                 });
                 at(breaks_us.map_or(at_us, |broken| broken.at_us.min(at_us)));
             }
-            if let Some(room_us) = self.pipe(side.sends()).room_us() {
+            // Who has seen the end has nothing to write any more.
+            if let Some(room_us) = self.pipe(side.sends()).room_us().filter(|_| !end.noticed) {
                 at(room_us);
             }
             if let Some(told_us) = end.told_us.filter(|_| !end.noticed) {
