@@ -22,8 +22,9 @@ pub struct Faults {
     /// Each chunk that was read waits so long before it goes on, milliseconds, drawn from the range. Never reorders: a
     /// chunk that would overtake goes with the one before it. Default: 0 to 0.
     pub delay_ms: RangeInclusive<u64>,
-    /// Most bytes that are written in one go, which is drawn from 1 to this. What was split may still
-    /// be joined by the kernel of a slow reader. Default: `None`, as they came.
+    /// Most bytes that are written in one go, which is drawn from 1 to this. At up to four places in each chunk (at most
+    /// 16 KiB) it waits 1 ms, so that the reader sees it; other pieces the kernel may join. Default: `None`, as
+    /// they came.
     pub split: Option<usize>,
     /// Chunks that make their direction wait. Default: `None`.
     pub stall: Option<Stalling>,
