@@ -396,8 +396,7 @@ impl Player {
             };
             let mut input = &buffer[..count];
             self.received.extend_from_slice(input);
-            let monotonic_us = self.start.elapsed().as_micros() as u64;
-            let now = Now { monotonic_us, unix_us: 1 + monotonic_us };
+            let now = self.now();
             self.decoder.set_limits(self.session.decoder_limits());
             while let Some(frame) = self.decoder.next(&mut input).unwrap() {
                 let ping = (frame.tag.0 == 3).then(|| v1::Ping::decode(frame.payload).unwrap());
@@ -451,6 +450,43 @@ impl Player {
     pub fn send<M: Message>(&mut self, message: &M) {
         self.session.send(message).unwrap();
         self.flush();
+    }
+
+    /// Loses the connection, as where a cable is pulled that was in the way.
+    pub fn lose(&mut self) {
+        SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).unwrap();
+        // The socket is closed when another one takes its place.
+        let nowhere = TcpListener::bind("127.0.0.1:0").unwrap();
+        self.stream = TcpStream::connect(nowhere.local_addr().unwrap()).unwrap();
+        self.session.disconnect();
+    }
+
+    /// Connects again and asks for the session that there was, whose last connection may still be open.
+    pub fn come_back(&mut self, address: SocketAddr) -> Result<v1::Welcome, Ended> {
+        self.come_back_over(TcpStream::connect(address).unwrap())
+    }
+
+    pub fn come_back_over(&mut self, stream: TcpStream) -> Result<v1::Welcome, Ended> {
+        stream.set_nodelay(true).unwrap();
+        stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+        self.session.disconnect();
+        (self.stream, self.decoder) = (stream, Decoder::default());
+        let taken = std::mem::take(&mut self.events);
+        self.session.connect(self.now());
+        self.flush();
+        match self.next()? {
+            Event::Welcome(welcome) => {
+                // What was handled before comes before.
+                self.events.splice(0..0, taken);
+                Ok(welcome)
+            }
+            other => panic!("first came {other:?}"),
+        }
+    }
+
+    fn now(&self) -> Now {
+        let monotonic_us = self.start.elapsed().as_micros() as u64;
+        Now { monotonic_us, unix_us: 1 + monotonic_us }
     }
 
     /// Goes for good.

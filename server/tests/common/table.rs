@@ -108,6 +108,16 @@ impl Room for Table {
         }
     }
 
+    fn away(&mut self, cx: &mut Context<'_>, player: &Member) {
+        cx.send_all_but(player.id, &told(&format!("{} is away", player.name)));
+        assert!(&*player.name != "away", "the secret of away");
+    }
+
+    fn back(&mut self, cx: &mut Context<'_>, player: &Member) {
+        cx.send_all(&told(&format!("{} is back", player.name)));
+        assert!(&*player.name != "back", "the secret of back");
+    }
+
     fn left(&mut self, cx: &mut Context<'_>, player: &Member) {
         self.x.remove(&player.id);
         cx.send_all(&told(&format!("{} left {}", player.name, cx.players().len())));
