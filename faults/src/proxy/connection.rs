@@ -6,7 +6,7 @@ use fastrand::Rng;
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::{Duration, sleep, timeout};
+use tokio::time::{Duration, Instant, sleep, sleep_until, timeout};
 
 use super::Shared;
 use super::faults::{Close, How};
@@ -16,6 +16,9 @@ use crate::ends::{Direction, Side};
 /// How long the proxy waits for the ends to close what it has closed by FIN. Closing at once with bytes unread would
 /// send RST instead.
 const MAX_FIN_MS: u64 = 1_000;
+
+/// How long one direction may go on after the other failed: for what it has read before the sender was gone.
+const MAX_FLUSH_MS: u64 = 1_000;
 
 /// How a connection's forwarding ended.
 enum Over {
@@ -92,10 +95,12 @@ pub(super) async fn run(mut client: TcpStream, number: u64, shared: Arc<Shared>)
         let to_client = pump(Direction::ToClient, server_reads, client_writes);
         tokio::pin!(to_server, to_client);
         let (mut server_over, mut client_over) = (false, false);
+        let mut failed = None;
         loop {
             let stopped = tokio::select! {
                 stopped = &mut to_server, if !server_over => { server_over = true; stopped }
                 stopped = &mut to_client, if !client_over => { client_over = true; stopped }
+                () = sleep_until(failed.unwrap_or_else(Instant::now)), if failed.is_some() => break Over::Failed,
                 changed = cuts.changed() => break match changed {
                     Ok(()) => Over::Cut(cuts.borrow().1),
                     Err(_) => Over::Failed,
@@ -103,9 +108,13 @@ pub(super) async fn run(mut client: TcpStream, number: u64, shared: Arc<Shared>)
             };
             match stopped {
                 Stopped::AtCut => break Over::Cut(None),
-                Stopped::Failed => break Over::Failed,
-                Stopped::Ended if server_over && client_over => break Over::Ended,
+                Stopped::Failed => {
+                    failed = failed.or(Some(Instant::now() + Duration::from_millis(MAX_FLUSH_MS)));
+                }
                 Stopped::Ended => {}
+            }
+            if server_over && client_over {
+                break if failed.is_some() { Over::Failed } else { Over::Ended };
             }
         }
     };
