@@ -17,6 +17,9 @@ use crate::ends::{Direction, Side};
 /// send RST instead.
 const MAX_FIN_MS: u64 = 1_000;
 
+/// How long the server may take to be connected to.
+const MAX_CONNECT_MS: u64 = 10_000;
+
 /// How long one direction may go on after the other failed: for what it has read before the sender was gone.
 const MAX_FLUSH_MS: u64 = 1_000;
 
@@ -64,14 +67,9 @@ pub(super) async fn run(mut client: TcpStream, number: u64, shared: Arc<Shared>)
     let open = Gauge::new(&shared, |counters| &mut counters.open);
     // Aborted at any point, it ends with RST; who shall see FIN is told so below.
     reset(&client);
-    let connecting = async {
-        tokio::select! {
-            connected = TcpStream::connect(shared.upstream) => connected.ok(),
-            // What has no other end yet is only ended.
-            _ = cuts.changed() => None,
-        }
-    };
-    let Some(mut server) = connecting.await else {
+    // A cut that is called meanwhile comes right after: half-open is something only with two ends.
+    let connecting = timeout(Duration::from_millis(MAX_CONNECT_MS), TcpStream::connect(shared.upstream));
+    let Ok(Ok(mut server)) = connecting.await else {
         shared.count(|counters| counters.unreachable += 1);
         return;
     };
@@ -130,12 +128,19 @@ pub(super) async fn run(mut client: TcpStream, number: u64, shared: Arc<Shared>)
             let how = how.unwrap_or_else(|| faults.how(&mut rng));
             shared.count(|counters| counters.cuts.count(how));
             let half_open = !how.cut.tells(Side::Client) || !how.cut.tells(Side::Server);
-            let _held = half_open.then(|| Gauge::new(&shared, |counters| &mut counters.half_open));
+            let held = half_open.then(|| Gauge::new(&shared, |counters| &mut counters.half_open));
             drop(open);
             let hold = Duration::from_millis(faults.half_open_ms);
             let ends = [(Side::Client, client), (Side::Server, server)];
             let [one, other] = ends.map(|(side, socket)| end(socket, how.cut.tells(side), how.close, hold));
-            tokio::join!(one, other);
+            // The end that was told may take longer to close than the other is held.
+            let holding = async {
+                if let Some(held) = held {
+                    sleep(hold).await;
+                    drop(held);
+                }
+            };
+            tokio::join!(one, other, holding);
         }
     }
 }
