@@ -378,6 +378,20 @@ async fn a_half_close_and_a_reset_go_through_as_they_are() {
 }
 
 #[tokio::test]
+async fn what_was_said_before_a_reset_still_arrives_under_a_delay() {
+    let (server, proxy) = start(Faults { delay_ms: 100..=100, ..Faults::none() }).await;
+    let (mut client, mut accepted) = connect(&server, &proxy).await;
+    accepted.write_all(b"answer").await.unwrap();
+    // The proxy has it then.
+    sleep(Duration::from_millis(30)).await;
+    socket2::SockRef::from(&accepted).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(accepted);
+    client.write_all(b"nobody hears it").await.unwrap();
+    assert_eq!(read_to_end(&mut client).await, (b"answer".to_vec(), Some(ErrorKind::ConnectionReset)));
+    wait_for(&proxy, |counters| counters.open == 0 && counters.ended == 1).await;
+}
+
+#[tokio::test]
 async fn who_does_not_read_stops_the_sender() {
     let (server, proxy) = start(Faults { delay_ms: 1..=1, ..Faults::none() }).await;
     let (mut client, _accepted) = connect(&server, &proxy).await;

@@ -6,7 +6,7 @@ use fastrand::Rng;
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::{Duration, sleep, timeout};
+use tokio::time::{Duration, Instant, sleep, sleep_until, timeout};
 
 use super::Shared;
 use super::faults::{Close, How};
@@ -16,6 +16,12 @@ use crate::ends::{Direction, Side};
 /// How long the proxy waits for the ends to close what it has closed by FIN. Closing at once with bytes unread would
 /// send RST instead.
 const MAX_FIN_MS: u64 = 1_000;
+
+/// How long the server may take to be connected to.
+const MAX_CONNECT_MS: u64 = 10_000;
+
+/// How long one direction may go on after the other failed: for what it has read before the sender was gone.
+const MAX_FLUSH_MS: u64 = 1_000;
 
 /// How a connection's forwarding ended.
 enum Over {
@@ -61,14 +67,9 @@ pub(super) async fn run(mut client: TcpStream, number: u64, shared: Arc<Shared>)
     let open = Gauge::new(&shared, |counters| &mut counters.open);
     // Aborted at any point, it ends with RST; who shall see FIN is told so below.
     reset(&client);
-    let connecting = async {
-        tokio::select! {
-            connected = TcpStream::connect(shared.upstream) => connected.ok(),
-            // What has no other end yet is only ended.
-            _ = cuts.changed() => None,
-        }
-    };
-    let Some(mut server) = connecting.await else {
+    // A cut that is called meanwhile comes right after: half-open is something only with two ends.
+    let connecting = timeout(Duration::from_millis(MAX_CONNECT_MS), TcpStream::connect(shared.upstream));
+    let Ok(Ok(mut server)) = connecting.await else {
         shared.count(|counters| counters.unreachable += 1);
         return;
     };
@@ -92,10 +93,12 @@ pub(super) async fn run(mut client: TcpStream, number: u64, shared: Arc<Shared>)
         let to_client = pump(Direction::ToClient, server_reads, client_writes);
         tokio::pin!(to_server, to_client);
         let (mut server_over, mut client_over) = (false, false);
+        let mut failed = None;
         loop {
             let stopped = tokio::select! {
                 stopped = &mut to_server, if !server_over => { server_over = true; stopped }
                 stopped = &mut to_client, if !client_over => { client_over = true; stopped }
+                () = sleep_until(failed.unwrap_or_else(Instant::now)), if failed.is_some() => break Over::Failed,
                 changed = cuts.changed() => break match changed {
                     Ok(()) => Over::Cut(cuts.borrow().1),
                     Err(_) => Over::Failed,
@@ -103,9 +106,13 @@ pub(super) async fn run(mut client: TcpStream, number: u64, shared: Arc<Shared>)
             };
             match stopped {
                 Stopped::AtCut => break Over::Cut(None),
-                Stopped::Failed => break Over::Failed,
-                Stopped::Ended if server_over && client_over => break Over::Ended,
+                Stopped::Failed => {
+                    failed = failed.or(Some(Instant::now() + Duration::from_millis(MAX_FLUSH_MS)));
+                }
                 Stopped::Ended => {}
+            }
+            if server_over && client_over {
+                break if failed.is_some() { Over::Failed } else { Over::Ended };
             }
         }
     };
@@ -121,12 +128,19 @@ pub(super) async fn run(mut client: TcpStream, number: u64, shared: Arc<Shared>)
             let how = how.unwrap_or_else(|| faults.how(&mut rng));
             shared.count(|counters| counters.cuts.count(how));
             let half_open = !how.cut.tells(Side::Client) || !how.cut.tells(Side::Server);
-            let _held = half_open.then(|| Gauge::new(&shared, |counters| &mut counters.half_open));
+            let held = half_open.then(|| Gauge::new(&shared, |counters| &mut counters.half_open));
             drop(open);
             let hold = Duration::from_millis(faults.half_open_ms);
             let ends = [(Side::Client, client), (Side::Server, server)];
             let [one, other] = ends.map(|(side, socket)| end(socket, how.cut.tells(side), how.close, hold));
-            tokio::join!(one, other);
+            // The end that was told may take longer to close than the other is held.
+            let holding = async {
+                if let Some(held) = held {
+                    sleep(hold).await;
+                    drop(held);
+                }
+            };
+            tokio::join!(one, other, holding);
         }
     }
 }

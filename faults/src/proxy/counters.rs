@@ -10,13 +10,13 @@ use crate::ends::{Cut, PerDirection, Side};
 pub struct Counters {
     /// Connections accepted, those refused while paused not among them.
     pub connections: u64,
-    /// Of these, forwarding now.
+    /// Of these, forwarding now, or about to.
     pub open: u64,
     /// Of these, cut and held open, not answering.
     pub half_open: u64,
     /// Connections refused while paused.
     pub refused: u64,
-    /// Connections that were reset because the server could not be reached.
+    /// Connections that were reset because the server could not be reached, within 10 s.
     pub unreachable: u64,
     /// Connections that their own ends brought to an end.
     pub ended: u64,

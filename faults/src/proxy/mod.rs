@@ -127,7 +127,8 @@ impl Proxy {
         Faults::clone(&self.shared.faults.borrow())
     }
 
-    /// Cuts all connections that forward now; `None`: each as its own draws say. Returns how many those are.
+    /// Cuts all connections that forward now; `None`: each as its own draws say. Returns how many those are. They follow within
+    /// moments, each in its task; those whose server is being connected to, right after that. [`Counters::open`] shows it.
     pub fn cut_all(&self, how: Option<How>) -> u64 {
         let open = self.counters().open;
         self.shared.cuts.send_modify(|(round, last)| {

@@ -24,7 +24,7 @@ const MAX_CHUNK_BYTES: usize = 16 * 1024;
 const MAX_QUEUED_CHUNKS: usize = 1_024;
 
 /// At so many places a chunk's pieces wait for [`PAUSE_MS`], drawn. Without any, the kernel joins them before a reader
-/// wakes up (the test `a_split_shows_as_small_reads` saw 4 reads for 500 pieces); at each, 20 KB would take 20 s.
+/// wakes up (the test `a_split_shows_as_small_reads` saw 2 reads for 50 pieces); at each, 20 KB would take 20 s.
 const MAX_PAUSES: u32 = 4;
 
 /// As short as timers are.
@@ -128,7 +128,7 @@ impl Pump<'_> {
         let mut queue = VecDeque::<Chunk>::new();
         let mut queued = 0;
         let mut last_due = Instant::now();
-        let mut ended = false;
+        let (mut ended, mut failed) = (false, false);
         let mut buffer = vec![0; MAX_CHUNK_BYTES];
         if self.is_at_cut() {
             return Stopped::AtCut;
@@ -148,6 +148,9 @@ impl Pump<'_> {
             }
             let reads = !ended && queued < MAX_QUEUED_BYTES && queue.len() < MAX_QUEUED_CHUNKS;
             if due.is_none() && ended {
+                if failed {
+                    return Stopped::Failed;
+                }
                 // The receiver may be gone already: it is over, either way.
                 let _ = self.to.shutdown().await;
                 return Stopped::Ended;
@@ -162,7 +165,8 @@ impl Pump<'_> {
                         let bytes = buffer.get(..size).unwrap_or_default().to_vec();
                         queue.push_back(Chunk { bytes, due: last_due });
                     }
-                    Err(_) => return Stopped::Failed,
+                    // What came before it still goes on, as it would through a network.
+                    Err(_) => (ended, failed) = (true, true),
                 },
                 // New settings may cut at 0 bytes.
                 Ok(()) = self.faults.changed() => if self.is_at_cut() {
