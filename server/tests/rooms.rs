@@ -111,6 +111,30 @@ fn a_room_hears_who_comes_says_something_and_goes() {
 }
 
 #[test]
+fn a_room_hears_who_is_away_and_who_is_back() {
+    let server = at_a_table();
+    let (mut a, mut b) = (login(&server, "a"), login(&server, "b"));
+    assert_eq!(
+        (hear(&mut a), hear(&mut a)),
+        ("a joins 0 others".to_string(), "b joins 1 others".to_string())
+    );
+    assert_eq!(hear(&mut b), "b joins 1 others");
+    b.lose();
+    assert_eq!(hear(&mut a), "b is away");
+    a.send(&say("he may hear this later"));
+    assert_eq!(hear(&mut a), "he may hear this later");
+    assert!(b.come_back(server.address).unwrap().resumed);
+    assert_eq!(hear(&mut a), "b is back");
+    assert_eq!((hear(&mut b), hear(&mut b)), ("he may hear this later".to_string(), "b is back".to_string()));
+    b.lose();
+    assert_eq!(hear(&mut a), "b is away");
+    // Everybody else is thrown out; who is away is told by nobody.
+    a.send(&say("kick"));
+    assert_eq!(hear(&mut a), "b left 1");
+    assert!(!b.come_back(server.address).unwrap().resumed);
+}
+
+#[test]
 fn a_room_answers_requests_in_its_order() {
     let server = at_a_table();
     let (mut a, mut b) = (login(&server, "a"), login(&server, "b"));
@@ -272,7 +296,7 @@ fn a_message_that_no_client_takes_is_not_sent() {
 #[test]
 fn a_panic_ends_the_room_alone() {
     type Act = fn(&TestServer, &mut Player);
-    let acts: [(&str, Act); 6] = [
+    let acts: [(&str, Act); 8] = [
         ("joined", |server, _| {
             let mut player = login(server, "bomb");
             let response = player.join("table");
@@ -288,6 +312,21 @@ fn a_panic_ends_the_room_alone() {
         ("left", |server, _| {
             let mut player = login(server, "last words");
             player.join("table");
+            player.leave();
+        }),
+        ("away", |server, _| {
+            let mut player = login(server, "away");
+            player.join("table");
+            player.lose();
+            server.wait_for("tagwire_sessions_away", 1.0);
+            assert!(player.come_back(server.address).unwrap().resumed);
+            player.leave();
+        }),
+        ("back", |server, _| {
+            let mut player = login(server, "back");
+            player.join("table");
+            player.lose();
+            assert!(player.come_back(server.address).unwrap().resumed);
             player.leave();
         }),
         ("request", |_, player| {
@@ -324,7 +363,7 @@ fn a_panic_ends_the_room_alone() {
     }
     let response = a.join("impossible");
     assert_eq!(response.status(), Status::Unavailable, "{}", response.message);
-    server.wait_for("tagwire_rooms_failed_total", 7.0);
+    server.wait_for("tagwire_rooms_failed_total", 9.0);
     [a, b, elsewhere].into_iter().for_each(Player::leave);
     for gauge in ["tagwire_connections", "tagwire_sessions", "tagwire_rooms"] {
         server.wait_for(gauge, 0.0);
@@ -435,6 +474,35 @@ fn ticks_that_take_too_long_keep_no_message_waiting() {
     assert_eq!(b.request(&CountRequest {}).status(), Status::Ok);
     [a, b].into_iter().for_each(Player::leave);
     server.wait_for("tagwire_rooms", 0.0);
+}
+
+/// What was read and had no space in the room's mailbox when the connection was lost is neither lost nor said twice.
+#[test]
+fn what_waits_before_a_full_mailbox_outlives_the_connection() {
+    let (server, gate) = serve(Options::default(), |config| {
+        config.limits.max_room_mailbox_bytes = 16 * 1024;
+        config.limits.max_frames_per_second = 0;
+    });
+    let (mut a, mut b) = (login(&server, "a"), login(&server, "b"));
+    assert_eq!((a.join("table").status(), b.join("table").status()), (Status::Ok, Status::Ok));
+    a.send(&say("wait"));
+    for round in 0..3 {
+        for number in 0..50 {
+            a.send(&say(&format!("number {}", round * 50 + number)));
+        }
+        // Sixteen in the mailbox, of which the first waits, and one before it.
+        server.wait_for("tagwire_messages_received_total{message=\"table.v1.Say\"}", 17.0);
+        a.lose();
+        server.wait_for("tagwire_sessions_away", 1.0);
+        assert!(a.come_back(server.address).unwrap().resumed);
+    }
+    gate.store(true, Ordering::Relaxed);
+    let texts = std::iter::from_fn(|| Some(hear(&mut b))).filter(|text| text.starts_with("number "));
+    for (number, text) in texts.take(150).enumerate() {
+        assert_eq!(text, format!("number {number}"));
+    }
+    a.send(&say("and no more"));
+    assert_eq!(hear(&mut b), "and no more");
 }
 
 /// While the code of a room does not come back, its mailbox fills: who sends is not read from, is pinged all the same,

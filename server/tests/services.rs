@@ -310,6 +310,31 @@ fn a_request_runs_on_though_who_asked_is_gone() {
     server.wait_for("tagwire_requests_answered_total{status=\"OK\"}", 1.0);
 }
 
+#[test]
+fn an_answer_waits_for_who_asked() {
+    let (server, count) = serve(|_| ());
+    let mut player = login(&server, "zoe");
+    let before = count.load(Ordering::Relaxed);
+    let key = player.session.request(&play("sleep", 300)).unwrap();
+    player.flush();
+    server.wait_for("tagwire_messages_received_total{message=\"lobby.v1.Shout\"}", 0.0);
+    std::thread::sleep(Duration::from_millis(100));
+    player.lose();
+    server.wait_for("tagwire_sessions_away", 1.0);
+    server.wait_for("tagwire_requests_answered_total{status=\"OK\"}", 1.0);
+    // Asked, and cut off before it knows whether it was heard.
+    let second = player.session.request(&play("", 0)).unwrap();
+    assert!(player.come_back(server.address).unwrap().resumed);
+    let mut answers = vec![];
+    while answers.len() < 2 {
+        if let Event::Response(response) = player.next().unwrap() {
+            answers.push((response.key, response.status()));
+        }
+    }
+    assert_eq!(answers, [(key, Status::Ok), (second, Status::Ok)]);
+    assert_eq!(count.load(Ordering::Relaxed), before + 2, "each ran once");
+}
+
 /// Its session is over when it is its turn: nobody enters, and no empty room stays for ever.
 #[test]
 fn who_is_gone_enters_no_room() {

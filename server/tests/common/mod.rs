@@ -9,14 +9,14 @@ pub mod siege;
 pub mod table;
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockRef, Socket, Type};
 use tagwire::frame::{Decoder, encode, encode_message};
 use tagwire::pb::arena::v1 as arena;
 use tagwire::pb::tagwire::v1;
