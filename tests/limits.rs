@@ -253,3 +253,25 @@ fn a_welcome_tells_the_limits() {
         v1::Limits { max_frame_bytes: 9000, max_frames_per_second: 7, max_bytes_per_second: 10_000 }
     );
 }
+
+/// What a client had to keep while it had no connection comes all at once, and is not too fast.
+#[test]
+fn who_comes_back_may_send_what_it_could_not() {
+    let mut side = native();
+    assert!(relayed(&side.take(&Slow::new(""))));
+    side.now = side.now.after_us(10_000_000);
+    let welcome = side.session.resume(side.now, admission("player1", Access::Player));
+    assert!(welcome.resumed && welcome.frames_received == 1);
+    // Two a second, for ten seconds, and what the bucket held after the first.
+    let taken = (0..40).filter(|_| relayed(&side.take(&Slow::new("")))).count();
+    assert_eq!(taken, 21);
+    // Then as ever.
+    side.now = side.now.after_us(1_000_000);
+    let taken = (0..10).filter(|_| relayed(&side.take(&Slow::new("")))).count();
+    assert_eq!(taken, 2);
+    // However often one comes back at once, it is nothing more.
+    for _ in 0..10 {
+        side.session.resume(side.now, admission("player1", Access::Player));
+    }
+    assert!(!relayed(&side.take(&Slow::new(""))));
+}

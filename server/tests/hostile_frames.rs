@@ -8,7 +8,6 @@ mod common;
 
 use std::net::SocketAddr;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
@@ -118,29 +117,6 @@ impl Attack {
             }
         }
     }
-}
-
-/// The schema as shipped, without the rates of its messages, as files.
-fn unlimited_proto() -> tempfile::TempDir {
-    fn copy(from: &Path, to: &Path) {
-        std::fs::create_dir_all(to).unwrap();
-        for entry in std::fs::read_dir(from).unwrap() {
-            let (path, to): (PathBuf, _) =
-                (entry.as_ref().unwrap().path(), to.join(entry.unwrap().file_name()));
-            if path.is_dir() {
-                copy(&path, &to);
-            } else {
-                let text = std::fs::read_to_string(&path).unwrap();
-                let mut parts = text.split(", max_rate: \"");
-                let mut kept = parts.next().unwrap().to_string();
-                parts.for_each(|part| kept += part.split_once('"').unwrap().1);
-                std::fs::write(to, kept).unwrap();
-            }
-        }
-    }
-    let folder = tempfile::tempdir().unwrap();
-    copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../proto"), folder.path());
-    folder
 }
 
 #[test]

@@ -97,6 +97,9 @@ pub(crate) struct TooFast {
     pub(crate) wait_us: u64,
 }
 
+/// A client may make up for so much time, microseconds: as long as a session waits for it by default.
+const MAX_CREDIT_US: u64 = super::resume::RESUME_WINDOW_US;
+
 /// What one client has sent, as far as it is limited.
 #[derive(Debug, Default)]
 pub(crate) struct Rates {
@@ -106,9 +109,36 @@ pub(crate) struct Rates {
     messages: Vec<(Tag, TokenBucket)>,
     too_fast: Strikes,
     invalid: Strikes,
+    /// Time in which it could send nothing, and which it may make up for.
+    credit_us: u64,
 }
 
 impl Rates {
+    /// It could send nothing for so long: what has waited on its side may come all at once. The rates look at a clock that
+    /// is behind by that much, and catches up as it is needed.
+    pub(crate) fn make_up_for(&mut self, silent_us: u64) {
+        self.credit_us = (self.credit_us + silent_us).min(MAX_CREDIT_US);
+    }
+
+    /// Takes from a bucket, and where it has too little, from the time that is to be made up for.
+    fn take(
+        credit_us: &mut u64,
+        bucket: &mut TokenBucket,
+        now: Now,
+        rate: Rate,
+        tokens: u32,
+    ) -> Result<(), u64> {
+        let behind = |us| Now { monotonic_us: now.monotonic_us.saturating_sub(us), ..now };
+        match bucket.take(behind(*credit_us), rate, tokens) {
+            Err(wait_us) if wait_us <= *credit_us => {
+                *credit_us -= wait_us;
+                bucket.take(behind(*credit_us), rate, tokens)
+            }
+            Err(wait_us) => Err(wait_us - *credit_us),
+            Ok(()) => Ok(()),
+        }
+    }
+
     /// Takes a frame into account.
     pub(crate) fn take_frame(
         &mut self,
@@ -116,12 +146,14 @@ impl Rates {
         limits: &SessionLimits,
         payload_bytes: usize,
     ) -> Result<(), TooFast> {
-        let take = |bucket: &mut Option<TokenBucket>, max, tokens, limit| {
+        let credit_us = &mut self.credit_us;
+        let mut take = |bucket: &mut Option<TokenBucket>, max, tokens, limit| {
             if max == 0 {
                 return Ok(());
             }
             let bucket = bucket.get_or_insert_with(|| TokenBucket::full(now));
-            bucket.take(now, Rate::per_second(max), tokens).map_err(|wait_us| TooFast { limit, wait_us })
+            Self::take(credit_us, bucket, now, Rate::per_second(max), tokens)
+                .map_err(|wait_us| TooFast { limit, wait_us })
         };
         let SessionLimits { max_frames_per_second: frames, max_bytes_per_second: bytes, .. } = *limits;
         take(&mut self.frames, frames, 1, Limit::Frames(frames))?;
@@ -143,7 +175,8 @@ impl Rates {
             }
         };
         let (_, bucket) = &mut self.messages[place];
-        bucket.take(now, Rate::per_second(max), 1).map_err(|wait_us| TooFast { limit, wait_us })
+        Self::take(&mut self.credit_us, bucket, now, Rate::per_second(max), 1)
+            .map_err(|wait_us| TooFast { limit, wait_us })
     }
 
     /// Counts what came too fast against the client, unless it may be lost anyway.

@@ -132,6 +132,8 @@ pub struct ServerSession {
     access: Access,
     received: Received,
     requests: Arc<Requests>,
+    /// When the last frame came.
+    last_heard: Option<Now>,
     noticed: HashSet<Tag>,
     last_notice: Option<Now>,
 }
@@ -169,6 +171,7 @@ impl ServerSession {
             access: Access::Guest,
             received: Received::default(),
             requests: Arc::default(),
+            last_heard: None,
             noticed: HashSet::new(),
             last_notice: None,
         }
@@ -227,6 +230,8 @@ impl ServerSession {
     /// Goes on with an open session on another connection. The Welcome is to be sent before anything else. `admission` is
     /// that of the beginning; only the room may be another one.
     pub fn resume(&mut self, now: Now, admission: Admission) -> v1::Welcome {
+        let heard = self.last_heard.unwrap_or(now);
+        self.rates.make_up_for(now.monotonic_us.saturating_sub(heard.monotonic_us));
         self.welcome(now, admission, true)
     }
 
@@ -276,6 +281,7 @@ impl ServerSession {
             }
             State::Open => {
                 self.received.count(frame.tag, frame.payload.len());
+                self.last_heard = Some(now);
                 let result = match self.rates.take_frame(now, &self.limits, frame.payload.len()) {
                     // Who leaves is let go, however much it sent before.
                     Err(too_fast) if frame.tag != v1::Disconnect::TAG => {

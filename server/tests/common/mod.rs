@@ -5,6 +5,7 @@
 pub mod crowd;
 pub mod forge;
 pub mod program;
+pub mod returning;
 pub mod siege;
 pub mod table;
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -193,10 +194,12 @@ impl Siege {
 }
 
 /// Nobody is there.
-fn empty(tasks: f64) -> [(&'static str, f64); 5] {
+/// What there is when nobody is there.
+pub fn empty(tasks: f64) -> [(&'static str, f64); 6] {
     [
         ("tagwire_connections", 0.0),
         ("tagwire_sessions", 0.0),
+        ("tagwire_sessions_away", 0.0),
         ("tagwire_rooms", 0.0),
         ("tagwire_outbox_bytes", 0.0),
         ("tagwire_tasks", tasks),
@@ -204,7 +207,7 @@ fn empty(tasks: f64) -> [(&'static str, f64); 5] {
 }
 
 /// So many honest clients come, are all there at the same time, and go.
-fn warm_up(address: SocketAddr, connections: usize) {
+pub fn warm_up(address: SocketAddr, connections: usize) {
     let crowd = Arc::new(Crowd::new(2));
     let mut clients = vec![];
     for first in (0..connections).step_by(WARM_AT_ONCE) {
@@ -295,4 +298,27 @@ pub fn close_code((tag, payload): &Raw) -> Option<CloseCode> {
     let is_disconnect = Tag(*tag) == <v1::Disconnect as tagwire::Message>::TAG;
     let disconnect = is_disconnect.then(|| v1::Disconnect::decode(payload.as_slice()).unwrap());
     disconnect.map(|disconnect| CloseCode(disconnect.code as u16))
+}
+
+/// The schema as shipped, without the rates of its messages, as files.
+pub fn unlimited_proto() -> tempfile::TempDir {
+    fn copy(from: &Path, to: &Path) {
+        std::fs::create_dir_all(to).unwrap();
+        for entry in std::fs::read_dir(from).unwrap() {
+            let (path, to): (PathBuf, _) =
+                (entry.as_ref().unwrap().path(), to.join(entry.unwrap().file_name()));
+            if path.is_dir() {
+                copy(&path, &to);
+            } else {
+                let text = std::fs::read_to_string(&path).unwrap();
+                let mut parts = text.split(", max_rate: \"");
+                let mut kept = parts.next().unwrap().to_string();
+                parts.for_each(|part| kept += part.split_once('"').unwrap().1);
+                std::fs::write(to, kept).unwrap();
+            }
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../proto"), folder.path());
+    folder
 }
