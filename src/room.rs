@@ -59,13 +59,13 @@ pub trait Room: Sized + Send + 'static {
         let _ = cx;
     }
 
-    /// A player lost the connection and may come back: it keeps its seat, and is still among [`Context::players`].
-    /// *Later*: until sessions can be resumed they end with their connection, and this server calls [`Room::left`].
+    /// A player lost the connection and may come back: it keeps its seat, and is still among [`Context::players`]. What is
+    /// sent to it waits. Then comes [`Room::back`] or [`Room::left`].
     fn away(&mut self, cx: &mut Context<'_>, player: &Player) {
         let _ = (cx, player);
     }
 
-    /// A player who was away is back. *Later*, as [`Room::away`].
+    /// A player who was away is back, and gets what has waited.
     fn back(&mut self, cx: &mut Context<'_>, player: &Player) {
         let _ = (cx, player);
     }

@@ -238,14 +238,19 @@ class Resume(_message.Message):
     """Copied by the client from Welcome.resume_token."""
     frames_received: _b.int
     """How many counted frames of the server this client has handled."""
+    connection: _b.int
+    """Set by the client: the how manieth connection of this session it is that asks, rising; 1 was the login's. One that
+    comes late, behind a later one, is refused. 0: not told.
+    """
     def __init__(
         self,
         *,
         token: _b.bytes = ...,
         frames_received: _b.int = ...,
+        connection: _b.int = ...,
     ) -> None: ...
     def HasField(self, field_name: _t.NoReturn) -> _b.bool: ...
-    def ClearField(self, field_name: _t.Literal["token", "frames_received"]) -> None: ...
+    def ClearField(self, field_name: _t.Literal["token", "frames_received", "connection"]) -> None: ...
     def WhichOneof(self, oneof_group: _t.NoReturn) -> None: ...
 
 @_t.final
