@@ -156,7 +156,10 @@ async fn chaos(server: &Program, size: &Size, seed: u64) -> (Vec<Story>, String)
     proxy.set(Faults::none());
     phase.send_replace(Phase::Listen);
     let start = Instant::now();
-    let has_all = |story: &Story| story.is_open && story.heard.get(&story.player) == Some(&story.said);
+    let has_all = |story: &Story| {
+        let heard = story.heard.get(&story.player).copied().unwrap_or(0);
+        story.is_open && story.joined && heard == story.said
+    };
     while !stories(&living).iter().all(has_all) {
         let late: Vec<_> = stories(&living).into_iter().filter(|story| !has_all(story)).collect();
         assert!(start.elapsed() < Duration::from_secs(60), "{late:#?}");
