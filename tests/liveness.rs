@@ -10,7 +10,7 @@ use tagwire::prost::Message as _;
 use tagwire::session::client::Event;
 use tagwire::session::ping::Pinger;
 use tagwire::session::server::Incoming;
-use tagwire::session::{ACK_EVERY_FRAMES, Dialect, PEER_TIMEOUT_US};
+use tagwire::session::{ACK_EVERY_FRAMES, Dialect, Fault, PEER_TIMEOUT_US};
 use tagwire::{Access, Message};
 
 fn ping_of(frame: &(tagwire::Tag, Vec<u8>)) -> v1::Ping {
@@ -40,8 +40,12 @@ fn a_round_trip_is_measured_across_both_sides() {
 #[test]
 fn test_client_answers_questions_and_no_acknowledgements() {
     let mut client = ClientSide::open();
-    client.take(&v1::Ping { frames_received: 3, ..Default::default() }).unwrap();
+    client.session.send(&ToRoom::new("hi")).unwrap();
+    assert_eq!(client.sent().len(), 1);
+    client.take(&v1::Ping { frames_received: 1, ..Default::default() }).unwrap();
     assert_eq!(client.sent(), []);
+    let more = client.take(&v1::Ping { frames_received: 2, ..Default::default() });
+    assert!(matches!(more, Err(Fault::Acknowledged(_))), "{more:?}");
 }
 
 #[test]

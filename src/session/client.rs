@@ -304,7 +304,8 @@ impl ClientSession {
     }
 
     fn handle_disconnect(&mut self, payload: Bytes) -> Result<Event, prost::DecodeError> {
-        let v1::Disconnect { code, reason, retry_after_ms, findings, .. } = v1::Disconnect::decode(payload)?;
+        let told = v1::Disconnect::decode(payload).inspect_err(|_| self.end())?;
+        let v1::Disconnect { code, reason, retry_after_ms, findings, .. } = told;
         let code = CloseCode(u16::try_from(code).unwrap_or(u16::MAX));
         if code == CloseCode::TIMEOUT && self.is_resumable() {
             self.disconnect();
@@ -466,7 +467,7 @@ impl ClientSession {
             self.outbox.push(&frame, Lane::Ordered);
             self.token = Bytes::new();
             self.state = State::Closed;
-        } else {
+        } else if self.state != State::Closed {
             self.end();
         }
     }
