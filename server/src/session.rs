@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -531,6 +532,11 @@ impl Session {
         self.handed_over.notify_waiters();
         self.write(&mut out);
         Ok(())
+    }
+
+    /// The other end of its connection, for the log.
+    pub(crate) fn peer(&self) -> Option<SocketAddr> {
+        self.out().link.as_ref().map(|link| link.peer)
     }
 
     /// How the last connection was lost, for the log.

@@ -14,7 +14,7 @@ use tagwire::session::resume::RESUME_WINDOW_US;
 
 use super::{ValueError, range};
 
-/// The table `[limits]`. A connection keeps those of its beginning; rooms and the server go by the newest.
+/// The table `[limits]`. A session keeps those of its beginning; rooms and the server go by the newest.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
