@@ -80,7 +80,7 @@ impl<'a> Inside<'a> {
     }
 
     /// Leaves the session to whoever comes for it: its client, or the wheel.
-    fn hand_over(mut self, handover: Handover) {
+    fn hand_over(mut self, handover: Box<Handover>) {
         self.handed_over = true;
         self.core.router.rooms.away(&self.session);
         self.core.metrics.sessions_away.inc();
@@ -233,7 +233,7 @@ fn resume<'a>(core: &'a Core, resumed: Resumed, link: &Arc<Link>) -> Option<(Ins
     core.metrics.resumed.inc();
     core.router.rooms.back(session);
     info!("{name} is back from {}", link.peer);
-    Some((inside, handover))
+    Some((inside, *handover))
 }
 
 /// Into the default room, and tells the client so.
@@ -399,7 +399,7 @@ async fn leave(inside: Inside<'_>, reader: &mut Reader, link: &Arc<Link>, handov
     if let Some(lost) = session.lost() {
         info!("{} from {} is away: {lost}", session.player.name, link.peer);
     }
-    inside.hand_over(handover);
+    inside.hand_over(Box::new(handover));
     linger(reader, link).await;
 }
 

@@ -13,7 +13,7 @@ use crate::session::{Handover, Session};
 #[derive(Debug)]
 pub(crate) struct Resumed {
     pub(crate) session: Arc<Session>,
-    pub(crate) handover: Handover,
+    pub(crate) handover: Box<Handover>,
     pub(crate) resume: v1::Resume,
 }
 

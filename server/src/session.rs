@@ -109,8 +109,9 @@ pub(crate) struct Session {
     /// Which of its requests run and have run.
     pub(crate) requests: Arc<Requests>,
     out: Mutex<Out>,
-    /// While no connection has it. Whoever takes it out of here sees to what becomes of the session.
-    handover: Mutex<Option<Handover>>,
+    /// While no connection has it. Whoever takes it out of here sees to what becomes of the session. In a box, for most
+    /// sessions have a connection.
+    handover: Mutex<Option<Box<Handover>>>,
     /// The hand-over is there, or the session has another connection or none any more.
     handed_over: Notify,
     flusher: Arc<Flusher>,
@@ -139,7 +140,7 @@ struct Out {
     /// The socket took something.
     begun: bool,
     /// How the last connection was lost.
-    lost: Option<Ending>,
+    lost: Option<Box<Ending>>,
     ending: Option<Ending>,
 }
 
@@ -465,7 +466,7 @@ impl Session {
         let last = ending.frame(self.player.dialect).map(|last| [out.outbox.rest_of_frame(), &last].concat());
         out.outbox.detach();
         out.away_since = None;
-        out.lost = Some(ending);
+        out.lost = Some(Box::new(ending));
         link.cut(last.unwrap_or_default());
     }
 
@@ -474,7 +475,7 @@ impl Session {
         self.handover().is_some()
     }
 
-    fn handover(&self) -> MutexGuard<'_, Option<Handover>> {
+    fn handover(&self) -> MutexGuard<'_, Option<Box<Handover>>> {
         self.handover.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -484,13 +485,13 @@ impl Session {
     }
 
     /// A connection's task gives the session out of its hands.
-    pub(crate) fn hand_over(&self, handover: Handover) {
+    pub(crate) fn hand_over(&self, handover: Box<Handover>) {
         *self.handover() = Some(handover);
         self.handed_over.notify_waiters();
     }
 
     /// The session is in the caller's hands, until [`Session::hand_over`]. `None`: it is in other hands.
-    pub(crate) fn take_handover(&self) -> Option<Handover> {
+    pub(crate) fn take_handover(&self) -> Option<Box<Handover>> {
         self.handover().take()
     }
 
@@ -541,7 +542,7 @@ impl Session {
 
     /// How the last connection was lost, for the log.
     pub(crate) fn lost(&self) -> Option<Ending> {
-        self.out().lost.clone()
+        self.out().lost.as_deref().cloned()
     }
 
     /// What opens the session again, as Welcome says it; empty: nothing does.
