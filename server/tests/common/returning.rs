@@ -22,8 +22,10 @@ use tokio::time::{interval, sleep, sleep_until, timeout};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     Talk,
-    /// Only hear what is still on its way.
-    Listen,
+    /// Say nothing, come back, and be in the room.
+    Pause,
+    /// Say one line more, and hear that of all others.
+    Last,
     Leave,
 }
 
@@ -49,6 +51,8 @@ pub struct Story {
     pub fresh: u32,
     pub joined: bool,
     pub is_open: bool,
+    /// The one line more.
+    said_last: bool,
     /// What came twice, not at all, or out of order.
     pub faults: Vec<String>,
 }
@@ -114,8 +118,13 @@ impl Returning {
                     Ok(()) => self.write(),
                     Err(_) => self.lose(),
                 },
-                _ = talk.tick() => if *phase.borrow() == Phase::Talk && self.story.joined {
-                    self.talk();
+                _ = talk.tick() => {
+                    let phase = *phase.borrow();
+                    let last = phase == Phase::Last && !self.story.said_last;
+                    if self.story.joined && (last || phase == Phase::Talk) {
+                        self.story.said_last |= last;
+                        self.talk();
+                    }
                 },
                 () = sleep_until(deadline.into()) => self.lose(),
                 _ = phase.changed() => {}
