@@ -35,19 +35,15 @@ from typing import Any, NamedTuple, TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
-from .ask import Ask, Pending, join_of, not_sent
+from .ask import Ask, Pending, join_of
 from .backlog import Backlog
 from .batch import SyncBatch
 from .client import INBOX_BYTES, INBOX_MESSAGES, Client, close_code, key_of
 from .clock import Steady
 from .close import CloseCode, Closed
-from .connecting import connect
+from .connecting import Connecting, connect
 from .errors import ConnectionClosed, RequestTimeout, TagwireError
-from .gen.v1 import JoinRoomReply, Response, Status, Welcome
-from .handlers import EVENT_BYTES, AnyHandler, HandledEvent, Handling, arguments_of, delivery_of
-from .schema import Schema
-from .session import (
-    JOIN_ROOM,
+from .events import (
     Dropped,
     Event,
     Member,
@@ -59,9 +55,13 @@ from .session import (
     Received,
     Responded,
     RoomEnded,
-    Session,
     Verdict,
 )
+from .gen.v1 import JoinRoomReply, Response, Status, Welcome
+from .handlers import EVENT_BYTES, AnyHandler, HandledEvent, Handling, arguments_of, delivery_of
+from .reconnect import Reconnect, Reconnected, Reconnecting
+from .schema import Schema
+from .session import JOIN_ROOM, Session
 from .transport import Address, parse_address
 from .validate import Validator
 
@@ -85,6 +85,7 @@ def connect_sync(
     token: str = "",
     timeout: float = 5.0,
     validate: bool = False,
+    reconnect: bool | Reconnect = True,
 ) -> SyncClient:
     """Connects, logs in, and gives a client for a game loop. Waits for it, `timeout` seconds at most.
 
@@ -98,8 +99,9 @@ def connect_sync(
         token=token,
         timeout=timeout,
         validate=validate,
+        reconnect=reconnect,
     )
-    network = _Network(parse_address(address), connecting._session, connecting._validator, timeout)
+    network = _Network(parse_address(address), connecting, timeout)
     return SyncClient(network, network.open())
 
 
@@ -110,6 +112,9 @@ class SyncClient(Handling):
     except `close`. What the properties give changes in `sync` and `close` only.
 
     Handlers (`on`) are plain functions, called by `sync` and nowhere else. What they raise comes out of it.
+
+    When the connection is lost it makes another one by itself, as the argument `reconnect` of `connect_sync`
+    has it, and everything here goes on.
     """
 
     def __init__(self, network: _Network, wire: _Wire) -> None:
@@ -121,6 +126,8 @@ class SyncClient(Handling):
         self._last_call = 0
         self._syncing = False
         # What the game sees:
+        self._welcome = wire.first_welcome
+        self._reconnecting: Reconnecting | None = None
         self._room = self.welcome.room
         self._members: dict[int, Member] = {}
         self._rtt: float | None = None
@@ -172,9 +179,9 @@ class SyncClient(Handling):
 
     @property
     def welcome(self) -> Welcome:
-        """The server's answer to the login: limits, verdict on the schema, and more. Holds a secret, the
-        resume token: do not log it."""
-        return self._wire.welcome
+        """The server's answer to the last login: limits, verdict on the schema, and more. Without the resume
+        token, which is a secret and stays inside."""
+        return self._welcome
 
     @property
     def verdict(self) -> Verdict:
@@ -190,8 +197,14 @@ class SyncClient(Handling):
 
     @property
     def closed(self) -> Closed | None:
-        """How the session ended: code, reason, and by whom. None until `sync` has told, or `close`."""
+        """How it ended for good: code, reason, and by whom. None until `sync` has told, or `close`."""
         return self._closed
+
+    @property
+    def reconnecting(self) -> Reconnecting | None:
+        """The attempt to reconnect that goes on or comes next, as of the last `sync`. None: connected, or
+        ended."""
+        return self._reconnecting
 
     @property
     def dropped(self) -> Dropped:
@@ -224,8 +237,8 @@ class SyncClient(Handling):
         """Sends a message of the game. Never waits, and may be called in any thread.
 
         What the socket does not take at once is queued, up to 1024 messages and 1 MiB. While the socket is
-        behind, a LATEST message replaces the one of the same kind that waits, and an UNRELIABLE one is
-        dropped.
+        behind, or there is none, a LATEST message replaces the one of the same kind that waits, and an
+        UNRELIABLE one is dropped.
 
         Raises `TypeError` and `ValueError` like `Client.send`, `BufferFull` when there is no room, and
         `ConnectionClosed` after the end. Until `sync` has told of an end, what is sent is lost in silence.
@@ -326,6 +339,7 @@ class SyncClient(Handling):
         ended = self._network.leave(code, reason)
         if self._closed is None:
             self._closed = ended
+        self._reconnecting = None
         self._wire.arrivals.clear()
         self._calls.clear()
 
@@ -378,7 +392,7 @@ class SyncClient(Handling):
                 return ran
         if ran or ended is None or wire.arrivals or self._closed_by_user:
             return ran
-        self._closed = ended
+        self._closed, self._reconnecting = ended, None
         while self._calls:  # nobody will answer these
             failure = self._end(ended, may_have_run=True)
             ran += self._settle(_Answered(next(iter(self._calls)), failure))
@@ -401,6 +415,8 @@ class SyncClient(Handling):
         if isinstance(arrival, _Measured):
             event, self._clock_offset = arrival
             self._rtt, self._jitter = event.rtt, event.jitter
+        elif isinstance(arrival, _Returned):
+            event = self._return(arrival)
         else:
             event = arrival
         if isinstance(event, MemberChanged):
@@ -411,7 +427,18 @@ class SyncClient(Handling):
         elif isinstance(event, RoomEnded):
             self._room = ""
             self._members.clear()
+        elif isinstance(event, Reconnecting):
+            self._reconnecting = event
         return self._run_handlers(event)
+
+    def _return(self, returned: _Returned) -> Reconnected:
+        self._reconnecting = None
+        self._welcome, self._clock_offset = returned.welcome, returned.clock_offset
+        if not returned.event.resumed:
+            self._room = returned.welcome.room
+            self._members.clear()
+            self._rtt = self._jitter = None
+        return returned.event
 
     def _run_handlers(self, event: Received | HandledEvent) -> int:
         handlers = self._handlers.of(event)
@@ -441,7 +468,7 @@ class SyncClient(Handling):
         if isinstance(answered.outcome, TagwireError):
             if call.on_error is not None:
                 return _called(call.on_error, answered.outcome)
-            if isinstance(answered.outcome, ConnectionClosed):
+            if isinstance(answered.outcome, ConnectionClosed) and self._closed is not None:
                 return 0  # sync() raises it itself
             raise answered.outcome
         return _called(call.on_reply, answered.outcome)
@@ -477,6 +504,14 @@ class _Moved(NamedTuple):
     room: str
 
 
+class _Returned(NamedTuple):
+    """The client is connected again, from here on."""
+
+    event: Reconnected
+    welcome: Welcome
+    clock_offset: float
+
+
 class _Answered(NamedTuple):
     """How one of the game's requests went."""
 
@@ -484,7 +519,9 @@ class _Answered(NamedTuple):
     outcome: Message | TagwireError
 
 
-_Arrival = Received | MemberChanged | RoomEnded | Noticed | _Measured | _Moved | _Answered
+_Arrival = (
+    Received | MemberChanged | RoomEnded | Noticed | Reconnecting | _Measured | _Moved | _Returned | _Answered
+)
 
 
 def _called(handler: Callable[..., object] | None, *arguments: object) -> int:
@@ -519,11 +556,13 @@ class _Wire(Client):
 
     _how_to_take = "call sync() in each frame"
 
-    def __init__(self, session: Session, validator: Validator | None) -> None:
-        super().__init__(session, validator=validator)
+    def __init__(self, session: Session, validator: Validator | None, reconnect: Reconnect | None) -> None:
+        super().__init__(session, validator=validator, reconnect=reconnect)
         self.arrivals = _Arrivals()
+        self.first_welcome = Welcome()
+        """The answer to the first login."""
         self.opened_offset = 0.0
-        """What the server's clock was ahead of the monotonic one at the login, in seconds."""
+        """What the server's clock was ahead of the monotonic one at that login, in seconds."""
         self._asked: dict[int, _Asked] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -536,7 +575,7 @@ class _Wire(Client):
         self._keep(self._close(code, reason))
 
     def _keep(self, work: Coroutine[Any, Any, None]) -> None:
-        if self._connection.ended.done():
+        if self._line.over.done():
             work.close()  # the loop is being stopped, and would not run it
             return
         task = self._loop.create_task(work)
@@ -546,11 +585,11 @@ class _Wire(Client):
     async def _ask_for(self, asked: Sequence[_Asked], stop_on_error: bool | None) -> None:
         asks = [one.ask for one in asked]
         try:
-            posted = await self._post(asks, stop_on_error=stop_on_error)
+            posted = await self._sender.post(asks, stop_on_error=stop_on_error)
         except asyncio.TimeoutError:
             waited = min(ask.timeout for ask in asks)
             for one in asked:
-                self._arrive(_Answered(one.number, not_sent(one.ask, waited)))
+                self._arrive(_Answered(one.number, self._sender.not_sent(one.ask, waited)))
             return
         except ConnectionClosed:
             return  # the game learns it from the end
@@ -558,28 +597,40 @@ class _Wire(Client):
         await asyncio.gather(*map(self._wait_for, posted))
 
     async def _wait_for(self, pending: Pending) -> None:
+        failure: TagwireError | None = None
         try:
-            await self._answer(pending)  # which was queued when it came
-        except RequestTimeout as error:
-            self._arrive(_Answered(self._asked[pending.key].number, error))
-        except ConnectionClosed:
-            pass  # as above
-        finally:
-            self._asked.pop(pending.key, None)
+            await self._sender.answer(pending)  # which was queued when it came
+        except (RequestTimeout, ConnectionClosed) as error:
+            failure = error
+        asked = self._asked.pop(pending.key, None)
+        # The end itself is told by `sync`.
+        if failure is not None and asked is not None and self.closed is None:
+            self._arrive(_Answered(asked.number, failure))
 
-    def _handle_event(self, event: Event) -> None:
+    def _handle_event(self, event: Event | Reconnecting) -> None:
         if isinstance(event, Received):
             self._queue(self.arrivals, event, event.size, event.delivery, key_of(event))
         elif isinstance(event, Pinged):
             self._arrive(_Measured(event, self._clock_offset()), "LATEST", "ping")
-        elif isinstance(event, MemberChanged | RoomEnded | Noticed):
-            self._arrive(event, delivery_of(event))
+        elif isinstance(event, MemberChanged | RoomEnded | Noticed | Reconnecting):
+            self._arrive(event, delivery_of(event), type(event).__name__)
         else:
             if isinstance(event, Responded):
                 self._handle_response(event.response)
-            elif isinstance(event, Opened):
-                self.opened_offset = self._clock_offset()
+            elif isinstance(event, Opened) and not self._opened.done():
+                self.first_welcome, self.opened_offset = event.welcome, self._clock_offset()
             super()._handle_event(event)
+
+    def _handle_handled(self, event: HandledEvent) -> None:
+        assert isinstance(event, Reconnected)  # all others were queued above
+        self._arrive(_Returned(event, self.welcome, self._clock_offset()))
+
+    def _fail_requests(self, closed: Closed, *, unsent: bool) -> None:
+        super()._fail_requests(closed, unsent=unsent)
+        for key, asked in list(self._asked.items()):  # here, so that they keep their place as well
+            if (failure := self._sender.failure_of(key)) is not None:
+                del self._asked[key]
+                self._arrive(_Answered(asked.number, failure))
 
     def _handle_response(self, response: Response) -> None:
         """Queues the answer here, so that it keeps its place among the messages around it."""
@@ -610,14 +661,12 @@ class _Wire(Client):
 
 
 class _Network:
-    """The thread that a client lives in, from its login to its end. It never keeps the program running."""
+    """The thread that a client lives in, from its login to its end, whatever connections come and go in
+    between. It never keeps the program running."""
 
-    def __init__(
-        self, address: Address, session: Session, validator: Validator | None, timeout: float
-    ) -> None:
+    def __init__(self, address: Address, connecting: Connecting, timeout: float) -> None:
         self._address = address
-        self._session = session
-        self._validator = validator
+        self._connecting = connecting
         self._timeout = timeout
         self._thread = threading.Thread(target=self._run, name="tagwire", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -666,7 +715,7 @@ class _Network:
 
     async def _live(self) -> None:
         self._loop, self._living = asyncio.get_running_loop(), asyncio.current_task()
-        wire = _Wire(self._session, self._validator)
+        wire = _Wire(self._connecting._session, self._connecting._validator, self._connecting._policy)
         try:
             await wire._open(self._address, self._timeout)
         except BaseException as error:
@@ -677,6 +726,6 @@ class _Network:
         finally:
             self._known.set()
         try:
-            await asyncio.wait([wire._connection.ended])
+            await asyncio.wait([wire._line.over])
         finally:
-            wire._connection.abort()
+            wire._line.abort()
