@@ -25,8 +25,8 @@ class Outbox:
     def __init__(self) -> None:
         self.keeping = False
         """Whether what was written is kept."""
-        self.committed = 0
-        """How many frames have a place in the count."""
+        self.written = 0
+        """How many frames were taken to be written, on one connection or another."""
         self.acknowledged = 0
         """How many of them the server has said it handled."""
         self.kept_bytes = 0
@@ -35,9 +35,9 @@ class Outbox:
         self._kept: deque[bytes] = deque()
 
     @property
-    def written(self) -> int:
-        """How many frames were taken to be written, on one connection or another."""
-        return self.committed - len(self._fresh)
+    def committed(self) -> int:
+        """How many frames have a place in the count."""
+        return self.written + len(self._fresh)
 
     @property
     def forgotten(self) -> int:
@@ -46,12 +46,12 @@ class Outbox:
 
     def append(self, frame: bytes) -> None:
         """Commits a frame: it has the next place in the count."""
-        self.committed += 1
         self._fresh.append(frame)
 
     def take(self) -> list[bytes]:
         """Gives what is to be written, in order."""
         frames, self._fresh = self._fresh, []
+        self.written += len(frames)
         if self.keeping and frames:
             self._kept += frames
             self.kept_bytes += sum(map(len, frames))
@@ -61,8 +61,7 @@ class Outbox:
 
     def acknowledge(self, count: int) -> bool:
         """The server has handled so many frames. False: it cannot have, for they were not written."""
-        written = self.written
-        if count > written:
+        if count > self.written:
             return False
         if count > self.acknowledged:
             self.acknowledged = count
@@ -78,17 +77,19 @@ class Outbox:
         self._forget_to(count)
         self._fresh = [*self._kept, *self._fresh]
         self._kept.clear()
-        self.kept_bytes = 0
+        self.written, self.kept_bytes = count, 0
         return True
 
     def reset(self) -> int:
         """Begins the count of another session. Gives how many frames were not acknowledged in this one."""
         lost = self.committed - self.acknowledged
-        self.committed = self.acknowledged = self.kept_bytes = 0
+        self.written = self.acknowledged = self.kept_bytes = 0
         self._fresh = []
         self._kept.clear()
         return lost
 
     def _forget_to(self, count: int) -> None:
-        for _ in range(count - self.forgotten):
-            self.kept_bytes -= len(self._kept.popleft())
+        gone = count - self.forgotten
+        if gone > 0:
+            oldest = self._kept.popleft
+            self.kept_bytes -= sum([len(oldest()) for _ in range(gone)])

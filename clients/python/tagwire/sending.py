@@ -14,11 +14,12 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from .ask import Ask, Pending, not_answered, not_sent
 from .backlog import Backlog
 from .close import Closed
+from .connection import Connection
 from .deadline import within
 from .errors import BufferFull, ConnectionClosed, RequestTimeout, TagwireError
 from .gen.v1 import Response
@@ -37,13 +38,9 @@ class ClosedError(Protocol):
     def __call__(self, closed: Closed | None = None, *, may_have_run: bool = False) -> ConnectionClosed: ...
 
 
-class Waiting(NamedTuple):
-    """A frame that waits."""
-
-    tag: int
-    payload: bytes
-    keys: tuple[int, ...] = ()
-    """Those of the requests in it."""
+Waiting = tuple[int, bytes, tuple[int, ...]]
+"""A frame that waits: its tag, its payload, and the keys of the requests in it. A bare tuple: one is made for
+each message."""
 
 
 class Sender:
@@ -72,7 +69,7 @@ class Sender:
         if self._turn.locked() or not self._clear():
             async with self._turn:
                 while not self._clear():
-                    if self._queue(Waiting(tag, payload), delivery):
+                    if self._queue((tag, payload, ()), delivery):
                         return
                     await self._next_change()
                 self._line.connection.send(tag, payload)
@@ -85,7 +82,7 @@ class Sender:
         with self._lock:
             self._require_open()
             behind = not self._line.connection.writable
-            if not self._waiting.push(Waiting(tag, payload), len(payload), delivery, tag, behind=behind):
+            if not self._waiting.push((tag, payload, ()), len(payload), delivery, tag, behind=behind):
                 why = (
                     "there is no connection"
                     if self.away
@@ -141,7 +138,7 @@ class Sender:
         with others; gives whether that is so."""
         self._answers.pop(key, None)
         frame = self._unsent.pop(key, None)
-        if frame is None or any(other in self._unsent for other in frame.keys):
+        if frame is None or any(other in self._unsent for other in frame[2]):
             return False
         with self._lock:
             self._waiting.remove(frame)
@@ -169,10 +166,10 @@ class Sender:
             Pending(key, ask, began + ask.timeout, self._loop.create_future())
             for key, ask in zip(keys, asks, strict=True)
         ]
-        return Waiting(tag, payload, tuple(keys)), pending
+        return (tag, payload, tuple(keys)), pending
 
     def _send_requests(self, frame: Waiting, pending: list[Pending]) -> list[Pending]:
-        self._line.connection.send(frame.tag, frame.payload)
+        self._line.connection.send(frame[0], frame[1])
         self._answers.update((one.key, one.answer) for one in pending)
         return pending
 
@@ -184,7 +181,7 @@ class Sender:
             frame, pending = self._draft(asks, stop_on_error, began)
             while not self._clear():
                 if self._queue(frame, "ORDERED"):
-                    self._unsent.update((key, frame) for key in frame.keys)
+                    self._unsent.update((one.key, frame) for one in pending)
                     self._answers.update((one.key, one.answer) for one in pending)
                     return pending
                 await self._next_change()
@@ -213,14 +210,14 @@ class Sender:
                     self._pump_planned = True
                     self._loop.call_soon(self.pump)
                     return
-                self._send_waiting()
+                self._send_waiting(connection)
         self._progress.set()
 
     def flush(self) -> None:
         """Hands everything that waits to the connection, whatever the socket takes: before the end."""
         with self._lock:
             while self._waiting:
-                self._send_waiting()
+                self._send_waiting(self._line.connection)
 
     def reset(self) -> int:
         """Forgets what waits, for a session that is no more; gives how much that was."""
@@ -258,7 +255,7 @@ class Sender:
         if not self.away:
             return False
         with self._lock:
-            return self._waiting.push(frame, len(frame.payload), delivery, frame.tag, behind=True)
+            return self._waiting.push(frame, len(frame[1]), delivery, frame[0], behind=True)
 
     async def _next_change(self) -> None:
         if self._line.connection.busy:
@@ -267,11 +264,12 @@ class Sender:
             self._progress.clear()
             await self._progress.wait()
 
-    def _send_waiting(self) -> None:
+    def _send_waiting(self, connection: Connection) -> None:
         frame = self._waiting.pop()
         assert frame is not None
-        self._line.connection.send(frame.tag, frame.payload)
-        for key in frame.keys:
+        tag, payload, keys = frame
+        connection.send(tag, payload)
+        for key in keys:
             self._unsent.pop(key, None)
 
 
