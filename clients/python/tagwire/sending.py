@@ -106,11 +106,18 @@ class Sender:
         there is no room for it within the shortest of their times: nothing was sent then, which `not_sent`
         tells."""
         began = self._loop.time()
-        if not self._turn.locked() and self._clear():
-            frame, pending = self._draft(asks, stop_on_error, began)
-            return self._send_requests(frame, pending)
-        shortest = min(ask.timeout for ask in asks)
-        return await within(shortest, self._post_in_turn(asks, stop_on_error, began))
+        if not self._turn.locked() and (posted := self._post_now(asks, stop_on_error, began)):
+            return posted
+        late: list[Pending] = []
+        try:
+            await within(
+                min(ask.timeout for ask in asks), self._post_in_turn(asks, stop_on_error, began, late)
+            )
+        except asyncio.CancelledError:
+            for one in late:  # posted in the last moment
+                self.forget(one.key)
+            raise
+        return late
 
     def not_sent(self, ask: Ask, waited: float) -> RequestTimeout:
         """What a request fails with that found no room within some seconds."""
@@ -157,35 +164,37 @@ class Sender:
             if unsent or key not in self._unsent:
                 fail(answer, self._closed_error(closed, may_have_run=key not in self._unsent))
 
-    def _draft(
+    def _post_now(
         self, asks: Sequence[Ask], stop_on_error: bool | None, began: float
-    ) -> tuple[Waiting, list[Pending]]:
+    ) -> list[Pending] | None:
+        """Sends or queues requests. None: there is no room."""
+        clear = self._clear()
+        if not clear and not self.away:
+            return None
+        # Drafted only now: keys rise on the wire.
         requests = [(ask.tag, ask.body) for ask in asks]
         tag, payload, keys = self._session.draft(requests, stop_on_error=stop_on_error)
+        if clear:
+            self._line.connection.send(tag, payload)
+        else:
+            frame = (tag, payload, tuple(keys))
+            if not self._queue(frame, "ORDERED"):
+                return None
+            self._unsent.update((key, frame) for key in keys)
         pending = [
             Pending(key, ask, began + ask.timeout, self._loop.create_future())
             for key, ask in zip(keys, asks, strict=True)
         ]
-        return (tag, payload, tuple(keys)), pending
-
-    def _send_requests(self, frame: Waiting, pending: list[Pending]) -> list[Pending]:
-        self._line.connection.send(frame[0], frame[1])
         self._answers.update((one.key, one.answer) for one in pending)
         return pending
 
     async def _post_in_turn(
-        self, asks: Sequence[Ask], stop_on_error: bool | None, began: float
-    ) -> list[Pending]:
+        self, asks: Sequence[Ask], stop_on_error: bool | None, began: float, posted: list[Pending]
+    ) -> None:
         async with self._turn:
-            # No other request is drafted before this one is sent or queued: keys rise on the wire.
-            frame, pending = self._draft(asks, stop_on_error, began)
-            while not self._clear():
-                if self._queue(frame, "ORDERED"):
-                    self._unsent.update((one.key, frame) for one in pending)
-                    self._answers.update((one.key, one.answer) for one in pending)
-                    return pending
+            while (pending := self._post_now(asks, stop_on_error, began)) is None:
                 await self._next_change()
-            return self._send_requests(frame, pending)
+            posted += pending
 
     def _time_out(self, pending: Pending) -> None:
         if not pending.answer.done():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import arena
-from conftest import frame_of, member, relayed, welcome
+from conftest import TOKEN, frame_of, member, relayed, resumable, welcome
 from tagwire import outbox as outbox_module
 from tagwire.close import CloseCode, Closed
 from tagwire.events import Lost, Member, MemberChanged, Opened, Pinged, Received, Responded
@@ -24,13 +24,6 @@ from tagwire.gen.v1 import (
 )
 from tagwire.session import Session, State
 from test_session import AWAY, BACK, JOINED, PRESENT, Clock, sent
-
-TOKEN = b"a secret of 16 b"
-
-
-def resumable(**fields: object) -> Welcome:
-    """A Welcome of a server that resumes sessions."""
-    return welcome(**{"resume_token": TOKEN, "resume_window_ms": 60_000, **fields})
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """A conversation that is cut at every byte and resumed is, in the end, the one that was never cut.
 
-Beside the session stands a small server after docs/PROTOCOL.md; between them a wire that carries so many bytes
-one way and breaks. No sockets, no clock.
+Beside the session stands a small server after docs/PROTOCOL.md; between them a wire that carries so many
+bytes one way and breaks. No sockets, no clock.
 """
 
 from __future__ import annotations
