@@ -2,7 +2,7 @@
 
 There are no tasks in here. Everything runs in callbacks of the loop, so nothing can die unseen: a fault of
 our own ends the session with its text and is logged. A client that reconnects has one of these after the
-other, for the same session; one whose time is over touches it no more.
+other, for the same session; the next one begins when the socket of the one before is closed.
 """
 
 from __future__ import annotations
@@ -52,15 +52,13 @@ class Connection:
         self._fresh_bytes = 0
         self._stepping = False
         self._eof_written = False
-        self.over = False
-        """Whether it is done with the session and touches it no more."""
         self._socket_takes_more = False
 
     async def open(self, address: Address, *, timeout: float) -> None:
         """Connects and sends the login. Raises `ConnectError`."""
         try:
             await open_tcp(address, self, timeout=timeout)
-        except BaseException:
+        except (Exception, asyncio.CancelledError):
             if self._transport is None:
                 self._set_ended()
             raise
@@ -121,8 +119,6 @@ class Connection:
 
     def _step(self, change: Callable[[Now], None]) -> None:
         """Changes the session, then does what it says: hands out events, writes, closes, sets the timer."""
-        if self.over:
-            return
         now = self.now()
         if self._stepping:  # an event's receiver acts on the session; the step around it does the rest
             change(now)
@@ -139,7 +135,6 @@ class Connection:
             self._stepping = False
         self._flush()
         if self.session.state in (State.AWAY, State.CLOSED):
-            self.over = True
             self.abort()
         elif self.session.state is State.CLOSING and not self._eof_written and self._transport is not None:
             self._eof_written = True
@@ -148,7 +143,7 @@ class Connection:
         self._look_if_writable()
 
     def _look_if_writable(self) -> None:
-        writable = self._socket_takes_more and self.session.state is State.OPEN and not self.over
+        writable = self._socket_takes_more and self.session.state is State.OPEN
         if writable != self.writable:
             self.writable = writable
             self._on_writable(writable)
@@ -171,7 +166,7 @@ class Connection:
     def _flush(self) -> None:
         self._flush_planned = False
         self._fresh_frames = self._fresh_bytes = 0
-        if self._transport is None or self.over:
+        if self._transport is None:
             return  # what is counted goes out on the next connection
         frames = self.session.data_to_send()
         if not frames:
@@ -182,7 +177,7 @@ class Connection:
             self._loop.call_soon(self.close, CloseCode.SLOW, "the server takes nothing from its socket")
 
     def _set_timer(self) -> None:
-        deadline = None if self.over else self.session.next_deadline()
+        deadline = self.session.next_deadline()
         if self._transport is None or deadline is None:
             if self._timer is not None:
                 self._timer.cancel()

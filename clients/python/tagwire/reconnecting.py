@@ -1,8 +1,8 @@
 """The connections of a client, one after the other: the first, and each that takes the place of a lost one.
 
-`Connection` is one socket's life, `Session` what outlives it. Here is who opens the next. Between two
-attempts there is only a timer, and a task only while a socket is opened: a client that is left to itself
-leaves nothing behind.
+`Connection` is one socket's life, `Session` what outlives it. Here is who opens the next: timers, and a task
+only while a socket is opened. One more task waits for the end, to notice when the loop is being stopped,
+which begins with cancelling all tasks: from then on nothing new is begun that the loop could not finish.
 """
 
 from __future__ import annotations
@@ -54,6 +54,8 @@ class Line:
         """Done when all has ended and every socket is closed."""
         self._timer: asyncio.Handle | None = None
         self._opening: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
+        self._stopping = False
         self._opened_at = 0.0
         self._lost_at = 0.0
         self.connection = self._new_connection()
@@ -66,10 +68,7 @@ class Line:
     def close(self, code: int, reason: str) -> None:
         """Ends the session from this side: tells the server, where there is a connection, flushes, closes.
         Takes a second at most."""
-        if self.connection.over:
-            self._end(lambda: self.session.close(code, reason, self.connection.now()))
-        else:
-            self.connection.close(code, reason)
+        self.connection.close(code, reason)
         self._look_if_over()
 
     def abort(self) -> None:
@@ -92,6 +91,8 @@ class Line:
             self._opened_at = self._loop.time()
             self.attempts = 0
             self._set_timer(None)
+            if self._watching is None and self.session.reconnect:
+                self._watching = self._loop.create_task(self._watch())
         elif isinstance(event, Lost):
             self._plan(event.closed)
         elif isinstance(event, Closed):
@@ -101,6 +102,9 @@ class Line:
 
     def _plan(self, closed: Closed) -> None:
         """Sets the time of the next attempt, or gives up."""
+        if self._stopping:
+            self._set_timer(self._loop.call_soon(self._stopped))
+            return
         left = self._lost_at + self._policy.give_up_after - self._loop.time()
         if closed.retry_after > left or (left <= 0 and self.attempts):
             # Not at once: a session tells what happens to it before it tells of its end.
@@ -140,8 +144,8 @@ class Line:
             log.error("tagwire failed to reconnect and closes", exc_info=error)
             self.failure = error
             self.close(CloseCode.MALFORMED, f"the client failed on it: {error!r}")
-        elif opening.cancelled():  # by `_stop`, or by somebody who cancels whatever runs on this loop
-            self._end(lambda: self.session.give_up("the attempt to reconnect was cancelled"))
+        elif opening.cancelled():  # by `_stop`, or by who stops the loop
+            self._stopped()
         self._look_if_over()
 
     def _timed_out(self, connection: Connection) -> None:
@@ -159,6 +163,20 @@ class Line:
         self._end(lambda: self.session.give_up(reason))
 
     # The end
+
+    async def _watch(self) -> None:
+        try:
+            await asyncio.wait([self.over])
+        except asyncio.CancelledError:
+            self._stopping = True
+            self._stop()
+            if self.session.state is State.LOGIN:
+                self.connection.abort()
+            self._stopped()
+            raise
+
+    def _stopped(self) -> None:
+        self._end(lambda: self.session.give_up("its event loop is being stopped"))
 
     def _end(self, change: Callable[[], None]) -> None:
         """Changes the session where no connection does it, and hands out what comes of that."""
