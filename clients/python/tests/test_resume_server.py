@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import time
 from typing import Any
@@ -39,10 +40,9 @@ def kill(client: tagwire.Client, how: str) -> None:
         transport.abort()
     elif how == "close":
         transport.abort()
-    elif how == "half":
-        sock.shutdown(socket.SHUT_WR)
     else:
-        sock.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(OSError):  # the other side has closed it already
+            sock.shutdown(socket.SHUT_WR if how == "half" else socket.SHUT_RDWR)
 
 
 WAYS = ["reset", "close", "half", "both"]
