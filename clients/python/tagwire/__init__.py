@@ -18,7 +18,7 @@ One concept a file:
     transport    addresses and TCP
     connection   one socket's life
     reconnect    when to connect again: the policy
-    reconnecting    one connection after the other
+    reconnecting one connection after the other
     connecting   the way to a client
     client       what an application uses
     sending      what waits to be sent; requests that wait for answers
@@ -28,6 +28,7 @@ One concept a file:
     notice       what the server dropped, as a warning
     clock        the server's clock
     pump         what a game loop uses: the client in a thread of its own
+    network      that thread
     service      what the printed classes of services are made of
     close, errors    why a connection ended; what can go wrong
     validate     constraints, checked before sending

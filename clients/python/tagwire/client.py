@@ -348,10 +348,12 @@ class Client(Handling):
     async def _open(self, address: Any, timeout: float) -> None:
         deadline = self._loop.time() + timeout
         timer = None
+        opened = False
         try:
             await self._line.open(address, timeout=timeout)
             timer = self._loop.call_later(max(0.0, deadline - self._loop.time()), self._login_timed_out)
             await self._opened
+            opened = True  # and maybe lost again already, which is the line's to see to
         except ConnectionClosed as error:
             closed = error.closed
             if closed.by_peer and closed.code != CloseCode.TIMEOUT:
@@ -366,10 +368,13 @@ class Client(Handling):
         finally:
             if timer is not None:
                 timer.cancel()
-            if self._session.state is not State.OPEN:
+            if not opened:
                 if not self._opened.cancel() and not self._opened.cancelled():
                     self._opened.exception()  # known to us, so not to be logged
-                self._line.abort()
+                if self._session.welcome is None:
+                    self._line.abort()
+                else:  # cancelled in the moment in which it came
+                    self._line.close(CloseCode.NORMAL, "")
 
     def _no_session(self, address: Any, why: str) -> ConnectError:
         # Only a tagwire server asks for a schema.

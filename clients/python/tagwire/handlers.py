@@ -101,7 +101,7 @@ class Fallback:
             if event.resumed:
                 log.info("reconnected, attempt %d; the session goes on", event.attempts)
             else:
-                text = "reconnected, attempt %d, but to a new session; %d messages sent before may be lost"
+                text = "reconnected, attempt %d, but to a new session; messages that may be lost: %d"
                 log.warning(text, event.attempts, event.lost)
 
     def _may(self) -> bool:

@@ -68,6 +68,7 @@ MODULES = [
     "frame",
     "handlers",
     "named",
+    "network",
     "notice",
     "outbox",
     "pump",

@@ -22,7 +22,7 @@ import tagwire
 from conftest import LONG, Link, Peer, Server, member, relayed, welcome
 from helpers import ASKING, Answer, Ask, score
 from tagwire import client as client_module
-from tagwire import pump as pump_module
+from tagwire import network as network_module
 from tagwire import sending as sending_module
 from tagwire.frame import encode
 from tagwire.gen.v1 import (
@@ -525,7 +525,7 @@ def test_a_game_that_is_behind_gets_the_latest_of_each_sender(stage: Stage, monk
 
 
 def test_a_game_that_never_syncs_is_closed_with_slow_and_gets_what_came_before(stage: Stage, monkeypatch):
-    monkeypatch.setattr(pump_module, "INBOX_MESSAGES", 100)
+    monkeypatch.setattr(network_module, "INBOX_MESSAGES", 100)
     client, link = stage.connected()
     seen: list[int] = []
     client.on(arena.Score, lambda message, sender: seen.append(message.points))
@@ -539,7 +539,7 @@ def test_a_game_that_never_syncs_is_closed_with_slow_and_gets_what_came_before(s
 
 
 def test_nothing_is_queued_behind_what_found_no_room(stage: Stage, monkeypatch):
-    monkeypatch.setattr(pump_module, "INBOX_BYTES", 500)
+    monkeypatch.setattr(network_module, "INBOX_BYTES", 500)
     client, link = stage.connected()
     seen: list[int] = []
     client.on(arena.Score, lambda message, sender: seen.append(message.points))
@@ -728,7 +728,7 @@ def test_close_sends_what_was_sent_before(stage: Stage):
 
 
 def test_close_gives_up_a_thread_that_hangs(stage: Stage, monkeypatch):
-    monkeypatch.setattr(pump_module, "STOP_SECONDS", 0.2)
+    monkeypatch.setattr(network_module, "STOP_SECONDS", 0.2)
     client, _ = stage.connected()
     stall(client, 0.6)
     began = time.monotonic()

@@ -446,7 +446,7 @@ async def test_without_handlers_it_is_logged_and_a_new_session_is_a_warning(peer
     assert [level for level, _ in told] == ["INFO", "INFO", "INFO", "WARNING"]
     assert told[0][1].startswith(why)
     assert told[1][1] == "reconnected, attempt 1; the session goes on"
-    assert told[3][1] == "reconnected, attempt 1, but to a new session; 1 messages sent before may be lost"
+    assert told[3][1] == "reconnected, attempt 1, but to a new session; messages that may be lost: 1"
     assert "secret" not in caplog.text
 
 
@@ -464,6 +464,41 @@ async def test_the_token_is_not_shown(peer: Peer, caplog):
         await soon(next_of(client))
     shown += [str(caught.value), repr(caught.value.closed), repr(client), caplog.text]
     assert not any("secret" in text for text in shown)
+
+
+# Right behind the first login
+
+
+async def test_a_connection_that_is_lost_right_behind_welcome_is_made_again(peer: Peer):
+    task = asyncio.ensure_future(awaited(peer.connect(reconnect=QUICK)))
+    link = await peer.accept()
+    await link.take(PlayerLogin)
+    link.send(resumable(), Disconnect(code=3002))
+    client = await soon(task)
+    again = await peer.back(0)
+    await client.send(arena.Chat(text="1"))
+    assert (await again.take(arena.Chat)).text == "1"
+
+
+async def test_a_connect_that_is_cancelled_as_welcome_comes_leaves_nothing_open(peer: Peer, monkeypatch):
+    task = asyncio.ensure_future(awaited(peer.connect(reconnect=QUICK)))
+    link = await peer.accept()
+    await link.take(PlayerLogin)
+    real = tagwire.Client._handle_opened
+
+    def cancel(self: tagwire.Client, event: Any) -> None:
+        real(self, event)
+        task.cancel()
+
+    monkeypatch.setattr(tagwire.Client, "_handle_opened", cancel)
+    link.send(resumable())
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await link.take(Disconnect) == Disconnect()
+    assert await link.eof()
+    link.close()
+    await until(lambda: asyncio.all_tasks() == {asyncio.current_task()})
+    assert peer.accepted.empty()
 
 
 # Not at all, or not any more
