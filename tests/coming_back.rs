@@ -174,6 +174,22 @@ fn only_time_out_leaves_a_session_to_come_back_to() {
     assert!(connect(&mut side).resume.is_some());
 }
 
+#[test]
+fn who_is_not_let_in_now_may_come_again() {
+    for code in [CloseCode::OVERLOAD, CloseCode::SHUTDOWN, CloseCode::LOGIN_TIMEOUT] {
+        let mut side = inside();
+        again(&mut side);
+        side.take(&v1::Disconnect { code: code.0.into(), ..Default::default() }).unwrap();
+        assert_eq!(connect(&mut side).resume.unwrap().connection, 3, "{code}");
+    }
+    for code in [CloseCode::LOGIN_REFUSED, CloseCode::RESUME_REFUSED, CloseCode::VERSION] {
+        let mut side = inside();
+        again(&mut side);
+        side.take(&v1::Disconnect { code: code.0.into(), ..Default::default() }).unwrap();
+        assert!(side.session.is_closed(), "{code}");
+    }
+}
+
 /// A server that gives no token: as before there was any.
 #[test]
 fn without_a_token_it_logs_in_anew() {

@@ -307,7 +307,12 @@ impl ClientSession {
         let told = v1::Disconnect::decode(payload).inspect_err(|_| self.end())?;
         let v1::Disconnect { code, reason, retry_after_ms, findings, .. } = told;
         let code = CloseCode(u16::try_from(code).unwrap_or(u16::MAX));
-        if code == CloseCode::TIMEOUT && self.is_resumable() {
+        // Before Welcome it says something of this connection, not of the session that was asked for.
+        let goes_on = match self.state {
+            State::Waiting | State::Offered => code.retryable() || code == CloseCode::LOGIN_TIMEOUT,
+            _ => code == CloseCode::TIMEOUT,
+        };
+        if goes_on && self.is_resumable() {
             self.disconnect();
         } else {
             self.end();

@@ -13,15 +13,22 @@ One concept a file:
     frame        bytes to frames and back
     schema       what generated stubs say of a game
     session      the conversation as a state machine, without I/O and clock
+    events       what it tells
+    outbox       what was sent and not yet acknowledged, to be sent again
     transport    addresses and TCP
     connection   one socket's life
+    reconnect    when to connect again: the policy
+    reconnecting one connection after the other
     connecting   the way to a client
     client       what an application uses
+    sending      what waits to be sent; requests that wait for answers
+    elsewhere    calls from other event loops
     handlers     functions that are called for what arrives
     ask, batch   a request on its way; several in one frame
     notice       what the server dropped, as a warning
     clock        the server's clock
     pump         what a game loop uses: the client in a thread of its own
+    network      that thread
     service      what the printed classes of services are made of
     close, errors    why a connection ended; what can go wrong
     validate     constraints, checked before sending
@@ -46,11 +53,7 @@ from .errors import (
     Status,
     TagwireError,
 )
-from .notice import NoticeWarning
-from .pump import SyncClient, connect_sync
-from .schema import Rules, Schema
-from .service import Service, SyncService
-from .session import (
+from .events import (
     Dropped,
     Member,
     MemberChange,
@@ -61,6 +64,11 @@ from .session import (
     RoomEnded,
     Verdict,
 )
+from .notice import NoticeWarning
+from .pump import SyncClient, connect_sync
+from .reconnect import Reconnect, Reconnected, Reconnecting
+from .schema import Rules, Schema
+from .service import Service, SyncService
 from .version import VERSION as __version__
 
 __all__ = [
@@ -84,6 +92,9 @@ __all__ = [
     "NoticeWarning",
     "Noticed",
     "Pinged",
+    "Reconnect",
+    "Reconnected",
+    "Reconnecting",
     "RequestFailed",
     "RequestTimeout",
     "RoomEnded",

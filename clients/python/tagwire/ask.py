@@ -24,7 +24,7 @@ class Ask(NamedTuple):
 
 
 class Pending(NamedTuple):
-    """A request that was sent."""
+    """A request that was sent, or waits for a connection."""
 
     key: int
     ask: Ask
@@ -33,23 +33,17 @@ class Pending(NamedTuple):
     answer: asyncio.Future[Response]
     """Done when it was answered, when its time is over, and when the session has ended."""
 
-    def time_out(self) -> None:
-        """Its time is over."""
-        if not self.answer.done():
-            self.answer.set_exception(not_answered(self.ask))
-
 
 def join_of(room: str, timeout: float) -> Ask:
     """The request to be moved to another room."""
     return Ask(JOIN_ROOM, JoinRoom(room=room).SerializeToString(), f"join({room!r})", timeout)
 
 
-def not_sent(ask: Ask, waited: float) -> RequestTimeout:
-    """What a request fails with that found no room on the way to the server within some seconds."""
-    text = (
-        f"{ask.name} could not be sent within {waited:g} s, so it has not run; the server takes messages "
-        "slower than they are sent"
-    )
+def not_sent(ask: Ask, waited: float, *, away: bool) -> RequestTimeout:
+    """What a request fails with that found no way to the server within some seconds. `away`: for want of a
+    connection."""
+    why = "the connection is lost" if away else "the server takes messages slower than they are sent"
+    text = f"{ask.name} could not be sent within {waited:g} s, so it has not run; {why}"
     return RequestTimeout(ask.name, Response(tag=ask.tag, status=Status.TIMEOUT, message=text), text)
 
 

@@ -66,6 +66,13 @@ class Backlog(Generic[T]):
             return None
         return self._remove(next(iter(self._items)))
 
+    def remove(self, item: T) -> None:
+        """Takes out one item, this very one, if it waits."""
+        for number, (waiting, _, _) in self._items.items():
+            if waiting is item:
+                self._remove(number)
+                return
+
     def clear(self) -> None:
         """Forgets everything that waits."""
         self._items.clear()

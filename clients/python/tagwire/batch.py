@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from google.protobuf.message import Message
 
-from .ask import Ask, Pending, not_sent
+from .ask import Ask, Pending
 from .errors import TagwireError
 from .session import BATCH_BYTES, BATCH_ENTRY_BYTES, MAX_BATCH_REQUESTS
 
@@ -143,14 +143,14 @@ class Batch(_Block):
         client, asks = self._client, [entry.ask for entry in self._entries]
         outcomes: list[Any]
         try:
-            outcomes = [*await client._post(asks, stop_on_error=self._stop_on_error)] if asks else []
+            outcomes = [*await client._sender.post(asks, stop_on_error=self._stop_on_error)] if asks else []
         except asyncio.TimeoutError:
-            outcomes = [not_sent(ask, min(ask.timeout for ask in asks)) for ask in asks]
+            outcomes = [client._sender.not_sent(ask, min(ask.timeout for ask in asks)) for ask in asks]
         except TagwireError as error:
             outcomes = [error] * len(asks)
         for entry, outcome in zip(self._entries, outcomes, strict=True):
             if isinstance(outcome, Pending):
-                entry.task.add_done_callback(partial(client._forget, outcome.key))
+                entry.task.add_done_callback(partial(_forget, client, outcome.key))
             if not entry.posted.done():  # else it was cancelled
                 entry.posted.set_result(outcome)
 
@@ -159,7 +159,7 @@ class Batch(_Block):
         try:
             if isinstance(outcome, TagwireError):
                 raise outcome
-            return self._client._reply_in(await self._client._answer(outcome), ask.name, reply)
+            return self._client._reply_in(await self._client._sender.answer(outcome), ask.name, reply)
         except TagwireError:
             if self._failed:
                 task = asyncio.current_task()
@@ -167,6 +167,10 @@ class Batch(_Block):
                 task.add_done_callback(_looked_at)
             self._failed = True
             raise
+
+
+def _forget(client: Client, key: int, _: object) -> None:
+    client._sender.forget(key)
 
 
 def _looked_at(task: asyncio.Task[Any]) -> None:

@@ -5,8 +5,8 @@
         async for message in client:
             ...
 
-`Connection` does the work; here are the two queues beside it (received and not yet taken; to be sent and not
-yet accepted), the requests that wait for their answers, and the ways in from other threads and event loops.
+`Connection` does the work, one after the other (`Line`); what is sent goes through a `Sender`. Here is what
+is received and not yet taken, and what the application sees.
 
 The receive queue. The socket is always read, whatever the application does: so pings are answered in time,
 and members, room and clock are right. What the application has not taken waits in a queue. From 1024 waiting
@@ -18,25 +18,23 @@ such queue.
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import inspect
 import logging
-import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Hashable
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, TypeVar
 
 from google.protobuf.message import DecodeError, EncodeError, Message
 
-from .ask import Ask, Pending, join_of, not_sent
+from .ask import Ask, join_of
 from .backlog import Backlog
 from .batch import Batch
 from .clock import Steady
 from .close import CloseCode, Closed
 from .connection import Connection
-from .deadline import within
+from .elsewhere import run_on
 from .errors import (
-    BufferFull,
     ConnectError,
     ConnectionClosed,
     LoginRefused,
@@ -45,14 +43,10 @@ from .errors import (
     SchemaMismatch,
     TagwireError,
 )
-from .gen.v1 import JoinRoomReply, Response, Welcome
-from .gen.v1 import Status as StatusTable
-from .handlers import EVENT_BYTES, HandledEvent, Handling, arguments_of, delivery_of
-from .schema import Rules, Schema
-from .session import (
-    WRAPPER_BYTES,
+from .events import (
     Dropped,
     Event,
+    Lost,
     Member,
     MemberChanged,
     Opened,
@@ -60,10 +54,16 @@ from .session import (
     Received,
     Responded,
     RoomEnded,
-    Session,
-    State,
     Verdict,
 )
+from .gen.v1 import JoinRoomReply, Response, Welcome
+from .gen.v1 import Status as StatusTable
+from .handlers import EVENT_BYTES, HandledEvent, Handling, arguments_of, delivery_of
+from .reconnect import Reconnect, Reconnected, Reconnecting
+from .reconnecting import Line
+from .schema import Rules, Schema
+from .sending import Sender, fail
+from .session import WRAPPER_BYTES, Session, State
 from .validate import Validator
 
 __all__ = ["Client"]
@@ -75,9 +75,6 @@ INBOX_MESSAGES = 16384
 INBOX_BYTES = 16 * 1024 * 1024
 HANDLER_SLICE = 0.005
 """Seconds for which handlers may run on without the loop having a turn."""
-OUTBOX_MESSAGES = 1024
-OUTBOX_BYTES = 1024 * 1024
-FOREIGN_CHECK_SECONDS = 1.0
 MAX_REASON = 1000
 
 _M = TypeVar("_M", bound=Message)
@@ -90,6 +87,10 @@ class Client(Handling):
     Everything is for the event loop that it was connected on, except `send`, `request`, `join` and `close`,
     which may be awaited on any loop of any thread, and `send_soon`, which may be called anywhere.
 
+    When the connection is lost it makes another one by itself, as the argument `reconnect` of `connect` has
+    it, and everything here goes on: who iterates or runs it, handlers, requests that wait for their answers.
+    `closed` and `ConnectionClosed` tell of the end that is final.
+
     Handlers (`on`) may be plain functions or coroutine functions. They are called while the client is
     iterated or `run`, in the task that does it, one at a time and in the order in which things came. What
     they raise is logged, with its traceback, and ends nothing. What has a handler does not come out of
@@ -98,15 +99,24 @@ class Client(Handling):
 
     _how_to_take = "iterate or run the client, or connect with receive=False if it only sends"
 
-    def __init__(self, session: Session, *, receive: bool = True, validator: Validator | None = None) -> None:
+    def __init__(
+        self,
+        session: Session,
+        *,
+        receive: bool = True,
+        validator: Validator | None = None,
+        reconnect: Reconnect | None = None,
+    ) -> None:
         """For `connect` only."""
         super().__init__()
         self._session = session
         self._receive = receive
         self._validator = validator
         self._loop = asyncio.get_running_loop()
-        self._connection = Connection(session, self._handle_event, self._handle_writable)
+        self._line = Line(session, reconnect, on_event=self._handle_event, on_writable=self._handle_writable)
+        self._sender = Sender(self._line, self._closed_error)
         self._opened: asyncio.Future[None] = self._loop.create_future()
+        self._reconnecting: Reconnecting | None = None
         self._closed_by_user = False
         self._inbox: Backlog[Received | HandledEvent]
         self._inbox = Backlog(max_items=INBOX_MESSAGES, max_bytes=INBOX_BYTES)
@@ -115,19 +125,11 @@ class Client(Handling):
         self._slice_began = 0.0
         self._overflowed = False
         self._arrived = asyncio.Event()
-        self._requests: dict[int, asyncio.Future[Response]] = {}
         self._ping_waiters: list[asyncio.Future[Pinged]] = []
         self._steady = Steady()
-        self._turn = asyncio.Lock()
-        self._progress = asyncio.Event()
-        # Shared with other threads, under the lock:
-        self._lock = threading.Lock()
-        self._outbox: Backlog[tuple[int, bytes]] = Backlog(max_items=OUTBOX_MESSAGES, max_bytes=OUTBOX_BYTES)
-        self._pump_planned = False
-        self._ended: Closed | None = None
 
     def __repr__(self) -> str:
-        state = str(self._ended) if self._ended is not None else self._session.state.value
+        state = str(self.closed) if self.closed is not None else self._session.state.value
         return f"<Client {self.name!r} player {self.player_id} in {self.room!r}, {state}>"
 
     # Who and where
@@ -159,8 +161,8 @@ class Client(Handling):
 
     @property
     def welcome(self) -> Welcome:
-        """The server's answer to the login: limits, verdict on the schema, and more. Holds a secret, the
-        resume token: do not log it."""
+        """The server's answer to the last login: limits, verdict on the schema, and more. Without the resume
+        token, which is a secret and stays inside."""
         assert self._session.welcome is not None
         return self._session.welcome
 
@@ -178,8 +180,14 @@ class Client(Handling):
 
     @property
     def closed(self) -> Closed | None:
-        """How the session ended: code, reason, and by whom. None while it has not."""
-        return self._ended
+        """How it ended for good: code, reason, and by whom. None while it has not, also while it is
+        reconnecting."""
+        return self._sender.ended
+
+    @property
+    def reconnecting(self) -> Reconnecting | None:
+        """The attempt to reconnect that goes on or comes next. None: connected, or ended."""
+        return self._reconnecting
 
     @property
     def dropped(self) -> Dropped:
@@ -226,52 +234,41 @@ class Client(Handling):
     async def send(self, message: Message) -> None:
         """Sends a message of the game. Waits while the server takes no more.
 
-        Returns when the message is in the hands of the operating system's socket or next to it; the server
-        may never see it if the connection breaks. Messages of one task arrive in their order. A cancelled
-        `send` has sent nothing. May be awaited on any event loop.
+        Returns when the message is in the hands of the operating system's socket or next to it, or waits for
+        the next connection, with room for 1024 messages and 1 MiB; there a LATEST message replaces the one of
+        the same kind that waits, and an UNRELIABLE one is dropped. Whatever happens to connections, it
+        arrives once, as long as the session is resumed. Messages of one task arrive in their order. A
+        cancelled `send` has sent nothing. May be awaited on any event loop.
 
         Raises `TypeError` for a message that is not in the schema, has no rules or is a request; `ValueError`
         for one that only the server may send, or that is too large; `ConnectionClosed` after the end.
         """
         rules, payload = self._encode(message)
         if asyncio.get_running_loop() is not self._loop:
-            await self._from_elsewhere(lambda: self._send(rules.tag, payload))
+            await self._from_elsewhere(lambda: self._sender.send(rules.tag, payload, rules.delivery))
             return
-        await self._send(rules.tag, payload)
+        await self._sender.send(rules.tag, payload, rules.delivery)
 
     def send_soon(self, message: Message) -> None:
         """Sends a message of the game without waiting. May be called in any thread, also outside of event
         loops.
 
         What the socket does not take at once is queued, up to 1024 messages and 1 MiB. While the socket is
-        behind, a LATEST message replaces the one of the same kind that waits, and an UNRELIABLE one is
-        dropped.
+        behind, or there is none, a LATEST message replaces the one of the same kind that waits, and an
+        UNRELIABLE one is dropped.
 
         Raises like `send`, and `BufferFull` when there is no room.
         """
         rules, payload = self._encode(message)
-        with self._lock:
-            if self._ended is not None:
-                raise self._closed_error()
-            item, size = (rules.tag, payload), len(payload)
-            behind = not self._connection.writable
-            if not self._outbox.push(item, size, rules.delivery, rules.tag, behind=behind):
-                raise BufferFull(
-                    f"{len(self._outbox)} messages, {self._outbox.bytes} bytes wait for the socket already; "
-                    "the server takes them slower than they are sent"
-                )
-            plan, self._pump_planned = not self._pump_planned, True
-        if plan:
-            try:
-                self._loop.call_soon_threadsafe(self._pump)
-            except RuntimeError:
-                raise self._closed_error() from None
+        self._sender.send_soon(rules.tag, payload, rules.delivery)
 
     async def request(self, message: Message, reply: type[_M], *, timeout: float = 2.0) -> _M:
         """Sends a message that a service answers, and gives its reply, an instance of the class `reply`.
 
-        `timeout` is in seconds. When it is cancelled, times out or the session ends, the server may have done
-        what was asked all the same. May be awaited on any event loop.
+        `timeout` is in seconds, and runs on while there is no connection. When it is cancelled, times out or
+        the session ends, the server may have done what was asked all the same. A session that is resumed
+        brings the answer; one that is not is a `ConnectionClosed` here, while the client may go on. May be
+        awaited on any event loop.
 
         Raises `RequestFailed` (the server said no), `RequestTimeout`, `ConnectionClosed`; `TypeError` and
         `ValueError` like `send`.
@@ -308,7 +305,8 @@ class Client(Handling):
         of the others in between.
 
         Ends after `close` or a normal end by the server, once all that was received before is taken. Raises
-        `ConnectionClosed` after any other end. Nothing is lost by leaving a loop and entering another.
+        `ConnectionClosed` after any other end. Goes on over lost connections, and gives nothing twice.
+        Nothing is lost by leaving a loop and entering another.
         """
         return _Messages(self)
 
@@ -332,6 +330,8 @@ class Client(Handling):
 
     async def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
         """Ends the session: tells the server, sends what waits, closes the socket. Takes a second at most.
+        While there is no connection, what waits is lost, and the server learns of the end when it stops
+        waiting for another one.
 
         `code` is 0 or one of the application's, 4000 to 4999. Does nothing but wait when the session has
         ended or is about to. Any number of tasks may call it, on any event loop; a cancelled one does not
@@ -348,10 +348,12 @@ class Client(Handling):
     async def _open(self, address: Any, timeout: float) -> None:
         deadline = self._loop.time() + timeout
         timer = None
+        opened = False
         try:
-            await self._connection.open(address, timeout=timeout)
+            await self._line.open(address, timeout=timeout)
             timer = self._loop.call_later(max(0.0, deadline - self._loop.time()), self._login_timed_out)
             await self._opened
+            opened = True  # and maybe lost again already, which is the line's to see to
         except ConnectionClosed as error:
             closed = error.closed
             if closed.by_peer and closed.code != CloseCode.TIMEOUT:
@@ -366,10 +368,13 @@ class Client(Handling):
         finally:
             if timer is not None:
                 timer.cancel()
-            if self._session.state is not State.OPEN:
+            if not opened:
                 if not self._opened.cancel() and not self._opened.cancelled():
                     self._opened.exception()  # known to us, so not to be logged
-                self._connection.abort()
+                if self._session.welcome is None:
+                    self._line.abort()
+                else:  # cancelled in the moment in which it came
+                    self._line.close(CloseCode.NORMAL, "")
 
     def _no_session(self, address: Any, why: str) -> ConnectError:
         # Only a tagwire server asks for a schema.
@@ -381,22 +386,25 @@ class Client(Handling):
             self._opened.set_exception(asyncio.TimeoutError())
 
     async def _close(self, code: int, reason: str) -> None:
-        if self._session.state is State.OPEN:
+        if self.closed is None and not self._closed_by_user:
             self._closed_by_user = True
-            with self._lock:
-                while (item := self._outbox.pop()) is not None:
-                    self._connection.send(*item)
-            self._connection.close(code, reason[:MAX_REASON])
-        await asyncio.wait([self._connection.ended])
+            if self._session.state is State.OPEN:
+                self._sender.flush()
+            self._line.close(code, reason[:MAX_REASON])
+        await asyncio.wait([self._line.over])
 
-    def _closed_error(self, *, may_have_run: bool = False) -> ConnectionClosed:
-        closed = self._ended or Closed(CloseCode.TIMEOUT, "its event loop was stopped")
+    def _closed_error(self, closed: Closed | None = None, *, may_have_run: bool = False) -> ConnectionClosed:
+        closed = closed or self.closed or Closed(CloseCode.TIMEOUT, "its event loop was stopped")
         error = ConnectionClosed(closed, may_have_run=may_have_run)
-        error.__cause__ = self._connection.failure
+        error.__cause__ = self._line.failure or self._connection.failure
         return error
 
+    @property
+    def _connection(self) -> Connection:
+        return self._line.connection
+
     def _require_open(self) -> None:
-        if self._ended is not None:
+        if self.closed is not None:
             raise self._closed_error()
 
     def _require_own_loop(self, what: str) -> None:
@@ -427,45 +435,9 @@ class Client(Handling):
             raise ValueError(f"{rules.name} of {len(payload)} bytes, limit {limit}")
         return rules, payload
 
-    async def _send(self, tag: int, payload: bytes) -> None:
-        if self._turn.locked() or not self._clear():
-            async with self._turn:
-                await self._until_clear()
-                self._connection.send(tag, payload)
-        else:
-            self._connection.send(tag, payload)
-
-    def _clear(self) -> bool:
-        """Whether a message may be sent now without passing another one by."""
-        if self._ended is not None:
-            raise self._closed_error()
-        return self._connection.writable and not self._connection.busy and not self._outbox
-
-    async def _until_clear(self) -> None:
-        while not self._clear():
-            if self._connection.busy:
-                await asyncio.sleep(0)  # the flush is planned
-            else:
-                self._progress.clear()
-                await self._progress.wait()
-
-    def _pump(self) -> None:
-        """Hands what waits to the connection, as far as the socket takes it."""
-        with self._lock:
-            self._pump_planned = False
-            while self._session.state is State.OPEN and self._connection.writable and self._outbox:
-                if self._connection.busy:
-                    self._pump_planned = True
-                    self._loop.call_soon(self._pump)
-                    return
-                item = self._outbox.pop()
-                assert item is not None
-                self._connection.send(*item)
-        self._progress.set()
-
     def _handle_writable(self, writable: bool) -> None:
         if writable:
-            self._pump()
+            self._sender.pump()
 
     def _ask_of(self, message: Message, reply: type[Message], timeout: float) -> Ask:
         rules, body = self._encode(message, request=True)
@@ -481,38 +453,10 @@ class Client(Handling):
 
     async def _exchange(self, ask: Ask, reply: type[_M]) -> _M:
         try:
-            (pending,) = await self._post([ask])
+            (pending,) = await self._sender.post([ask])
         except asyncio.TimeoutError:
-            raise not_sent(ask, ask.timeout) from None
-        return self._reply_in(await self._answer(pending), ask.name, reply)
-
-    async def _post(self, asks: Sequence[Ask], *, stop_on_error: bool | None = None) -> list[Pending]:
-        """Sends one request, or a Batch where `stop_on_error` is said. Raises `asyncio.TimeoutError` when
-        there is no room for it within the shortest of their times: nothing was sent then."""
-        began = self._loop.time()
-        if self._turn.locked() or not self._clear():
-            await within(min(ask.timeout for ask in asks), self._turn_to_send())
-        self._require_open()
-        requests = [(ask.tag, ask.body) for ask in asks]
-        keys = self._connection.request(requests, stop_on_error=stop_on_error)
-        pending = [
-            Pending(key, ask, began + ask.timeout, self._loop.create_future())
-            for key, ask in zip(keys, asks, strict=True)
-        ]
-        self._requests.update((one.key, one.answer) for one in pending)
-        return pending
-
-    async def _answer(self, pending: Pending) -> Response:
-        """The answer to a request that was sent."""
-        timer = self._loop.call_at(pending.deadline, pending.time_out)
-        try:
-            return await pending.answer
-        finally:
-            timer.cancel()
-            self._forget(pending.key)
-
-    def _forget(self, key: int, _: object = None) -> None:
-        self._requests.pop(key, None)
+            raise self._sender.not_sent(ask, ask.timeout) from None
+        return self._reply_in(await self._sender.answer(pending), ask.name, reply)
 
     def _reply_in(self, response: Response, name: str, reply: type[_M]) -> _M:
         if response.status == StatusTable.TIMEOUT:
@@ -529,44 +473,16 @@ class Client(Handling):
                 "server's schema"
             ) from None
 
-    async def _turn_to_send(self) -> None:
-        async with self._turn:
-            await self._until_clear()
-
     async def _from_elsewhere(
         self, call: Callable[[], Coroutine[Any, Any, _T]], *, unless_ended: bool = False, asks: bool = False
     ) -> Any:
         """Runs a coroutine of this client on its own loop, awaited on another one. `asks`: a request."""
-        future: concurrent.futures.Future[_T]
 
-        async def run() -> _T:
-            try:
-                return await call()
-            except asyncio.CancelledError:
-                if future.cancelled():  # by who awaits it
-                    raise
-                raise self._closed_error(may_have_run=asks) from None  # the loop is being stopped
+        def stopped() -> Any:
+            if not unless_ended:
+                raise self._closed_error(may_have_run=asks) from None
 
-        work = run()
-        try:
-            future = asyncio.run_coroutine_threadsafe(work, self._loop)
-        except RuntimeError:  # the loop is closed
-            work.close()
-            if unless_ended:
-                return None
-            raise self._closed_error() from None
-        waiting = asyncio.wrap_future(future)
-        try:
-            while not waiting.done():
-                # A loop that was stopped between taking the call and running it never answers.
-                await asyncio.wait([waiting], timeout=FOREIGN_CHECK_SECONDS)
-                if self._loop.is_closed() and not waiting.done():
-                    if unless_ended:
-                        return None
-                    raise self._closed_error(may_have_run=asks)
-            return waiting.result()
-        finally:
-            waiting.cancel()
+        return await run_on(self._loop, call, stopped)
 
     # Receiving
 
@@ -591,10 +507,10 @@ class Client(Handling):
                     return event
                 else:
                     self._fallback(event)
-            elif self._ended is None:
+            elif self.closed is None:
                 self._arrived.clear()
                 await self._arrived.wait()
-            elif self._closed_by_user or self._ended.code == CloseCode.NORMAL:
+            elif self._closed_by_user or self.closed.code == CloseCode.NORMAL:
                 return None
             else:
                 raise self._closed_error()
@@ -619,26 +535,41 @@ class Client(Handling):
             self._handling = None
             self._handled.set()
 
-    def _handle_event(self, event: Event) -> None:
+    def _handle_event(self, event: Event | Reconnecting) -> None:
         if isinstance(event, Received):
             self._handle_received(event)
         elif isinstance(event, Responded):
-            future = self._requests.get(event.response.key)
-            if future is None or future.done():
+            if not self._sender.answered(event.response):
                 self.dropped.misplaced += 1  # too late, twice, or nobody asked
-            else:
-                future.set_result(event.response)
         elif isinstance(event, Opened):
-            if event.welcome.verdict == Verdict.COMPATIBLE:
-                log.info("the server's schema differs by additions; each side reads what the other sends")
-            elif event.welcome.verdict == Verdict.BREAKING:
-                log.warning("the server's schema contradicts the stubs of this client; generate them again")
-            if not self._opened.done():
-                self._opened.set_result(None)
+            self._handle_opened(event)
+        elif isinstance(event, Lost):
+            if not event.resumable:
+                why = f"{event.closed.reason or event.closed.code.name}; the session cannot be resumed"
+                self._fail_requests(replace(event.closed, reason=why), unsent=False)
+            self._sender.wake()
         elif isinstance(event, Closed):
             self._handle_closed(event)
         else:
             self._handle_handled(event)
+
+    def _handle_opened(self, event: Opened) -> None:
+        if not event.resumed and event.welcome.verdict == Verdict.COMPATIBLE:
+            log.info("the server's schema differs by additions; each side reads what the other sends")
+        elif not event.resumed and event.welcome.verdict == Verdict.BREAKING:
+            log.warning("the server's schema contradicts the stubs of this client; generate them again")
+        if not self._opened.done():
+            self._opened.set_result(None)
+            return
+        lost = event.lost
+        if not event.resumed:
+            why = "the session could not be resumed, and another one has begun"
+            self._fail_requests(Closed(CloseCode.TIMEOUT, why, by_peer=True), unsent=True)
+            lost += self._sender.reset()
+        self._handle_handled(Reconnected(event.resumed, self._line.attempts, lost))
+
+    def _fail_requests(self, closed: Closed, *, unsent: bool) -> None:
+        self._sender.fail_requests(closed, unsent=unsent)
 
     def _handle_received(self, event: Received) -> None:
         if not self._receive:
@@ -652,10 +583,12 @@ class Client(Handling):
             for waiter in waiters:
                 if not waiter.done():
                     waiter.set_result(event)
+        elif isinstance(event, Reconnecting | Reconnected):
+            self._reconnecting = event if isinstance(event, Reconnecting) else None
         # A handler may be set until its turn comes. But warnings do not wait for it, and pings grow old.
         kept = self._receive and isinstance(event, MemberChanged | RoomEnded)
         if kept or self._handlers.of(event):
-            self._queue(self._inbox, event, EVENT_BYTES, delivery_of(event), Pinged)
+            self._queue(self._inbox, event, EVENT_BYTES, delivery_of(event), type(event).__name__)
         else:
             # Where warnings are made errors, the loop tells of it, and the session goes on.
             self._loop.call_soon(self._fallback, event)
@@ -672,19 +605,15 @@ class Client(Handling):
         else:
             self._overflowed = True
             reason = f"the application does not take what it receives, {len(inbox)} messages wait; "
-            self._connection.close(CloseCode.SLOW, reason + self._how_to_take)
+            self._line.close(CloseCode.SLOW, reason + self._how_to_take)
 
     def _handle_closed(self, closed: Closed) -> None:
-        with self._lock:
-            self._ended = closed
-            self._outbox.clear()
-        _fail(self._opened, self._closed_error())
-        for request in self._requests.values():
-            _fail(request, self._closed_error(may_have_run=True))
+        self._reconnecting = None
+        self._sender.end(closed)
+        fail(self._opened, self._closed_error())
         for waiter in self._ping_waiters:
-            _fail(waiter, self._closed_error())
+            fail(waiter, self._closed_error())
         self._arrived.set()
-        self._progress.set()
 
 
 async def _run_handler(handler: Callable[..., object], event: Received | HandledEvent) -> None:
@@ -707,11 +636,6 @@ def close_code(code: int) -> int:
     if code != CloseCode.NORMAL and not 4000 <= code <= 4999:
         raise ValueError(f"close code {code}; it must be 0, or 4000 to 4999 for an application's own")
     return code
-
-
-def _fail(future: asyncio.Future[Any], error: Exception) -> None:
-    if not future.done():
-        future.set_exception(error)
 
 
 class _Messages(AsyncIterator[Message]):

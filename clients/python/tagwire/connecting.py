@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Any
 
 from .client import Client
+from .reconnect import Reconnect, policy_of
 from .schema import Schema
 from .session import Session
 from .transport import parse_address
@@ -25,6 +26,7 @@ def connect(
     timeout: float = 5.0,
     receive: bool = True,
     validate: bool = False,
+    reconnect: bool | Reconnect = True,
 ) -> Connecting:
     """Connects and logs in. Use it with `async with`, which closes at the end, or with `await`.
 
@@ -39,6 +41,9 @@ def connect(
       iterating gives none; requests, pings, members and room work all the same.
     - `validate`: True to check the constraints of the schema before sending, with `InvalidMessage` where one
       is broken. Needs `pip install 'tagwire[validate]'`, and raises `ImportError` without it.
+    - `reconnect`: whether a connection that is lost later on is made again; a `Reconnect` says how often and
+      how long. False: its loss ends the client. The first connection is tried once, whatever this says. Each
+      later attempt has `timeout` seconds.
 
     Raises, when awaited or entered: `AddressError`, `ConnectError` (no session came to be), `LoginRefused`
     (the server said why) and of it `SchemaMismatch` (the schemas do not fit). `ValueError` when the
@@ -46,21 +51,29 @@ def connect(
     """
     if not isinstance(schema, Schema):
         raise TypeError(f"schema must be the SCHEMA of generated stubs, not {schema!r}")
-    session = Session(schema, username=username, password=password, token=token)
-    return Connecting(address, session, timeout, receive, Validator() if validate else None)
+    policy = policy_of(reconnect)
+    session = Session(schema, username=username, password=password, token=token, reconnect=policy is not None)
+    return Connecting(address, session, timeout, receive, Validator() if validate else None, policy)
 
 
 class Connecting:
     """A client to be: `async with` it or `await` it, once."""
 
     def __init__(
-        self, address: str, session: Session, timeout: float, receive: bool, validator: Validator | None
+        self,
+        address: str,
+        session: Session,
+        timeout: float,
+        receive: bool,
+        validator: Validator | None,
+        policy: Reconnect | None,
     ) -> None:
         self._address = address
         self._session = session
         self._timeout = timeout
         self._receive = receive
         self._validator = validator
+        self._policy = policy
         self._client: Client | None = None
 
     def __await__(self) -> Generator[Any, None, Client]:
@@ -79,6 +92,8 @@ class Connecting:
         if self._client is not None:
             raise RuntimeError("this connect() was used already; call connect() again for another client")
         address = parse_address(self._address)
-        self._client = client = Client(self._session, receive=self._receive, validator=self._validator)
+        self._client = client = Client(
+            self._session, receive=self._receive, validator=self._validator, reconnect=self._policy
+        )
         await client._open(address, self._timeout)
         return client

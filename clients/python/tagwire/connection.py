@@ -1,8 +1,8 @@
 """One socket's life: a session, its transport and its timer, on one event loop.
 
 There are no tasks in here. Everything runs in callbacks of the loop, so nothing can die unseen: a fault of
-our own ends the session with its text and is logged. A client that reconnects will have one of these after
-the other.
+our own ends the session with its text and is logged. A client that reconnects has one of these after the
+other, for the same session; the next one begins when the socket of the one before is closed.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from .close import CloseCode
-from .session import Event, Now, Session, State
+from .events import Event
+from .session import Now, Session, State
 from .transport import Address, TcpTransport, open_tcp
 
 __all__ = ["Connection"]
@@ -36,7 +37,7 @@ class Connection:
     ) -> None:
         self.session = session
         self.writable = False
-        """Whether the socket takes more."""
+        """Whether messages may be sent now: the session is open, and the socket takes more."""
         self.failure: Exception | None = None
         """The fault of this library that ended the session. None: there was none."""
         self._loop = asyncio.get_running_loop()
@@ -51,27 +52,21 @@ class Connection:
         self._fresh_bytes = 0
         self._stepping = False
         self._eof_written = False
+        self._socket_takes_more = False
 
     async def open(self, address: Address, *, timeout: float) -> None:
         """Connects and sends the login. Raises `ConnectError`."""
-        await open_tcp(address, self, timeout=timeout)
+        try:
+            await open_tcp(address, self, timeout=timeout)
+        except (Exception, asyncio.CancelledError):
+            if self._transport is None:
+                self._set_ended()
+            raise
 
     def send(self, tag: int, payload: bytes) -> None:
         """Sends a message in this turn of the loop."""
         self.session.send(tag, payload)
         self._plan_flush(len(payload))
-
-    def request(
-        self, requests: Sequence[tuple[int, bytes]], *, stop_on_error: bool | None = None
-    ) -> list[int]:
-        """Sends one request, a tag and a body, in this turn of the loop, or several in a Batch where
-        `stop_on_error` is said; gives their keys."""
-        if stop_on_error is None:
-            keys = [self.session.request(tag, body) for tag, body in requests]
-        else:
-            keys = self.session.batch(requests, stop_on_error=stop_on_error)
-        self._plan_flush(sum(len(body) for _, body in requests))
-        return keys
 
     @property
     def busy(self) -> bool:
@@ -87,6 +82,11 @@ class Connection:
         if self._transport is not None:
             self._transport.abort()
 
+    def lose(self, why: str) -> None:
+        """Takes the connection for lost: closes the socket without a word, and tells the session."""
+        self._step(lambda now: self.session.receive_eof(why))
+        self.abort()
+
     def now(self) -> Now:
         """Reads both clocks."""
         return Now(self._loop.time(), time.time_ns() // 1000)
@@ -95,7 +95,7 @@ class Connection:
 
     def handle_connected(self, transport: TcpTransport) -> None:
         self._transport = transport
-        self.writable = True
+        self._socket_takes_more = True
         self._step(self.session.start)
 
     def handle_data(self, data: bytes) -> None:
@@ -107,14 +107,13 @@ class Connection:
     def handle_lost(self, error: Exception | None) -> None:
         why = f"the connection broke: {error}" if error is not None else ""
         self._transport = None
-        self.writable = False
+        self._socket_takes_more = self.writable = False
         self._step(lambda now: self.session.receive_eof(why))
-        if not self.ended.done():
-            self.ended.set_result(None)
+        self._set_ended()
 
     def handle_writable(self, writable: bool) -> None:
-        self.writable = writable
-        self._on_writable(writable)
+        self._socket_takes_more = writable
+        self._look_if_writable()
 
     # One step
 
@@ -128,17 +127,26 @@ class Connection:
         try:
             self._guarded(change, now)
             while events := self.session.events():
+                if self.session.state is not State.OPEN:
+                    self.writable = False
                 for event in events:
                     self._guarded(lambda _, event=event: self._on_event(event), now)  # type: ignore[misc]
         finally:
             self._stepping = False
         self._flush()
-        if self.session.state is State.CLOSED:
+        if self.session.state in (State.AWAY, State.CLOSED):
             self.abort()
         elif self.session.state is State.CLOSING and not self._eof_written and self._transport is not None:
             self._eof_written = True
             self._transport.write_eof()
         self._set_timer()
+        self._look_if_writable()
+
+    def _look_if_writable(self) -> None:
+        writable = self._socket_takes_more and self.session.state is State.OPEN
+        if writable != self.writable:
+            self.writable = writable
+            self._on_writable(writable)
 
     def _guarded(self, change: Callable[[Now], None], now: Now) -> None:
         try:
@@ -158,8 +166,10 @@ class Connection:
     def _flush(self) -> None:
         self._flush_planned = False
         self._fresh_frames = self._fresh_bytes = 0
+        if self._transport is None:
+            return  # what is counted goes out on the next connection
         frames = self.session.data_to_send()
-        if not frames or self._transport is None:
+        if not frames:
             return
         self._transport.write(frames)
         limit = max(MAX_WAITING_BYTES, 2 * self.session.max_frame_bytes)
@@ -176,6 +186,10 @@ class Connection:
             if self._timer is not None:
                 self._timer.cancel()
             self._timer = self._loop.call_at(deadline, self._timer_fired)
+
+    def _set_ended(self) -> None:
+        if not self.ended.done():
+            self.ended.set_result(None)
 
     def _timer_fired(self) -> None:
         self._timer = None

@@ -18,9 +18,10 @@ from typing import Any, TypeVar, overload
 
 from google.protobuf.message import Message
 
+from .events import Member, MemberChanged, Noticed, Pinged, Received, RoomEnded
 from .notice import warn_of
+from .reconnect import Reconnected, Reconnecting
 from .schema import Schema
-from .session import Member, MemberChanged, Noticed, Pinged, Received, RoomEnded
 
 __all__ = ["HandledEvent", "Handlers", "Handling"]
 
@@ -31,12 +32,12 @@ EVENT_BYTES = 64
 BURST = 10
 SECONDS_EACH = 1.0
 
-HandledEvent = MemberChanged | RoomEnded | Noticed | Pinged
+HandledEvent = MemberChanged | RoomEnded | Noticed | Pinged | Reconnecting | Reconnected
 """What handlers can be set for besides messages of the game."""
-_EVENTS = (MemberChanged, RoomEnded, Noticed, Pinged)
+_EVENTS = (MemberChanged, RoomEnded, Noticed, Pinged, Reconnecting, Reconnected)
 
 _M = TypeVar("_M", bound=Message)
-_E = TypeVar("_E", MemberChanged, RoomEnded, Noticed, Pinged)
+_E = TypeVar("_E", MemberChanged, RoomEnded, Noticed, Pinged, Reconnecting, Reconnected)
 
 MessageHandler = Callable[[_M, Member | None], object]
 EventHandler = Callable[[_E], object]
@@ -76,7 +77,7 @@ def arguments_of(event: Received | HandledEvent) -> tuple[Any, ...]:
 
 def delivery_of(event: HandledEvent) -> str:
     """What may happen to an event that waits for its handler."""
-    if isinstance(event, Pinged):
+    if isinstance(event, Pinged | Reconnecting):
         return "LATEST"
     return "UNRELIABLE" if isinstance(event, Noticed) else "ORDERED"
 
@@ -93,6 +94,15 @@ class Fallback:
             warn_of(event)
         elif isinstance(event, RoomEnded) and self._may():
             log.warning("the room %s has ended: %s; join another one", event.room, event.reason)
+        elif isinstance(event, Reconnecting) and self._may():
+            text = "the connection is lost: %s; attempt %d to reconnect comes in %.3g s"
+            log.info(text, event.reason, event.attempt, event.delay)
+        elif isinstance(event, Reconnected) and self._may():
+            if event.resumed:
+                log.info("reconnected, attempt %d; the session goes on", event.attempts)
+            else:
+                text = "reconnected, attempt %d, but to a new session; messages that may be lost: %d"
+                log.warning(text, event.attempts, event.lost)
 
     def _may(self) -> bool:
         now = time.monotonic()
@@ -128,7 +138,8 @@ class Handling:
         second argument; gives the handler.
 
         - `kind` a class of the game: called with the message and its sender, a `Member`. None: the server.
-        - `kind` one of `MemberChanged`, `RoomEnded`, `Noticed`, `Pinged`: called with the event.
+        - `kind` one of `MemberChanged`, `RoomEnded`, `Noticed`, `Pinged`, `Reconnecting`, `Reconnected`:
+          called with the event.
 
         A class may have several handlers, called in the order in which they were set. Raises `TypeError` for
         a class that is not in the schema or has no rules, and for a handler that cannot be called;

@@ -5,8 +5,8 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+from .events import Noticed
 from .gen.v1 import Reason
-from .session import Noticed
 
 __all__ = ["NoticeWarning", "warn_of"]
 

@@ -8,7 +8,7 @@
     client.close()
 
     the network's thread                          the game's thread
-    `_Wire`, a `Client` on its own event loop     `SyncClient`
+    `Wire`, a `Client` on its own event loop     `SyncClient`
         everything that happens  -->  arrivals  -->  sync(): view and handlers change
         sends                    <--  send_soon <--  send()
 
@@ -23,55 +23,42 @@ the same sender and UNRELIABLE ones are dropped; at 16384 or 16 MiB the session 
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import logging
-import threading
 import time
-from collections.abc import Callable, Coroutine, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from types import MappingProxyType, TracebackType
 from typing import Any, NamedTuple, TypeVar
 
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 
-from .ask import Ask, Pending, join_of, not_sent
-from .backlog import Backlog
+from .ask import Ask, join_of
 from .batch import SyncBatch
-from .client import INBOX_BYTES, INBOX_MESSAGES, Client, close_code, key_of
+from .client import close_code
 from .clock import Steady
 from .close import CloseCode, Closed
 from .connecting import connect
-from .errors import ConnectionClosed, RequestTimeout, TagwireError
-from .gen.v1 import JoinRoomReply, Response, Status, Welcome
-from .handlers import EVENT_BYTES, AnyHandler, HandledEvent, Handling, arguments_of, delivery_of
-from .schema import Schema
-from .session import (
-    JOIN_ROOM,
+from .errors import ConnectionClosed, TagwireError
+from .events import (
     Dropped,
-    Event,
     Member,
     MemberChange,
     MemberChanged,
-    Noticed,
-    Opened,
-    Pinged,
     Received,
-    Responded,
     RoomEnded,
-    Session,
     Verdict,
 )
-from .transport import Address, parse_address
-from .validate import Validator
+from .gen.v1 import JoinRoomReply, Welcome
+from .handlers import AnyHandler, HandledEvent, Handling, arguments_of
+from .network import Answered, Arrival, Asked, Measured, Moved, Network, Returned, Wire
+from .reconnect import Reconnect, Reconnected, Reconnecting
+from .schema import Schema
+from .transport import parse_address
 
 __all__ = ["SyncClient", "connect_sync"]
 
 log = logging.getLogger("tagwire")
-
-STOP_SECONDS = 3.0
-"""How long `close` waits for the network's thread at most. A session's own closing takes 1 at most."""
-POLL_SECONDS = 0.1
 
 _M = TypeVar("_M", bound=Message)
 
@@ -85,6 +72,7 @@ def connect_sync(
     token: str = "",
     timeout: float = 5.0,
     validate: bool = False,
+    reconnect: bool | Reconnect = True,
 ) -> SyncClient:
     """Connects, logs in, and gives a client for a game loop. Waits for it, `timeout` seconds at most.
 
@@ -98,8 +86,9 @@ def connect_sync(
         token=token,
         timeout=timeout,
         validate=validate,
+        reconnect=reconnect,
     )
-    network = _Network(parse_address(address), connecting._session, connecting._validator, timeout)
+    network = Network(parse_address(address), connecting, timeout)
     return SyncClient(network, network.open())
 
 
@@ -110,9 +99,12 @@ class SyncClient(Handling):
     except `close`. What the properties give changes in `sync` and `close` only.
 
     Handlers (`on`) are plain functions, called by `sync` and nowhere else. What they raise comes out of it.
+
+    When the connection is lost it makes another one by itself, as the argument `reconnect` of `connect_sync`
+    has it, and everything here goes on.
     """
 
-    def __init__(self, network: _Network, wire: _Wire) -> None:
+    def __init__(self, network: Network, wire: Wire) -> None:
         """For `connect_sync` only."""
         super().__init__()
         self._network = network
@@ -121,6 +113,8 @@ class SyncClient(Handling):
         self._last_call = 0
         self._syncing = False
         # What the game sees:
+        self._welcome = wire.first_welcome
+        self._reconnecting: Reconnecting | None = None
         self._room = self.welcome.room
         self._members: dict[int, Member] = {}
         self._rtt: float | None = None
@@ -172,9 +166,9 @@ class SyncClient(Handling):
 
     @property
     def welcome(self) -> Welcome:
-        """The server's answer to the login: limits, verdict on the schema, and more. Holds a secret, the
-        resume token: do not log it."""
-        return self._wire.welcome
+        """The server's answer to the last login: limits, verdict on the schema, and more. Without the resume
+        token, which is a secret and stays inside."""
+        return self._welcome
 
     @property
     def verdict(self) -> Verdict:
@@ -190,8 +184,14 @@ class SyncClient(Handling):
 
     @property
     def closed(self) -> Closed | None:
-        """How the session ended: code, reason, and by whom. None until `sync` has told, or `close`."""
+        """How it ended for good: code, reason, and by whom. None until `sync` has told, or `close`."""
         return self._closed
+
+    @property
+    def reconnecting(self) -> Reconnecting | None:
+        """The attempt to reconnect that goes on or comes next, as of the last `sync`. None: connected, or
+        ended."""
+        return self._reconnecting
 
     @property
     def dropped(self) -> Dropped:
@@ -224,8 +224,8 @@ class SyncClient(Handling):
         """Sends a message of the game. Never waits, and may be called in any thread.
 
         What the socket does not take at once is queued, up to 1024 messages and 1 MiB. While the socket is
-        behind, a LATEST message replaces the one of the same kind that waits, and an UNRELIABLE one is
-        dropped.
+        behind, or there is none, a LATEST message replaces the one of the same kind that waits, and an
+        UNRELIABLE one is dropped.
 
         Raises `TypeError` and `ValueError` like `Client.send`, `BufferFull` when there is no room, and
         `ConnectionClosed` after the end. Until `sync` has told of an end, what is sent is lost in silence.
@@ -326,6 +326,7 @@ class SyncClient(Handling):
         ended = self._network.leave(code, reason)
         if self._closed is None:
             self._closed = ended
+        self._reconnecting = None
         self._wire.arrivals.clear()
         self._calls.clear()
 
@@ -361,7 +362,7 @@ class SyncClient(Handling):
         for call in calls:
             self._last_call += 1
             self._calls[self._last_call] = call
-            numbered.append(_Asked(self._last_call, call.ask, call.reply))
+            numbered.append(Asked(self._last_call, call.ask, call.reply))
         self._network.call_soon(self._wire.ask, numbered, stop_on_error)
 
     def _sync(self, stop_at: float) -> int:
@@ -378,29 +379,31 @@ class SyncClient(Handling):
                 return ran
         if ran or ended is None or wire.arrivals or self._closed_by_user:
             return ran
-        self._closed = ended
+        self._closed, self._reconnecting = ended, None
         while self._calls:  # nobody will answer these
             failure = self._end(ended, may_have_run=True)
-            ran += self._settle(_Answered(next(iter(self._calls)), failure))
+            ran += self._settle(Answered(next(iter(self._calls)), failure))
             if ran and time.perf_counter() >= stop_at:
                 return ran
         if ran or self._closed_by_user:
             return ran
         raise self._end(ended)
 
-    def _run(self, arrival: _Arrival) -> int:
+    def _run(self, arrival: Arrival) -> int:
         """Does one thing that has arrived; gives how many callbacks ran."""
-        if isinstance(arrival, _Answered):
+        if isinstance(arrival, Answered):
             return self._settle(arrival)
-        if isinstance(arrival, _Moved):
+        if isinstance(arrival, Moved):
             if arrival.room != self._room:
                 self._room = arrival.room
                 self._members.clear()
             return 0
         event: Received | HandledEvent
-        if isinstance(arrival, _Measured):
+        if isinstance(arrival, Measured):
             event, self._clock_offset = arrival
             self._rtt, self._jitter = event.rtt, event.jitter
+        elif isinstance(arrival, Returned):
+            event = self._return(arrival)
         else:
             event = arrival
         if isinstance(event, MemberChanged):
@@ -411,7 +414,18 @@ class SyncClient(Handling):
         elif isinstance(event, RoomEnded):
             self._room = ""
             self._members.clear()
+        elif isinstance(event, Reconnecting):
+            self._reconnecting = event
         return self._run_handlers(event)
+
+    def _return(self, returned: Returned) -> Reconnected:
+        self._reconnecting = None
+        self._welcome, self._clock_offset = returned.welcome, returned.clock_offset
+        if not returned.event.resumed:
+            self._room = returned.welcome.room
+            self._members.clear()
+            self._rtt = self._jitter = None
+        return returned.event
 
     def _run_handlers(self, event: Received | HandledEvent) -> int:
         handlers = self._handlers.of(event)
@@ -434,14 +448,14 @@ class SyncClient(Handling):
             self._fallback(event)
         return len(handlers)
 
-    def _settle(self, answered: _Answered) -> int:
+    def _settle(self, answered: Answered) -> int:
         call = self._calls.pop(answered.number, None)
         if call is None:
             return 0
         if isinstance(answered.outcome, TagwireError):
             if call.on_error is not None:
                 return _called(call.on_error, answered.outcome)
-            if isinstance(answered.outcome, ConnectionClosed):
+            if isinstance(answered.outcome, ConnectionClosed) and self._closed is not None:
                 return 0  # sync() raises it itself
             raise answered.outcome
         return _called(call.on_reply, answered.outcome)
@@ -456,227 +470,8 @@ class _Call(NamedTuple):
     on_error: Callable[[TagwireError], object] | None
 
 
-class _Asked(NamedTuple):
-    """The same as the network's thread knows it."""
-
-    number: int
-    ask: Ask
-    reply: type[Message]
-
-
-class _Measured(NamedTuple):
-    """A ping, and what the server's clock is ahead of the monotonic one by then, in seconds."""
-
-    ping: Pinged
-    clock_offset: float
-
-
-class _Moved(NamedTuple):
-    """The player is in another room from here on."""
-
-    room: str
-
-
-class _Answered(NamedTuple):
-    """How one of the game's requests went."""
-
-    number: int
-    outcome: Message | TagwireError
-
-
-_Arrival = Received | MemberChanged | RoomEnded | Noticed | _Measured | _Moved | _Answered
-
-
 def _called(handler: Callable[..., object] | None, *arguments: object) -> int:
     if handler is None:
         return 0
     handler(*arguments)
     return 1
-
-
-class _Arrivals(Backlog[_Arrival]):
-    """A backlog that one thread fills and another one empties."""
-
-    def __init__(self) -> None:
-        super().__init__(max_items=INBOX_MESSAGES, max_bytes=INBOX_BYTES)
-        self._lock = threading.Lock()
-
-    def push(self, item: _Arrival, size: int, delivery: str, key: Hashable, *, behind: bool) -> bool:
-        with self._lock:
-            return super().push(item, size, delivery, key, behind=behind)
-
-    def pop(self) -> _Arrival | None:
-        with self._lock:
-            return super().pop()
-
-    def clear(self) -> None:
-        with self._lock:
-            super().clear()
-
-
-class _Wire(Client):
-    """The client on the network's thread. Queues for the game what happens, instead of telling it at once."""
-
-    _how_to_take = "call sync() in each frame"
-
-    def __init__(self, session: Session, validator: Validator | None) -> None:
-        super().__init__(session, validator=validator)
-        self.arrivals = _Arrivals()
-        self.opened_offset = 0.0
-        """What the server's clock was ahead of the monotonic one at the login, in seconds."""
-        self._asked: dict[int, _Asked] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    def ask(self, asked: Sequence[_Asked], stop_on_error: bool | None) -> None:
-        """Begins a request, which the game knows by its number, or a batch where `stop_on_error` is said."""
-        self._keep(self._ask_for(asked, stop_on_error))
-
-    def leave(self, code: int, reason: str) -> None:
-        """Begins to close."""
-        self._keep(self._close(code, reason))
-
-    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
-        if self._connection.ended.done():
-            work.close()  # the loop is being stopped, and would not run it
-            return
-        task = self._loop.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _ask_for(self, asked: Sequence[_Asked], stop_on_error: bool | None) -> None:
-        asks = [one.ask for one in asked]
-        try:
-            posted = await self._post(asks, stop_on_error=stop_on_error)
-        except asyncio.TimeoutError:
-            waited = min(ask.timeout for ask in asks)
-            for one in asked:
-                self._arrive(_Answered(one.number, not_sent(one.ask, waited)))
-            return
-        except ConnectionClosed:
-            return  # the game learns it from the end
-        self._asked.update((pending.key, one) for pending, one in zip(posted, asked, strict=True))
-        await asyncio.gather(*map(self._wait_for, posted))
-
-    async def _wait_for(self, pending: Pending) -> None:
-        try:
-            await self._answer(pending)  # which was queued when it came
-        except RequestTimeout as error:
-            self._arrive(_Answered(self._asked[pending.key].number, error))
-        except ConnectionClosed:
-            pass  # as above
-        finally:
-            self._asked.pop(pending.key, None)
-
-    def _handle_event(self, event: Event) -> None:
-        if isinstance(event, Received):
-            self._queue(self.arrivals, event, event.size, event.delivery, key_of(event))
-        elif isinstance(event, Pinged):
-            self._arrive(_Measured(event, self._clock_offset()), "LATEST", "ping")
-        elif isinstance(event, MemberChanged | RoomEnded | Noticed):
-            self._arrive(event, delivery_of(event))
-        else:
-            if isinstance(event, Responded):
-                self._handle_response(event.response)
-            elif isinstance(event, Opened):
-                self.opened_offset = self._clock_offset()
-            super()._handle_event(event)
-
-    def _handle_response(self, response: Response) -> None:
-        """Queues the answer here, so that it keeps its place among the messages around it."""
-        if response.tag == JOIN_ROOM and response.status == Status.OK:
-            try:
-                room = JoinRoomReply.FromString(response.body).room
-            except (DecodeError, ValueError):
-                room = self._session.room
-            self._arrive(_Moved(room))
-        asked = self._asked.pop(response.key, None)
-        if asked is None:
-            return
-        outcome: Message | TagwireError
-        try:
-            outcome = self._reply_in(response, asked.ask.name, asked.reply)
-        except TagwireError as error:
-            outcome = error
-        self._arrive(_Answered(asked.number, outcome), size=len(response.body))
-
-    def _arrive(
-        self, arrival: _Arrival, delivery: str = "ORDERED", key: Hashable = None, *, size: int = 0
-    ) -> None:
-        self._queue(self.arrivals, arrival, EVENT_BYTES + size, delivery, key)
-
-    def _clock_offset(self) -> float:
-        now = self._connection.now()
-        return (self._session.server_time_us(now) or 0.0) / 1e6 - now.monotonic
-
-
-class _Network:
-    """The thread that a client lives in, from its login to its end. It never keeps the program running."""
-
-    def __init__(
-        self, address: Address, session: Session, validator: Validator | None, timeout: float
-    ) -> None:
-        self._address = address
-        self._session = session
-        self._validator = validator
-        self._timeout = timeout
-        self._thread = threading.Thread(target=self._run, name="tagwire", daemon=True)
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._living: asyncio.Task[None] | None = None
-        self._wire: _Wire | None = None
-        self._failure: BaseException | None = None
-        self._known = threading.Event()
-        """Set when the login has succeeded or failed."""
-
-    def open(self) -> _Wire:
-        """Starts the thread and waits for the login. Raises what `connect` raises."""
-        self._thread.start()
-        try:
-            while not self._known.wait(POLL_SECONDS):  # in pieces: else Windows does not take a Ctrl-C
-                pass
-        except BaseException:
-            if self._living is not None:
-                self.call_soon(self._living.cancel)
-            raise
-        if self._failure is not None:
-            self._thread.join(POLL_SECONDS)  # it ends by itself; a hanging resolver may hold it
-            raise self._failure
-        assert self._wire is not None
-        return self._wire
-
-    def call_soon(self, call: Callable[..., object], *arguments: object) -> None:
-        """Has something done on the thread. Does nothing when that has ended."""
-        assert self._loop is not None
-        try:
-            self._loop.call_soon_threadsafe(call, *arguments)
-        except RuntimeError:
-            pass
-
-    def leave(self, code: int, reason: str) -> Closed:
-        """Closes the session and ends the thread. Gives how the session ended."""
-        assert self._wire is not None
-        self.call_soon(self._wire.leave, code, reason)
-        self._thread.join(STOP_SECONDS)
-        return self._wire.closed or Closed(CloseCode(code), reason)
-
-    def _run(self) -> None:
-        try:
-            asyncio.run(self._live())
-        except asyncio.CancelledError:
-            pass
-
-    async def _live(self) -> None:
-        self._loop, self._living = asyncio.get_running_loop(), asyncio.current_task()
-        wire = _Wire(self._session, self._validator)
-        try:
-            await wire._open(self._address, self._timeout)
-        except BaseException as error:
-            self._failure = error
-            return
-        else:
-            self._wire = wire
-        finally:
-            self._known.set()
-        try:
-            await asyncio.wait([wire._connection.ended])
-        finally:
-            wire._connection.abort()

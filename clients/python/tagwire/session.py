@@ -5,21 +5,42 @@
     receive_data, receive_eof,            events, data_to_send,
     handle_timer, start, send, ...  -->   next_deadline
 
+It lasts over any number of connections, one after the other, each begun with `start`:
+
+    NEW -> LOGIN -> OPEN -> CLOSING -> CLOSED
+             ^        |
+             +- AWAY <+      the connection was lost; the session goes on if the server has kept it
+
 The time is a `Now`, read by the caller. Everything here is for one thread. `docs/PROTOCOL.md` says what is
-sent when; `tests/test_session.py` holds this file to it, rule by rule.
+sent when; `tests/test_session.py` and `tests/test_resume.py` hold this file to it, rule by rule.
 """
 
 from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple, TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
 from .clock import ServerClock
 from .close import CloseCode, Closed
+from .events import (
+    Dropped,
+    Event,
+    Lost,
+    Member,
+    MemberChange,
+    MemberChanged,
+    Noticed,
+    NoticeReason,
+    Opened,
+    Pinged,
+    Received,
+    Responded,
+    RoomEnded,
+)
 from .frame import Decoder, FrameError, FrameTooLarge, encode
 from .gen._schema import SCHEMA as STACK
 from .gen.v1 import (
@@ -31,10 +52,10 @@ from .gen.v1 import (
     Notice,
     Ping,
     PlayerLogin,
-    Reason,
     Relayed,
     Request,
     Response,
+    Resume,
     SchemaOffer,
     SchemaWanted,
     Status,
@@ -42,29 +63,11 @@ from .gen.v1 import (
 )
 from .gen.v1 import Member as MemberMessage
 from .gen.v1 import RoomEnded as RoomEndedMessage
-from .gen.v1 import Verdict as VerdictTable
-from .named import Named
+from .outbox import Outbox
 from .schema import Schema
 from .version import VERSION
 
-__all__ = [
-    "Dropped",
-    "Event",
-    "Member",
-    "MemberChange",
-    "MemberChanged",
-    "Noticed",
-    "NoticeReason",
-    "Now",
-    "Opened",
-    "Pinged",
-    "Received",
-    "Responded",
-    "RoomEnded",
-    "Session",
-    "State",
-    "Verdict",
-]
+__all__ = ["Now", "Session", "State"]
 
 PROTOCOL = 1
 SDK = "tagwire-python"
@@ -123,149 +126,32 @@ class State(enum.Enum):
     """PlayerLogin was sent, Welcome has not come."""
     OPEN = "open"
     """Messages go both ways."""
+    AWAY = "away"
+    """The connection has ended; `start` is awaited on another one."""
     CLOSING = "closing"
     """Our Disconnect was sent; what still comes is ignored."""
     CLOSED = "closed"
-    """Nothing is sent any more; the socket is to be closed."""
-
-
-class MemberChange(Named):
-    """What happened to a member. An `int`; the names are those of `tagwire.v1.Member.Event`."""
-
-    _table = MemberMessage.Event.Value
-
-
-class NoticeReason(Named):
-    """Why the server dropped a message. An `int`; the names are those of `tagwire.v1.Reason`."""
-
-    _table = Reason.Value
-
-
-class Verdict(Named):
-    """How the client's schema compares to the server's. An `int`; the names are those of
-    `tagwire.v1.Verdict`:
-
-    - `SAME`: both are the same.
-    - `COMPATIBLE`: they differ by additions; each side reads what the other sends.
-    - `NOT_COMPARED`: nothing is known, because this client has no fingerprint or the server did not ask for
-      its descriptors. What one side does not know is dropped and counted.
-    - `BREAKING`: they contradict each other. A server that refuses such a client sends no verdict but
-      SCHEMA_MISMATCH.
-    """
-
-    _table = VerdictTable.Value
-
-
-@dataclass(frozen=True)
-class Member:
-    """A player in the room."""
-
-    id: int
-    """Number of the player, never reused by the server process."""
-
-    name: str
-    """The player's name. Empty when the server has not told it."""
-
-    away: bool = False
-    """True: the player's connection is lost; it may come back."""
-
-
-@dataclass(frozen=True)
-class Opened:
-    """The login succeeded."""
-
-    welcome: Welcome
-
-
-class Received(NamedTuple):
-    """A message of the game."""
-
-    message: Message
-    sender: Member | None
-    """Who sent it. None: the server."""
-    tag: int
-    size: int
-    """Bytes of its frame on the wire."""
-    delivery: str
-
-
-@dataclass(frozen=True)
-class Pinged:
-    """The server asked for a sign of life, and was answered."""
-
-    rtt: float | None
-    """Seconds of the last round trip, as the server measured it. None: not measured yet."""
-
-    jitter: float | None
-    """Seconds that round trips vary, smoothed as in RFC 3550 section 6.4.1. None: not measured yet."""
-
-    server_time: float
-    """The server's clock when it asked, seconds since the Unix epoch."""
-
-
-@dataclass(frozen=True)
-class MemberChanged:
-    """The members of the room changed."""
-
-    member: Member
-    change: MemberChange
-
-
-@dataclass(frozen=True)
-class RoomEnded:
-    """The room that this player was in has ended. The player is in none until it joins one."""
-
-    room: str
-    """Name of the room."""
-
-    reason: str
-    """Why, for people."""
-
-
-@dataclass(frozen=True)
-class Noticed:
-    """The server dropped something that this client sent."""
-
-    reason: NoticeReason
-    tag: int
-    name: str
-    """Full name of the message with this tag. Empty: the schema has none."""
-    text: str
-
-
-@dataclass(frozen=True)
-class Responded:
-    """A request was answered."""
-
-    response: Response
-
-
-Event = Opened | Received | Pinged | MemberChanged | RoomEnded | Noticed | Responded | Closed
-"""What `Session.events` gives. `Closed` is always the last."""
-
-
-@dataclass
-class Dropped:
-    """How many frames were counted and thrown away, by reason. None of them ends a session."""
-
-    unknown: int = 0
-    """Their tag is not in the schema."""
-    undecodable: int = 0
-    """Their payload is not such a message."""
-    misplaced: int = 0
-    """The schema lets the other side send them only, or they come at a time when they mean nothing."""
-    behind: int = 0
-    """LATEST and UNRELIABLE messages that a newer one replaced, or that had no place, because the application
-    did not take messages fast enough; and all messages of a client that does not receive."""
-    unhandled: int = 0
-    """Messages that `run` or `sync` took and that have no handler."""
+    """Nothing is sent any more, on no connection."""
 
 
 class Session:
-    """One session of a client, from login to its end."""
+    """What a client and its server say to each other, from login to the end.
 
-    def __init__(self, schema: Schema, *, username: str = "", password: str = "", token: str = "") -> None:
+    With `reconnect` it is `AWAY` after a connection that was lost, and after an end by the server that
+    advises to try again. Without, it ends there.
+    """
+
+    def __init__(
+        self,
+        schema: Schema,
+        *,
+        username: str = "",
+        password: str = "",
+        token: str = "",
+        reconnect: bool = False,
+    ) -> None:
         """Raises `ValueError` when the credentials do not fit into a login."""
+        self.reconnect = reconnect
         self.schema = schema
         self.state = State.NEW
         self.closed: Closed | None = None
@@ -281,27 +167,34 @@ class Session:
         self.rtt: float | None = None
         self.jitter: float | None = None
         self.frames_received = 0
-        """Counted frames of the server that were handled."""
-        self.frames_sent = 0
-        """Counted frames that were given to `data_to_send`."""
+        """Counted frames of the server that were handled, over all connections of this session."""
+        self.outbox = Outbox()
+        """The counted frames of this side."""
         self.max_frame_bytes = DEFAULT_FRAME_BYTES
         """Largest payload that the server takes."""
         self.schema_wanted = False
-        """Whether the server has asked for the descriptors, which it does once at most."""
+        """Whether the server has asked for the descriptors, which it does once a connection at most."""
         self.dropped = Dropped()
 
-        login = PlayerLogin(
+        self._login = PlayerLogin(
             username=username,
             password=password,
             token=token,
             client=ClientInfo(protocol=PROTOCOL, fingerprint=schema.fingerprint, sdk=SDK, version=VERSION),
         )
-        self._login = login.SerializeToString()
-        if len(self._login) > MAX_LOGIN_BYTES:
-            raise ValueError(f"a login of {len(self._login)} bytes, limit {MAX_LOGIN_BYTES}")
+        size = self._login.ByteSize()
+        if size > MAX_LOGIN_BYTES:
+            raise ValueError(f"a login of {size} bytes, limit {MAX_LOGIN_BYTES}")
 
         self._decoder = Decoder(DEFAULT_FRAME_BYTES)
-        self._out: list[bytes] = []
+        self._resume_token = b""  # a secret, never shown
+        self._connections = 0  # of this session
+        self._resuming = False
+        self._again: Closed | None = None
+        # Uncounted frames: these go before the counted ones, and the farewell behind them. None is sent
+        # again.
+        self._urgent: list[bytes] = []
+        self._farewell: list[bytes] = []
         self._events: list[Event] = []
         self._key = 0
         self._heard = 0.0
@@ -324,15 +217,32 @@ class Session:
     # Input
 
     def start(self, now: Now) -> None:
-        """The connection stands: logs in."""
-        if self.state is State.NEW:
-            self.state = State.LOGIN
-            self._heard = now.monotonic
-            self._out.append(encode(_tag(PlayerLogin), self._login))
-            self._login = b""
+        """A connection stands: logs in, and asks for the session that was lost with the one before."""
+        if self.state not in (State.NEW, State.AWAY):
+            return
+        self.state = State.LOGIN
+        self.schema_wanted = False
+        self._decoder = Decoder(DEFAULT_FRAME_BYTES)
+        self._heard = now.monotonic
+        self._unacked_frames = self._unacked_bytes = 0
+        self._connections += 1
+        login = PlayerLogin()
+        login.CopyFrom(self._login)
+        if self._resume_token:
+            resume = Resume(
+                token=self._resume_token,
+                frames_received=self.frames_received,
+                connection=self._connections,
+            )
+            login.resume.CopyFrom(resume)
+            if login.ByteSize() > MAX_LOGIN_BYTES:  # with credentials that alone are almost as large
+                login.ClearField("resume")
+        self._resuming = login.HasField("resume")
+        self._urgent = [encode(_tag(PlayerLogin), login.SerializeToString())]
+        self._farewell = []
 
     def receive_data(self, data: bytes, now: Now) -> None:
-        """Takes bytes from the server, cut anyhow. After the end of the session they are ignored."""
+        """Takes bytes from the server, cut anyhow. After the end of the connection they are ignored."""
         if self.state not in (State.LOGIN, State.OPEN):
             return
         self._heard = now.monotonic
@@ -350,56 +260,74 @@ class Session:
     def receive_eof(self, why: str = "") -> None:
         """The server sends nothing more, or the connection broke: `why`."""
         if self.state is State.CLOSING:
-            self.state = State.CLOSED
-        elif self.state is not State.CLOSED:
+            self._closing_done()
+        elif self.state in (State.NEW, State.LOGIN, State.OPEN):
             if not why:
                 why = "the connection ended without a Disconnect"
                 if self._decoder.pending_bytes:
                     why += f", {self._decoder.pending_bytes} bytes into a frame"
-            self._end(Closed(CloseCode.TIMEOUT, why, by_peer=True), State.CLOSED)
+            self._lose(Closed(CloseCode.TIMEOUT, why, by_peer=True))
 
     def handle_timer(self, now: Now) -> None:
         """Does what is due at `next_deadline`. Harmless when called early."""
         if self.state in (State.LOGIN, State.OPEN) and now.monotonic >= self._heard + SILENCE_SECONDS:
             # No Disconnect: it would end the session, which may outlive a silent connection.
             reason = f"nothing was heard from the server for {SILENCE_SECONDS:g} seconds"
-            self._end(Closed(CloseCode.TIMEOUT, reason, by_peer=True), State.CLOSED)
+            self._lose(Closed(CloseCode.TIMEOUT, reason, by_peer=True))
         elif self.state is State.CLOSING and now.monotonic >= self._close_by:
-            self.state = State.CLOSED
+            self._closing_done()
 
     def close(self, code: int, reason: str, now: Now) -> None:
-        """Ends the session from this side. Does nothing when it has ended already."""
+        """Ends it from this side, for good. Does nothing when it has ended already."""
         closed = Closed(CloseCode(code), reason)
         if self.state is State.OPEN:
-            self._put(Disconnect(code=code, reason=reason), DISCONNECT)
-            self._close_by = now.monotonic + CLOSE_SECONDS
+            self._bid_farewell(code, reason, now)
             self._end(closed, State.CLOSING)
-        elif self.state in (State.NEW, State.LOGIN):
+        elif self.state is State.CLOSING and self._again is not None:
+            self._again = None  # it is told VIOLATION already
+            self._end(closed, State.CLOSING)
+        elif self.state in (State.NEW, State.LOGIN, State.AWAY):
             # Before Welcome nothing is sent but the login.
             self._end(closed, State.CLOSED)
 
+    def give_up(self, reason: str) -> None:
+        """No further connection is to be made: ends it, with TIMEOUT. Does nothing unless it is away."""
+        if self.state is State.AWAY:
+            self._end(Closed(CloseCode.TIMEOUT, reason, by_peer=True), State.CLOSED)
+
     def send(self, tag: int, payload: bytes) -> None:
-        """Sends one message of the game. The state must be OPEN."""
-        self._require_open()
-        self.frames_sent += 1
-        self._out.append(encode(tag, payload))
+        """Commits one frame: a message of the game, or what `draft` gave. The state must be OPEN."""
+        if self.state is not State.OPEN:
+            raise RuntimeError(f"the session is {self.state.value}, not open")
+        self.outbox.append(encode(tag, payload))
+
+    def draft(
+        self, requests: Iterable[tuple[int, bytes]], *, stop_on_error: bool | None = None
+    ) -> tuple[int, bytes, list[int]]:
+        """Writes one request, a tag and a body, or a Batch of several where `stop_on_error` is said. Gives
+        what to `send`, in the order of the drafts, and the keys that their `Responded` will carry."""
+        entries = []
+        for tag, body in requests:
+            self._key += 1
+            entries.append(Request(key=self._key, tag=tag, body=body))
+        keys = [entry.key for entry in entries]
+        if stop_on_error is None:
+            (entry,) = entries
+            return REQUEST, entry.SerializeToString(), keys
+        return BATCH, Batch(requests=entries, stop_on_error=stop_on_error).SerializeToString(), keys
 
     def request(self, tag: int, body: bytes) -> int:
         """Asks for something; gives the key that its `Responded` will carry. The state must be OPEN."""
-        self._require_open()
-        self.frames_sent += 1
-        request = self._keyed(tag, body)
-        self._put(request, REQUEST)
-        return request.key
+        frame, payload, keys = self.draft([(tag, body)])
+        self.send(frame, payload)
+        return keys[0]
 
     def batch(self, requests: Iterable[tuple[int, bytes]], *, stop_on_error: bool) -> list[int]:
         """Asks for several things, each a tag and a body, in one frame; gives their keys. At most
         `MAX_BATCH_REQUESTS`. The state must be OPEN."""
-        self._require_open()
-        self.frames_sent += 1
-        entries = [self._keyed(tag, body) for tag, body in requests]
-        self._put(Batch(requests=entries, stop_on_error=stop_on_error), BATCH)
-        return [entry.key for entry in entries]
+        frame, payload, keys = self.draft(requests, stop_on_error=stop_on_error)
+        self.send(frame, payload)
+        return keys
 
     # Output
 
@@ -410,8 +338,13 @@ class Session:
 
     def data_to_send(self) -> list[bytes]:
         """Gives the frames to write since the last call, in order."""
-        data, self._out = self._out, []
-        return data
+        # Before Welcome nothing is sent but the login, and afterwards nothing new before what is sent again.
+        frames = self.outbox.take() if self.state in (State.OPEN, State.CLOSING) else []
+        if self._urgent:
+            frames, self._urgent = self._urgent + frames, []
+        if self._farewell:
+            frames, self._farewell = frames + self._farewell, []
+        return frames
 
     def next_deadline(self) -> float | None:
         """When to call `handle_timer`, on the monotonic clock; received bytes move it on. None: never."""
@@ -433,13 +366,13 @@ class Session:
     # Frames
 
     def _frame(self, tag: int, payload: bytes, size: int, now: Now) -> None:
+        if self.state is State.LOGIN and tag not in (WELCOME, DISCONNECT, SCHEMA_WANTED):
+            self.dropped.misplaced += 1
+            return
         if tag not in UNCOUNTED:
             self.frames_received += 1
             self._unacked_frames += 1
             self._unacked_bytes += size
-        if self.state is State.LOGIN and tag not in (WELCOME, DISCONNECT, SCHEMA_WANTED):
-            self.dropped.misplaced += 1
-            return
         handler = self._handlers.get(tag)
         if handler is not None:
             handler(payload, size, now)
@@ -461,18 +394,44 @@ class Session:
             reason = f"the server speaks protocol {welcome.protocol}, this client {PROTOCOL}"
             self.close(CloseCode.VERSION, reason, now)
             return
+        resumed = welcome.resumed and self._resuming
+        if resumed and not self.outbox.resume(welcome.frames_received):
+            out = self.outbox
+            reason = (
+                f"the server handled {welcome.frames_received} frames of this client, which can go on behind "
+                f"{out.forgotten} to {out.written}"
+            )
+            self._again = Closed(CloseCode.VIOLATION, reason)
+            self._resume_token = b""
+            self._bid_farewell(CloseCode.VIOLATION, reason, now)
+            self.state = State.CLOSING
+            return
         self.state = State.OPEN
+        if welcome.resume_window_ms and welcome.resume_token:
+            self._resume_token = welcome.resume_token if self.reconnect else b""
+        elif not resumed:
+            self._resume_token = b""
+        welcome.ClearField("resume_token")  # which nobody else needs, and nothing can print then
         self.welcome = welcome
-        self.session_id, self.player_id = welcome.session_id, welcome.player_id
-        self.name, self.room = welcome.name, welcome.room
-        self.members.clear()
-        self.frames_received = self._unacked_frames = self._unacked_bytes = 0
+        self.session_id, self.player_id, self.name = welcome.session_id, welcome.player_id, welcome.name
         # A frame that the server takes may come back to us in a wrapper.
         self.max_frame_bytes = welcome.limits.max_frame_bytes or DEFAULT_FRAME_BYTES
         largest = max(self.max_frame_bytes, DEFAULT_FRAME_BYTES) + WRAPPER_BYTES
         self._decoder.max_bytes = min(largest, MAX_FRAME_BYTES)
+        lost = 0
+        if not resumed:
+            # Where it is resumed, the frames that are sent again tell what has changed.
+            lost = self.outbox.reset()
+            self.room = welcome.room
+            self.members.clear()
+            self.frames_received = 0
+            self._connections = 1
+            self.rtt = self.jitter = None
+            self._clock = ServerClock()
+        self.outbox.keeping = bool(self._resume_token)
+        self._unacked_frames = self._unacked_bytes = 0
         self._clock.sample(welcome.server_time_us, 0.0, now.monotonic)
-        self._events.append(Opened(welcome))
+        self._events.append(Opened(welcome, resumed, lost))
 
     def _on_disconnect(self, payload: bytes, size: int, now: Now) -> None:
         told = self._decode(Disconnect, payload)
@@ -486,7 +445,15 @@ class Session:
                 retry_after=told.retry_after_ms / 1000,
                 findings=tuple(told.findings),
             )
-        self._end(closed, State.CLOSED)
+        refused = closed.code == CloseCode.RESUME_REFUSED and self._resuming
+        if refused or (self.state is State.OPEN and closed.code != CloseCode.TIMEOUT):
+            self._resume_token = b""  # that session is no more
+        # The network was too slow for a login that was let in before; it may be better the next time.
+        late = closed.code == CloseCode.LOGIN_TIMEOUT and self.state is State.LOGIN
+        if refused or late or closed.code.retryable:
+            self._lose(closed)
+        else:
+            self._end(closed, State.CLOSED)
 
     def _on_schema_wanted(self, payload: bytes, size: int, now: Now) -> None:
         if self.state is not State.LOGIN or self.schema_wanted:
@@ -507,6 +474,12 @@ class Session:
     def _on_ping(self, payload: bytes, size: int, now: Now) -> None:
         ping = self._decode(Ping, payload)
         if ping is None:
+            return
+        if not self.outbox.acknowledge(ping.frames_received):
+            told, written = ping.frames_received, self.outbox.written
+            self.close(
+                CloseCode.VIOLATION, f"the server acknowledged {told} frames, {written} were sent", now
+            )
             return
         if ping.rtt_us:
             self.rtt = ping.rtt_us / 1e6
@@ -603,22 +576,36 @@ class Session:
             return None
 
     def _put(self, message: Message, tag: int) -> None:
-        self._out.append(encode(tag, message.SerializeToString()))
+        self._urgent.append(encode(tag, message.SerializeToString()))
 
     def _put_ping(self, ping: Ping) -> None:
         ping.frames_received = self.frames_received
         self._unacked_frames = self._unacked_bytes = 0
         self._put(ping, PING)
 
-    def _keyed(self, tag: int, body: bytes) -> Request:
-        self._key += 1
-        return Request(key=self._key, tag=tag, body=body)
+    def _bid_farewell(self, code: int, reason: str, now: Now) -> None:
+        disconnect = Disconnect(code=code, reason=reason)
+        self._farewell.append(encode(DISCONNECT, disconnect.SerializeToString()))
+        self._close_by = now.monotonic + CLOSE_SECONDS
+
+    def _lose(self, closed: Closed) -> None:
+        """This connection is over. Where nobody makes another one, so is all."""
+        if not self.reconnect or self.welcome is None:
+            self._end(closed, State.CLOSED)
+            return
+        self.state = State.AWAY
+        self._urgent, self._farewell = [], []
+        self._events.append(Lost(closed, resumable=bool(self._resume_token)))
+
+    def _closing_done(self) -> None:
+        if self._again is None:
+            self.state = State.CLOSED
+        else:
+            closed, self._again = self._again, None
+            self._lose(closed)
 
     def _end(self, closed: Closed, state: State) -> None:
         self.state = state
         self.closed = closed
+        self._resume_token = b""
         self._events.append(closed)
-
-    def _require_open(self) -> None:
-        if self.state is not State.OPEN:
-            raise RuntimeError(f"the session is {self.state.value}, not open")

@@ -165,6 +165,8 @@ async def open_tcp(address: Address, owner: Owner, *, timeout: float) -> None:
         raise ConnectError(str(address), f"the host name was not resolved within {timeout:g} s") from None
     except (OSError, UnicodeError) as error:
         raise ConnectError(str(address), f"the host name was not found ({_why(error)})") from error
+    except RuntimeError as error:  # asyncio's resolver has ended
+        raise ConnectError(str(address), "its event loop is being stopped") from error
     candidates = list(dict.fromkeys((family, kind, proto, where) for family, kind, proto, _, where in found))
     attempts: list[tuple[str, str]] = []
     for index, (family, kind, proto, where) in enumerate(candidates):

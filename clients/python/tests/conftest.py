@@ -23,7 +23,7 @@ import arena
 import tagwire
 from tagwire.frame import Decoder, Frame, encode
 from tagwire.gen._schema import SCHEMA as STACK
-from tagwire.gen.v1 import Limits, Relayed, Welcome
+from tagwire.gen.v1 import Limits, PlayerLogin, Relayed, Welcome
 from tagwire.gen.v1 import Member as MemberMessage
 
 LONG = bool(os.environ.get("TAGWIRE_LONG"))
@@ -73,6 +73,16 @@ def welcome(**fields: object) -> Welcome:
         "room": "main",
     }
     return Welcome(**{**values, **fields})
+
+
+TOKEN = b"a secret of 16 b"
+QUICK = tagwire.Reconnect(first_delay=0.01, max_delay=0.02)
+"""For tests that wait for it."""
+
+
+def resumable(**fields: object) -> Welcome:
+    """A Welcome of a server that resumes sessions."""
+    return welcome(**{"resume_token": TOKEN, "resume_window_ms": 60_000, **fields})
 
 
 def relayed(player: int, message: Message) -> bytes:
@@ -162,13 +172,27 @@ class Peer:
         options = {"schema": arena.SCHEMA, "username": "player1", "password": "welcome", **options}
         return tagwire.connect(self.address, **options)
 
-    async def connected(self, *data: bytes | Message, **options: Any) -> tuple[tagwire.Client, Link]:
+    async def connected(
+        self, *data: bytes | Message, answer: Welcome | None = None, **options: Any
+    ) -> tuple[tagwire.Client, Link]:
         """A client that has logged in, and the server's end of it. `data` goes out right behind Welcome."""
         task = asyncio.ensure_future(_awaited(self.connect(**options)))
         link = await self.accept()
         assert (await link.frame()).tag == 1
-        link.send(welcome(), *data)
+        link.send(answer or welcome(), *data)
         return await soon(task), link
+
+    async def resumable(self, *data: bytes | Message, **options: Any) -> tuple[tagwire.Client, Link]:
+        """A client that has logged in, and may resume its session."""
+        return await self.connected(*data, answer=resumable(), **{"reconnect": QUICK, **options})
+
+    async def back(self, handled: int, *data: bytes | Message, **fields: Any) -> Link:
+        """The next connection, on which the session goes on: the server has handled so many frames."""
+        link = await self.accept()
+        login = await link.take(PlayerLogin)
+        assert login.resume.token == TOKEN
+        link.send(resumable(resumed=True, frames_received=handled, **fields), *data)
+        return link
 
 
 async def _awaited(connecting: tagwire.Connecting) -> tagwire.Client:

@@ -102,7 +102,7 @@ async def test_codes_of_the_stack_are_not_for_applications(peer: Peer, code):
 
 async def test_a_silent_server_is_given_up(peer: Peer, monkeypatch):
     monkeypatch.setattr(session_module, "SILENCE_SECONDS", 0.1)
-    client, link = await peer.connected()
+    client, link = await peer.connected(reconnect=False)
     with pytest.raises(tagwire.ConnectionClosed, match=r"from the server for 0\.1 seconds"):
         await soon(anext(aiter(client)))
     assert await link.eof()  # and no Disconnect
@@ -148,7 +148,7 @@ async def test_a_server_that_floods_with_pings_and_reads_nothing_is_given_up(pee
 async def test_nothing_is_left_behind(peer: Peer):
     before = asyncio.all_tasks()
     for _ in range(3):
-        client, link = await peer.connected(score(1))
+        client, link = await peer.connected(score(1), reconnect=False)
         link.close()
         with pytest.raises(tagwire.ConnectionClosed):
             await all_of(client)

@@ -22,7 +22,8 @@ import tagwire
 from conftest import LONG, Link, Peer, Server, member, relayed, welcome
 from helpers import ASKING, Answer, Ask, score
 from tagwire import client as client_module
-from tagwire import pump as pump_module
+from tagwire import network as network_module
+from tagwire import sending as sending_module
 from tagwire.frame import encode
 from tagwire.gen.v1 import (
     Disconnect,
@@ -306,7 +307,7 @@ def test_sync_runs_everything_in_order_in_the_callers_thread(stage: Stage):
 
 
 def test_between_two_syncs_nothing_of_the_games_changes(stage: Stage):
-    client, link = stage.connected()
+    client, link = stage.connected(reconnect=False)
 
     def visible() -> tuple[Any, ...]:
         return client.room, dict(client.members), client.rtt, client.jitter, client.closed, client.dropped
@@ -524,7 +525,7 @@ def test_a_game_that_is_behind_gets_the_latest_of_each_sender(stage: Stage, monk
 
 
 def test_a_game_that_never_syncs_is_closed_with_slow_and_gets_what_came_before(stage: Stage, monkeypatch):
-    monkeypatch.setattr(pump_module, "INBOX_MESSAGES", 100)
+    monkeypatch.setattr(network_module, "INBOX_MESSAGES", 100)
     client, link = stage.connected()
     seen: list[int] = []
     client.on(arena.Score, lambda message, sender: seen.append(message.points))
@@ -538,7 +539,7 @@ def test_a_game_that_never_syncs_is_closed_with_slow_and_gets_what_came_before(s
 
 
 def test_nothing_is_queued_behind_what_found_no_room(stage: Stage, monkeypatch):
-    monkeypatch.setattr(pump_module, "INBOX_BYTES", 500)
+    monkeypatch.setattr(network_module, "INBOX_BYTES", 500)
     client, link = stage.connected()
     seen: list[int] = []
     client.on(arena.Score, lambda message, sender: seen.append(message.points))
@@ -553,7 +554,7 @@ def test_nothing_is_queued_behind_what_found_no_room(stage: Stage, monkeypatch):
 def test_send_says_when_there_is_no_room(stage: Stage):
     client, _ = stage.connected()
     stall(client, 0.3)
-    for _ in range(client_module.OUTBOX_MESSAGES):
+    for _ in range(sending_module.OUTBOX_MESSAGES):
         client.send(arena.Chat())
     with pytest.raises(tagwire.BufferFull):
         client.send(arena.Chat())
@@ -651,7 +652,7 @@ def test_joining_keeps_its_place_among_the_messages(stage: Stage):
 
 @pytest.mark.parametrize("how", ["disconnect", "normal", "lost"])
 def test_sync_tells_of_the_end_when_all_before_it_was_run(stage: Stage, how):
-    client, link = stage.connected(points(range(3)), schema=arena.SCHEMA)
+    client, link = stage.connected(points(range(3)), reconnect=False)
     seen: list[Any] = []
     client.on(arena.Score, lambda message, sender: seen.append(message.points))
     client.join("attic", seen.append, on_error=lambda error: seen.append(type(error)))
@@ -683,7 +684,7 @@ def test_sync_tells_of_the_end_when_all_before_it_was_run(stage: Stage, how):
 
 
 def test_who_asks_again_at_the_end_is_told_that_it_is_the_end(stage: Stage):
-    client, link = stage.connected()
+    client, link = stage.connected(reconnect=False)
 
     def again(error: tagwire.TagwireError) -> None:
         client.join("attic", on_error=again)
@@ -727,7 +728,7 @@ def test_close_sends_what_was_sent_before(stage: Stage):
 
 
 def test_close_gives_up_a_thread_that_hangs(stage: Stage, monkeypatch):
-    monkeypatch.setattr(pump_module, "STOP_SECONDS", 0.2)
+    monkeypatch.setattr(network_module, "STOP_SECONDS", 0.2)
     client, _ = stage.connected()
     stall(client, 0.6)
     began = time.monotonic()
@@ -760,7 +761,9 @@ def test_the_end_of_the_program_does_not_wait_for_the_network(server: Server, en
 
 
 def play(server: Server, name: str) -> tagwire.SyncClient:
-    return tagwire.connect_sync(server.address, username=name, password="welcome", schema=arena.SCHEMA)
+    return tagwire.connect_sync(
+        server.address, username=name, password="welcome", schema=arena.SCHEMA, reconnect=False
+    )
 
 
 def test_two_games_play_on_the_real_server(server: Server):

@@ -73,7 +73,7 @@ async def test_iterating_ends_after_our_own_close(peer: Peer):
 
 
 async def test_iterating_ends_with_the_reason_when_the_server_closes(peer: Peer):
-    client, link = await peer.connected()
+    client, link = await peer.connected(reconnect=False)
     link.send(score(1), Disconnect(code=3000, reason="restart", retry_after_ms=1000))
     messages = aiter(client)
     assert (await soon(anext(messages))).points == 1
@@ -96,7 +96,7 @@ async def test_iterating_ends_with_the_reason_when_the_server_closes(peer: Peer)
 
 @pytest.mark.parametrize("how", ["eof", "reset"])
 async def test_a_lost_connection_is_told_to_everyone_who_waits(peer: Peer, how):
-    client, link = await peer.connected()
+    client, link = await peer.connected(reconnect=False)
     tasks = [
         asyncio.ensure_future(next_of(client)),
         asyncio.ensure_future(client.next_ping()),
@@ -173,7 +173,7 @@ async def test_an_application_that_is_behind_gets_the_latest_of_each_sender(peer
 
 
 async def test_a_client_that_only_sends_keeps_no_messages(peer: Peer):
-    client, link = await peer.connected(receive=False)
+    client, link = await peer.connected(receive=False, reconnect=False)
     link.send(*(score(number) for number in range(300)), member(2, JOINED, "b"), Ping(sentEpoch=1))
     await ping_answer(link)
     assert client.dropped.behind == 300

@@ -92,7 +92,7 @@ async def test_an_answer_that_cannot_be_read_is_an_error_of_its_own(peer: Peer):
 
 
 async def test_the_end_fails_the_requests_that_wait(peer: Peer):
-    client, link = await peer.connected(schema=ASKING)
+    client, link = await peer.connected(schema=ASKING, reconnect=False)
     tasks = [asyncio.ensure_future(client.request(Ask(text="x"), Answer)) for _ in range(2)]
     await link.frame()
     link.send(Disconnect(code=3000))

@@ -22,7 +22,7 @@ from helpers import (
     forget,
     score,
 )
-from tagwire import client as client_module
+from tagwire import elsewhere as elsewhere_module
 from tagwire.gen.v1 import (
     Disconnect,
     Limits,
@@ -372,7 +372,7 @@ def test_a_send_on_another_loop_does_not_outlive_the_clients_loop():
 async def test_a_call_that_a_stopped_loop_took_but_never_ran_does_not_hang(peer: Peer, monkeypatch, asks):
     client, _ = await peer.connected()
     call = (lambda: client.join("b")) if asks else (lambda: client.send(arena.MouseEvent()))
-    monkeypatch.setattr(client_module, "FOREIGN_CHECK_SECONDS", 0.01)
+    monkeypatch.setattr(elsewhere_module, "CHECK_SECONDS", 0.01)
 
     def never_run(work, loop):
         work.close()

@@ -166,7 +166,7 @@ async def test_close_is_idempotent_and_the_others_hear_of_it(server):
 
 
 async def test_a_stopping_server_says_so(server):
-    async with server.connect("anna") as anna, server.connect("ben") as ben:
+    async with server.connect("anna", reconnect=False) as anna, server.connect("ben", reconnect=False) as ben:
         server.terminate()
         for client in (anna, ben):
             with pytest.raises(tagwire.ConnectionClosed) as caught:
@@ -246,7 +246,9 @@ async def test_what_a_batch_asks_is_answered_one_by_one(server, stop):
     # The only requests that a server without services answers are changes of rooms.
     async with server.connect() as client:
         asks = [join_of(room, 2.0) for room in ("first", "", "last")]
-        answers = [client._answer(pending) for pending in await client._post(asks, stop_on_error=stop)]
+        answers = [
+            client._sender.answer(pending) for pending in await client._sender.post(asks, stop_on_error=stop)
+        ]
         statuses = [tagwire.Status(response.status).name for response in await soon(asyncio.gather(*answers))]
         assert statuses == ["OK", "INVALID", "UNAVAILABLE" if stop else "OK"]
         assert client.room == ("first" if stop else "last")
@@ -275,7 +277,7 @@ async def test_10000_requests_in_a_row_are_answered_in_order(unlimited):
             rooms = [str(number) for number in range(start, start + 8)]
             assert await asyncio.gather(*(client.join(room, timeout=10) for room in rooms)) == rooms
         assert client.room == "9999"
-        assert client._session.frames_sent == 10_000
+        assert client._session.outbox.committed == 10_000
 
 
 async def test_many_clients_come_and_go_at_once(server):

@@ -1,0 +1,288 @@
+"""What a client sends, and the requests that wait for their answers.
+
+    send, post   -- if nothing waits and the socket takes it --+
+    send_soon    --> waiting --> pump -------------------------+--> Connection
+
+`waiting` is what has no place in the count of the session yet: up to 1024 frames and 1 MiB, in which a LATEST
+message replaces the one before. While there is no connection, all that is sent waits there; over that `send`
+waits and `send_soon` raises. Everything is for the client's event loop but `send_soon`, which any thread may
+call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from .ask import Ask, Pending, not_answered, not_sent
+from .backlog import Backlog
+from .close import Closed
+from .connection import Connection
+from .deadline import within
+from .errors import BufferFull, ConnectionClosed, RequestTimeout, TagwireError
+from .gen.v1 import Response
+from .reconnecting import Line
+from .session import State
+
+__all__ = ["Sender"]
+
+OUTBOX_MESSAGES = 1024
+OUTBOX_BYTES = 1024 * 1024
+
+
+class ClosedError(Protocol):
+    """Makes what is raised once the session has ended, or for one that has ended."""
+
+    def __call__(self, closed: Closed | None = None, *, may_have_run: bool = False) -> ConnectionClosed: ...
+
+
+Waiting = tuple[int, bytes, tuple[int, ...]]
+"""A frame that waits: its tag, its payload, and the keys of the requests in it. A bare tuple: one is made for
+each message."""
+
+
+class Sender:
+    """The way of messages and requests to the connection, in their order."""
+
+    def __init__(self, line: Line, closed_error: ClosedError) -> None:
+        self.ended: Closed | None = None
+        """How it ended for good. Changed by `end`."""
+        self._line = line
+        self._session = line.session
+        self._closed_error = closed_error
+        self._loop = asyncio.get_running_loop()
+        self._answers: dict[int, asyncio.Future[Response]] = {}
+        self._unsent: dict[int, Waiting] = {}
+        self._turn = asyncio.Lock()
+        self._progress = asyncio.Event()
+        # Shared with other threads, under the lock:
+        self._lock = threading.Lock()
+        self._waiting: Backlog[Waiting] = Backlog(max_items=OUTBOX_MESSAGES, max_bytes=OUTBOX_BYTES)
+        self._pump_planned = False
+
+    # Messages
+
+    async def send(self, tag: int, payload: bytes, delivery: str) -> None:
+        """Sends a message, in its turn. Waits while there is no room."""
+        if self._turn.locked() or not self._clear():
+            async with self._turn:
+                while not self._clear():
+                    if self._queue((tag, payload, ()), delivery):
+                        return
+                    await self._next_change()
+                self._line.connection.send(tag, payload)
+        else:
+            self._line.connection.send(tag, payload)
+
+    def send_soon(self, tag: int, payload: bytes, delivery: str) -> None:
+        """Sends a message soon. Raises `BufferFull` when there is no room, `ConnectionClosed` after the
+        end."""
+        with self._lock:
+            self._require_open()
+            behind = not self._line.connection.writable
+            if not self._waiting.push((tag, payload, ()), len(payload), delivery, tag, behind=behind):
+                why = (
+                    "there is no connection"
+                    if self.away
+                    else "the server takes them slower than they are sent"
+                )
+                text = (
+                    f"{len(self._waiting)} messages, {self._waiting.bytes} bytes wait for the socket already"
+                )
+                raise BufferFull(f"{text}; {why}")
+            plan, self._pump_planned = not self._pump_planned, True
+        if plan:
+            try:
+                self._loop.call_soon_threadsafe(self.pump)
+            except RuntimeError:
+                raise self._closed_error() from None
+
+    # Requests
+
+    async def post(self, asks: Sequence[Ask], *, stop_on_error: bool | None = None) -> list[Pending]:
+        """Sends one request, or a Batch where `stop_on_error` is said. Raises `asyncio.TimeoutError` when
+        there is no room for it within the shortest of their times: nothing was sent then, which `not_sent`
+        tells."""
+        began = self._loop.time()
+        if not self._turn.locked() and (posted := self._post_now(asks, stop_on_error, began)):
+            return posted
+        late: list[Pending] = []
+        try:
+            await within(
+                min(ask.timeout for ask in asks), self._post_in_turn(asks, stop_on_error, began, late)
+            )
+        except asyncio.CancelledError:
+            for one in late:  # posted in the last moment
+                self.forget(one.key)
+            raise
+        return late
+
+    def not_sent(self, ask: Ask, waited: float) -> RequestTimeout:
+        """What a request fails with that found no room within some seconds."""
+        return not_sent(ask, waited, away=self.away)
+
+    async def answer(self, pending: Pending) -> Response:
+        """The answer to a request. Raises `RequestTimeout`, `ConnectionClosed`."""
+        timer = self._loop.call_at(pending.deadline, self._time_out, pending)
+        try:
+            return await pending.answer
+        finally:
+            timer.cancel()
+            self.forget(pending.key)
+
+    def answered(self, response: Response) -> bool:
+        """Takes an answer. False: nobody waits for it."""
+        answer = self._answers.get(response.key)
+        if answer is None or answer.done():
+            return False
+        answer.set_result(response)
+        return True
+
+    def forget(self, key: int) -> bool:
+        """Nobody waits for the answer any more. What was not sent yet will not be, unless it is in a Batch
+        with others; gives whether that is so."""
+        self._answers.pop(key, None)
+        frame = self._unsent.pop(key, None)
+        if frame is None or any(other in self._unsent for other in frame[2]):
+            return False
+        with self._lock:
+            self._waiting.remove(frame)
+        self._progress.set()
+        return True
+
+    def failure_of(self, key: int) -> TagwireError | None:
+        """What a request has failed with that somebody waits for. None: it has not."""
+        answer = self._answers.get(key)
+        failure = answer.exception() if answer is not None and answer.done() else None
+        return failure if isinstance(failure, TagwireError) else None
+
+    def fail_requests(self, closed: Closed, *, unsent: bool) -> None:
+        """The session ended in which they were asked. `unsent`: those that wait to be sent fail, too."""
+        for key, answer in list(self._answers.items()):
+            if unsent or key not in self._unsent:
+                fail(answer, self._closed_error(closed, may_have_run=key not in self._unsent))
+
+    def _post_now(
+        self, asks: Sequence[Ask], stop_on_error: bool | None, began: float
+    ) -> list[Pending] | None:
+        """Sends or queues requests. None: there is no room."""
+        clear = self._clear()
+        if not clear and not self.away:
+            return None
+        # Drafted only now: keys rise on the wire.
+        requests = [(ask.tag, ask.body) for ask in asks]
+        tag, payload, keys = self._session.draft(requests, stop_on_error=stop_on_error)
+        if clear:
+            self._line.connection.send(tag, payload)
+        else:
+            frame = (tag, payload, tuple(keys))
+            if not self._queue(frame, "ORDERED"):
+                return None
+            self._unsent.update((key, frame) for key in keys)
+        pending = [
+            Pending(key, ask, began + ask.timeout, self._loop.create_future())
+            for key, ask in zip(keys, asks, strict=True)
+        ]
+        self._answers.update((one.key, one.answer) for one in pending)
+        return pending
+
+    async def _post_in_turn(
+        self, asks: Sequence[Ask], stop_on_error: bool | None, began: float, posted: list[Pending]
+    ) -> None:
+        async with self._turn:
+            while (pending := self._post_now(asks, stop_on_error, began)) is None:
+                await self._next_change()
+            posted += pending
+
+    def _time_out(self, pending: Pending) -> None:
+        if not pending.answer.done():
+            ask = pending.ask
+            unsent = self.forget(pending.key)
+            pending.answer.set_exception(self.not_sent(ask, ask.timeout) if unsent else not_answered(ask))
+
+    # The connection
+
+    @property
+    def away(self) -> bool:
+        """Whether there is no connection now, and another one is to come."""
+        return self._session.state is not State.OPEN and self.ended is None
+
+    def pump(self) -> None:
+        """Hands what waits to the connection, as far as the socket takes it, and wakes who waits."""
+        connection = self._line.connection
+        with self._lock:
+            self._pump_planned = False
+            while connection.writable and self._session.state is State.OPEN and self._waiting:
+                if connection.busy:
+                    self._pump_planned = True
+                    self._loop.call_soon(self.pump)
+                    return
+                self._send_waiting(connection)
+        self._progress.set()
+
+    def flush(self) -> None:
+        """Hands everything that waits to the connection, whatever the socket takes: before the end."""
+        with self._lock:
+            while self._waiting:
+                self._send_waiting(self._line.connection)
+
+    def reset(self) -> int:
+        """Forgets what waits, for a session that is no more; gives how much that was."""
+        with self._lock:
+            count = len(self._waiting)
+            self._waiting.clear()
+        self._unsent.clear()
+        return count
+
+    def wake(self) -> None:
+        """The connection is there, or no more: who waits looks again."""
+        self._progress.set()
+
+    def end(self, closed: Closed) -> None:
+        """It has ended for good."""
+        with self._lock:
+            self.ended = closed
+        self.fail_requests(closed, unsent=True)
+        self.reset()
+        self._progress.set()
+
+    def _clear(self) -> bool:
+        """Whether a message may be sent now without passing another one by."""
+        if self.ended is not None:
+            raise self._closed_error()
+        connection = self._line.connection
+        return connection.writable and not connection.busy and not self._waiting
+
+    def _require_open(self) -> None:
+        if self.ended is not None:
+            raise self._closed_error()
+
+    def _queue(self, frame: Waiting, delivery: str) -> bool:
+        """Queues a frame where there is no connection. False: there is one, or no room."""
+        if not self.away:
+            return False
+        with self._lock:
+            return self._waiting.push(frame, len(frame[1]), delivery, frame[0], behind=True)
+
+    async def _next_change(self) -> None:
+        if self._line.connection.busy:
+            await asyncio.sleep(0)  # the flush is planned
+        else:
+            self._progress.clear()
+            await self._progress.wait()
+
+    def _send_waiting(self, connection: Connection) -> None:
+        frame = self._waiting.pop()
+        assert frame is not None
+        tag, payload, keys = frame
+        connection.send(tag, payload)
+        for key in keys:
+            self._unsent.pop(key, None)
+
+
+def fail(future: asyncio.Future[Any], error: Exception) -> None:
+    """Fails what is not done yet."""
+    if not future.done():
+        future.set_exception(error)
