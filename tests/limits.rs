@@ -269,9 +269,11 @@ fn who_comes_back_may_send_what_it_could_not() {
     side.now = side.now.after_us(1_000_000);
     let taken = (0..10).filter(|_| relayed(&side.take(&Slow::new("")))).count();
     assert_eq!(taken, 2);
-    // However often one comes back at once, it is nothing more.
+    // However often one comes back, a time in which nothing was sent is made up for once.
+    side.now = side.now.after_us(1_000_000);
     for _ in 0..10 {
         side.session.resume(side.now, admission("player1", Access::Player));
     }
-    assert!(!relayed(&side.take(&Slow::new(""))));
+    let taken = (0..10).filter(|_| relayed(&side.take(&Slow::new("")))).count();
+    assert_eq!(taken, 2);
 }

@@ -115,18 +115,16 @@ pub(crate) async fn run(core: Arc<Core>, stream: TcpStream, peer: SocketAddr, pl
             (inside, None)
         }
         Ok(Entry::Resumed(resumed)) => {
-            let Some((inside, handover)) = resume(&core, *resumed, &link) else {
-                let ending = Ending::told(CloseCode::RESUME_REFUSED, "the session has ended");
-                link.cut(ending.frame(Dialect::Native).unwrap_or_default());
-                return linger(&mut reader, &link).await;
+            let (inside, handover) = match resume(&core, *resumed, &link) {
+                Ok(resumed) => resumed,
+                Err(ending) => return refuse(&mut reader, &link, ending.frame(Dialect::Native)).await,
             };
             protocol = handover.protocol;
             (inside, handover.letter)
         }
         Err(Refused { dialect, reason, ending }) => {
             core.metrics.denied(reason);
-            link.cut(ending.and_then(|ending| ending.frame(dialect)).unwrap_or_default());
-            return linger(&mut reader, &link).await;
+            return refuse(&mut reader, &link, ending.and_then(|ending| ending.frame(dialect))).await;
         }
     };
     reader.set_limits(protocol.decoder_limits());
@@ -212,11 +210,19 @@ fn admission(session: &Session, room: String, limits: &Limits) -> Admission {
     }
 }
 
-/// Puts a session that has been away on this connection. `None`: it has ended meanwhile.
-fn resume<'a>(core: &'a Core, resumed: Resumed, link: &Arc<Link>) -> Option<(Inside<'a>, Handover)> {
+/// Puts a session that has been away on this connection. An error is what the client is told; the session waits on, unless it
+/// has ended meanwhile.
+fn resume<'a>(core: &'a Core, resumed: Resumed, link: &Arc<Link>) -> Result<(Inside<'a>, Handover), Ending> {
     let Resumed { session, mut handover, resume } = resumed;
     let inside = Inside::again(core, session);
     let session = &inside.session;
+    if let Err(wait_us) = handover.protocol.may_resume(core.clock.now()) {
+        core.metrics.limited("max_joins_per_second");
+        inside.hand_over(handover);
+        let retry_after_ms = u32::try_from(wait_us.div_ceil(1000)).unwrap_or(u32::MAX);
+        let reason = "you come back too often".to_string();
+        return Err(Ending::Told { code: CloseCode::OVERLOAD, reason, retry_after_ms, findings: vec![] });
+    }
     let room = session.room().map_or_else(String::new, |room| room.name.to_string());
     let admission = admission(session, room, &core.limits.load());
     let welcome = handover.protocol.resume(core.clock.now(), admission);
@@ -224,16 +230,15 @@ fn resume<'a>(core: &'a Core, resumed: Resumed, link: &Arc<Link>) -> Option<(Ins
     if let Err(refused) = session.attach(link, &resume, &welcome) {
         info!("{name} does not come back from {}: {refused}", link.peer);
         core.metrics.not_resumed(&refused);
-        if session.is_ended() {
-            return None;
+        if !session.is_ended() {
+            inside.hand_over(handover);
         }
-        inside.hand_over(handover);
-        return None;
+        return Err(Ending::told(CloseCode::RESUME_REFUSED, refused.to_string()));
     }
     core.metrics.resumed.inc();
     core.router.rooms.back(session);
     info!("{name} is back from {}", link.peer);
-    Some((inside, *handover))
+    Ok((inside, *handover))
 }
 
 /// Into the default room, and tells the client so.
@@ -400,6 +405,12 @@ async fn leave(inside: Inside<'_>, reader: &mut Reader, link: &Arc<Link>, handov
         info!("{} from {} is away: {lost}", session.player.name, link.peer);
     }
     inside.hand_over(Box::new(handover));
+    linger(reader, link).await;
+}
+
+/// Ends a connection that has no session, with this last frame where the client can understand one.
+async fn refuse(reader: &mut Reader, link: &Link, last: Option<Vec<u8>>) {
+    link.cut(last.unwrap_or_default());
     linger(reader, link).await;
 }
 

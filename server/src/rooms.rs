@@ -282,7 +282,9 @@ impl Rooms {
         let _in_order = self.by_name();
         let room = {
             let mut seat = session.seat();
-            seat.away = away;
+            if mem::replace(&mut seat.away, away) == away {
+                return;
+            }
             seat.room.clone()
         };
         if let Some(room) = room {

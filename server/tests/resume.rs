@@ -195,7 +195,7 @@ fn who_comes_in_later_is_told_who_is_away() {
 /// away is what is so in the end.
 #[test]
 fn who_is_away_hears_only_the_last_of_who_comes_and_goes() {
-    let server = TestServer::start();
+    let server = TestServer::unlimited(|_| ());
     let (mut a, mut b) = two(&server);
     a.lose();
     assert_eq!(change(&mut b), (a.id(), Change::Away));
@@ -421,7 +421,7 @@ fn a_replay_of_what_was_acknowledged_since_is_refused() {
 
 #[test]
 fn of_two_who_come_back_at_once_one_has_the_session() {
-    let server = TestServer::with(|config| config.threads = 2);
+    let server = TestServer::unlimited(|config| config.threads = 2);
     let (mut a, mut b) = two(&server);
     let received = a.session.frames_received();
     for round in 0..30 {
@@ -513,6 +513,42 @@ fn who_comes_back_needs_no_place_besides_the_one_it_has() {
     a.leave();
     server.wait_for("tagwire_connections", 1.0);
     server.player("c");
+}
+
+/// The others hear of each return: a client that comes back all the time is as loud as one that changes rooms all the time.
+#[test]
+fn who_comes_back_too_often_waits() {
+    let server = TestServer::with(|config| config.limits.max_joins_per_second = 5);
+    let (mut a, mut b) = two(&server);
+    let start = Instant::now();
+    let refused = loop {
+        a.lose();
+        if let Err(ended) = a.come_back(server.address) {
+            break ended;
+        }
+    };
+    assert_eq!(
+        (refused.code, refused.reason.as_str()),
+        (Some(CloseCode::OVERLOAD), "you come back too often")
+    );
+    assert!((1..=200).contains(&refused.retry_after_ms), "{}", refused.retry_after_ms);
+    let most = 6.0 + 5.0 * start.elapsed().as_secs_f64();
+    let heard = server.metric("tagwire_sessions_resumed_total");
+    assert!((5.0..most).contains(&heard), "{heard}");
+    // Away all the while, it asks and asks: nobody is told again.
+    while a.come_back(server.address).is_err() {}
+    chat(&mut a, "at last");
+    let mut changes = vec![];
+    b.wait(|event| match event {
+        Event::Member(member) => {
+            changes.push(member.event());
+            None
+        }
+        Event::Message { .. } => Some(()),
+        _ => None,
+    });
+    assert!(changes.chunks(2).all(|two| two == [Change::Away, Change::Back]), "{changes:?}");
+    assert!(server.metric("tagwire_limits_reached_total{limit=\"max_joins_per_second\"}") >= 1.0);
 }
 
 /// A classic session ends with its connection, whatever its login says.

@@ -227,10 +227,20 @@ impl ServerSession {
         (self.dialect == Dialect::Native).then(|| self.welcome(now, admission, false))
     }
 
+    /// Whether an open session may have another connection now. It counts as a room that is joined, for the members hear of
+    /// it.
+    ///
+    /// # Errors
+    /// It had too many of late: in so many microseconds it may.
+    pub fn may_resume(&mut self, now: Now) -> Result<(), u64> {
+        let limit = Limit::per_second(self.limits.max_joins_per_second, Limit::Joins);
+        self.rates.take_message(now, v1::JoinRoom::TAG, limit).map_err(|too_fast| too_fast.wait_us)
+    }
+
     /// Goes on with an open session on another connection. The Welcome is to be sent before anything else. `admission` is
     /// that of the beginning; only the room may be another one.
     pub fn resume(&mut self, now: Now, admission: Admission) -> v1::Welcome {
-        let heard = self.last_heard.unwrap_or(now);
+        let heard = self.last_heard.replace(now).unwrap_or(now);
         self.rates.make_up_for(now.monotonic_us.saturating_sub(heard.monotonic_us));
         self.welcome(now, admission, true)
     }

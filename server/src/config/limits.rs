@@ -45,7 +45,8 @@ pub struct Limits {
     /// Bytes that one connection may send in a second; 0: no limit. Default 1048576, else at least `max_frame_bytes`:
     /// the bucket holds one second, and a larger frame could never pass.
     pub max_bytes_per_second: u32,
-    /// Rooms that one client may join in a second, each of which tells the members of two; 0: no limit. Default 10.
+    /// Rooms that one client may join in a second, and connections by which it may come back to its session, each of which
+    /// tells the members of a room or two; 0: no limit. Default 10.
     pub max_joins_per_second: u32,
     /// A request that the game's code has not answered after so many milliseconds is answered with TIMEOUT. Default 5000.
     pub request_timeout_ms: u64,

@@ -73,6 +73,7 @@ impl TestServer {
         Self::with_schema(unlimited_schema(), |config| {
             config.limits.max_frames_per_second = 0;
             config.limits.max_bytes_per_second = 0;
+            config.limits.max_joins_per_second = 0;
             change(config);
         })
     }
