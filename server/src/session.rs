@@ -1,13 +1,14 @@
-//! A session: the handle by which everything else sends to a player.
+//! A session: the handle by which everything else sends to a player. `away`: between two connections. `ending`: how it ends.
 
-use std::fmt;
+mod away;
+mod ending;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
-use tagwire::bytes::Bytes;
 use tagwire::frame::encode_message;
 use tagwire::pb::tagwire::v1::{self, verdict};
 use tagwire::room;
@@ -15,68 +16,19 @@ use tagwire::session::Dialect;
 use tagwire::session::outbox::{AckError, Lane, Outbox, OutboxLimits, Pushed};
 use tagwire::session::ping::{PING_INTERVAL_US, Pinger};
 use tagwire::session::requests::Requests;
-use tagwire::session::resume::{ResumeRefused, ResumeToken};
-use tagwire::session::server::ServerSession;
+use tagwire::session::resume::ResumeToken;
 use tagwire::time::Now;
 use tagwire::{Access, CloseCode, Message};
 use tokio::sync::Notify;
-use tokio::sync::futures::Notified;
 
 use crate::config::Limits;
-use crate::door::Place;
 use crate::flusher::Flusher;
 use crate::link::Link;
 use crate::metrics::Metrics;
-use crate::rooms::{Letter, Room, Seat};
+use crate::rooms::{Room, Seat};
 
-/// How a session ends.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Ending {
-    /// The server says so, with a Disconnect where the dialect has it.
-    Told { code: CloseCode, reason: String, retry_after_ms: u32, findings: Vec<String> },
-    /// The client said so.
-    Left { code: CloseCode, reason: String },
-    /// The socket is at its end.
-    Lost(String),
-}
-
-impl Ending {
-    pub(crate) fn told(code: CloseCode, reason: impl Into<String>) -> Self {
-        Ending::Told { code, reason: reason.into(), retry_after_ms: 0, findings: vec![] }
-    }
-
-    /// The last frame of a session that ends so; `None` where nothing is to be said, or not in that dialect.
-    pub(crate) fn frame(&self, dialect: Dialect) -> Option<Vec<u8>> {
-        let Ending::Told { code, reason, retry_after_ms, findings } = self else { return None };
-        let disconnect = v1::Disconnect {
-            code: u32::from(code.0),
-            reason: reason.clone(),
-            retry_after_ms: *retry_after_ms,
-            findings: findings.clone(),
-            ..v1::Disconnect::default()
-        };
-        let mut frame = vec![];
-        dialect.encode_stack(&disconnect, &mut frame).then_some(frame)
-    }
-
-    pub(crate) fn code(&self) -> Option<CloseCode> {
-        match self {
-            Ending::Told { code, .. } | Ending::Left { code, .. } => Some(*code),
-            Ending::Lost(_) => None,
-        }
-    }
-}
-
-impl fmt::Display for Ending {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Ending::Told { code, reason, .. } => write!(f, "{code}: {reason}"),
-            Ending::Left { code, reason } if reason.is_empty() => write!(f, "left with {code}"),
-            Ending::Left { code, reason } => write!(f, "left with {code}: {reason:?}"),
-            Ending::Lost(why) => f.write_str(why),
-        }
-    }
-}
+pub(crate) use away::Handover;
+pub(crate) use ending::Ending;
 
 /// Who a session is.
 #[derive(Debug)]
@@ -87,18 +39,6 @@ pub(crate) struct Player {
     pub(crate) access: Access,
     pub(crate) dialect: Dialect,
     pub(crate) verdict: verdict::Value,
-}
-
-/// What of a connection goes on with its session, from one to the next.
-#[derive(Debug)]
-pub(crate) struct Handover {
-    /// Counts, keys, rates.
-    pub(crate) protocol: ServerSession,
-    /// What a room had no space for yet.
-    pub(crate) letter: Option<(Arc<Room>, Letter)>,
-    /// A session counts among the connections, whether it has one or not.
-    #[expect(dead_code, reason = "frees its place when it is dropped")]
-    pub(crate) place: Place,
 }
 
 /// One player who is inside. Shared by the connection, the room, the flusher and the wheel.
@@ -299,19 +239,6 @@ impl Session {
         Due::Nothing
     }
 
-    fn wait_for_return(&self, now: Now, limits: &Limits) {
-        let mut out = self.out();
-        if out.link.is_some() || out.ending.is_some() {
-            return;
-        }
-        out.outbox.shrink();
-        let since = *out.away_since.get_or_insert(now);
-        if now.monotonic_us.saturating_sub(since.monotonic_us) >= limits.resume_window_ms * 1000 {
-            let why = out.lost.as_ref().map_or_else(String::new, ToString::to_string);
-            self.end_locked(&mut out, Ending::Lost(format!("{why}; it did not come back in time")));
-        }
-    }
-
     /// Bytes that wait for the socket.
     pub(crate) fn outbox_bytes(&self) -> usize {
         self.out().outbox.len()
@@ -448,106 +375,9 @@ impl Session {
         self.handed_over.notify_waiters();
     }
 
-    /// A connection is of no use any more. The session goes on without, if it can be opened again; else it ends. Where
-    /// it has another one by now, nothing happens.
-    pub(crate) fn lose_link(&self, link: &Arc<Link>, ending: Ending) {
-        let mut out = self.out();
-        if out.link.as_ref().is_some_and(|current| Arc::ptr_eq(current, link)) {
-            self.lose(&mut out, ending);
-        }
-    }
-
-    fn lose(&self, out: &mut Out, ending: Ending) {
-        if out.token.is_none() || out.ending.is_some() {
-            return self.end_locked(out, ending);
-        }
-        let Some(link) = out.link.take() else { return };
-        // The frame that has begun must not be cut by what is said last.
-        let last = ending.frame(self.player.dialect).map(|last| [out.outbox.rest_of_frame(), &last].concat());
-        out.outbox.detach();
-        out.away_since = None;
-        out.lost = Some(Box::new(ending));
-        link.cut(last.unwrap_or_default());
-    }
-
-    /// True where no connection has the session.
-    pub(crate) fn is_away(&self) -> bool {
-        self.handover().is_some()
-    }
-
-    fn handover(&self) -> MutexGuard<'_, Option<Box<Handover>>> {
-        self.handover.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Waits for what [`Session::hand_over`] brings, or for the end. To be made before it is looked for.
-    pub(crate) fn handed_over(&self) -> Notified<'_> {
-        self.handed_over.notified()
-    }
-
-    /// A connection's task gives the session out of its hands.
-    pub(crate) fn hand_over(&self, handover: Box<Handover>) {
-        *self.handover() = Some(handover);
-        self.handed_over.notify_waiters();
-    }
-
-    /// The session is in the caller's hands, until [`Session::hand_over`]. `None`: it is in other hands.
-    pub(crate) fn take_handover(&self) -> Option<Box<Handover>> {
-        self.handover().take()
-    }
-
-    /// Cuts the connection that the session has, for another one that may have it: this opens it, and it can go on from
-    /// there.
-    pub(crate) fn cut_for(&self, resume: &v1::Resume, secure: bool) -> Result<(), ResumeRefused> {
-        let mut out = self.out();
-        let Some(token) = &out.token else { return Err(ResumeRefused::Gone) };
-        token.check(resume, secure)?;
-        if out.ending.is_some() {
-            return Err(ResumeRefused::Gone);
-        }
-        out.outbox.may_resume(resume.frames_received)?;
-        self.lose(&mut out, Ending::told(CloseCode::REPLACED, "you came back on another connection"));
-        Ok(())
-    }
-
-    /// Puts the session on another connection: `welcome`, then all that its client has not handled.
-    pub(crate) fn attach(
-        &self,
-        link: &Arc<Link>,
-        resume: &v1::Resume,
-        welcome: &v1::Welcome,
-    ) -> Result<(), ResumeRefused> {
-        let mut out = self.out();
-        if out.ending.is_some() {
-            return Err(ResumeRefused::Gone);
-        }
-        out.outbox.resume(resume.frames_received)?;
-        if let Some(token) = &mut out.token {
-            token.used(resume);
-        }
-        let mut frame = vec![];
-        encode_message(welcome, &mut frame);
-        out.outbox.push_urgent(&frame);
-        out.link = Some(Arc::clone(link));
-        (out.pinger, out.begun, out.lost) = (Pinger::default(), false, None);
-        self.heard(welcome.frames_received);
-        self.handed_over.notify_waiters();
-        self.write(&mut out);
-        Ok(())
-    }
-
     /// The other end of its connection, for the log.
     pub(crate) fn peer(&self) -> Option<SocketAddr> {
         self.out().link.as_ref().map(|link| link.peer)
-    }
-
-    /// How the last connection was lost, for the log.
-    pub(crate) fn lost(&self) -> Option<Ending> {
-        self.out().lost.as_deref().cloned()
-    }
-
-    /// What opens the session again, as Welcome says it; empty: nothing does.
-    pub(crate) fn resume_token(&self) -> Bytes {
-        self.out().token.as_ref().map(ResumeToken::to_bytes).unwrap_or_default()
     }
 
     pub(crate) fn ending(&self) -> Option<Ending> {
