@@ -25,7 +25,7 @@ BUDGET = 0.005  # seconds of each frame that messages may take
 PAUSE = 0.25  # seconds between two colours of ours; the schema allows 5 a second
 WIDTH, HEIGHT, STATUS = 800, 400, 28
 FONT = "DejaVu Sans", -14
-BACK, GRID, DARK, LIGHT = "#1b2130", "#252d40", "#10141e", "#e8ecf4"
+BACK, GRID, DARK, LIGHT, LOST = "#1b2130", "#252d40", "#10141e", "#e8ecf4", "#ff8f5a"
 SHADES = "#8f9bb3", "#ff5c6c", "#3ecf7a", "#5aa2ff", "#ffd34d"
 COLOURS = dict(zip(arena.Colour.values(), SHADES, strict=True))
 OURS = arena.Colour.values()[1:]  # the colours that we pick from
@@ -83,7 +83,9 @@ class Window:
         rtt = "..." if self.client.rtt is None else f"{self.client.rtt * 1000:.1f} ms"
         where = f"{len(self.client.members) + 1} players in {self.client.room}"
         text = f"{where}   |   rtt {rtt}   |   click for another colour"
-        self.canvas.itemconfigure(self.status, text=text)
+        if (again := self.client.reconnecting) is not None:
+            text = f"{where}   |   connection lost: {again.reason}   |   attempt {again.attempt}"
+        self.canvas.itemconfigure(self.status, text=text, fill=LOST if again else LIGHT)
         self.root.after(FRAME_MS, self.frame)
 
     def mouse_moved(self, event: tkinter.Event[tkinter.Canvas]) -> None:
