@@ -293,7 +293,8 @@ async def test_the_window_shows_the_pointer_of_each_player(
 
         assert not says_lost(await screen.shows(lambda _: True))
         server.terminate()
-        assert says_lost(await screen.shows(says_lost)) and process.returncode is None
+        assert says_lost(await screen.shows(says_lost))
+        assert process.returncode is None
         process.terminate()
         await soon(process.communicate(), 60)
 
