@@ -38,7 +38,9 @@ class Faults:
     def __init__(self, upstream: str, *flags: str) -> None:
         binary = os.environ.get("TAGWIRE_FAULTS", "")
         if not binary:
-            pytest.skip("TAGWIRE_FAULTS does not say where tagwire-faults is")
+            pytest.fail(
+                "TAGWIRE_FAULTS does not say where tagwire-faults is; run scripts/test", pytrace=False
+            )
         if not Path(binary).is_file():
             pytest.fail(f"there is no {binary} (TAGWIRE_FAULTS)", pytrace=False)
         self.seed = os.environ.get("TAGWIRE_SEED", str(random.randrange(1 << 32)))

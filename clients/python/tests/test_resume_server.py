@@ -21,16 +21,6 @@ NOTICED = tagwire.Reconnect(first_delay=0.2, jitter=0)
 """Slow enough for the server to see that the connection is lost, before the next one takes its place."""
 
 
-@pytest.fixture(autouse=True)
-async def _resumes(server: Server) -> None:
-    """Skips these where the server is one that does not resume."""
-    client = await server.connect("probe")
-    resumes = client.welcome.resume_window_ms > 0
-    await client.close()
-    if not resumes:
-        pytest.skip("this server does not resume sessions")
-
-
 def kill(client: tagwire.Client, how: str) -> None:
     """Breaks the socket of a client."""
     transport: Any = client._connection._transport._transport  # type: ignore[union-attr]
