@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use tagwire::{CloseCode, Schema};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::info;
 
 use crate::auth::Authenticator;
@@ -39,6 +40,8 @@ pub(crate) struct Core {
     pub(crate) ids: Ids,
     /// By which this process differs from those before it, for clients that come back to one of them.
     pub(crate) process: u64,
+    /// Tasks that take sessions out.
+    pub(crate) removals: TaskTracker,
     /// Cancelled when the server stops.
     pub(crate) stopping: CancellationToken,
     pub(crate) flushers: Vec<Arc<Flusher>>,
@@ -106,6 +109,7 @@ impl Core {
             process: clock.now().unix_us,
             clock,
             ids: Ids { session: AtomicU64::new(1), player: AtomicU32::new(1) },
+            removals: TaskTracker::new(),
             stopping: CancellationToken::new(),
             flushers: (0..threads).map(|_| Arc::new(Flusher::default())).collect(),
             config,

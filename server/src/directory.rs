@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tagwire::name;
 use tagwire::session::ping::PING_INTERVAL_US;
+use tokio::task::yield_now;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::core::Core;
@@ -70,6 +71,15 @@ impl Directory {
             .sum()
     }
 
+    /// Takes out sessions that nobody came back to, one after the other. Pings do not wait for it: each tells a room.
+    async fn remove(core: Arc<Core>, sessions: Vec<Arc<Session>>) {
+        for session in sessions {
+            core.metrics.sessions_away.dec();
+            core.take_out(&session);
+            yield_now().await;
+        }
+    }
+
     /// Turns the wheel for ever: pings every session once a second, ends those that are gone, takes out those that no
     /// connection does, brings the gauges up to date that are not counted as they change.
     pub(crate) async fn turn(core: Arc<Core>) {
@@ -86,11 +96,9 @@ impl Directory {
                 }
                 due.extend(directory.slot(slot).values().cloned());
                 let (now, limits) = (core.clock.now(), core.limits.load_full());
-                for session in due.drain(..) {
-                    if session.turn(now, &limits) == Due::Removal {
-                        core.metrics.sessions_away.dec();
-                        core.take_out(&session);
-                    }
+                due.retain(|session| session.turn(now, &limits) == Due::Removal);
+                if !due.is_empty() {
+                    core.removals.spawn(Self::remove(Arc::clone(&core), std::mem::take(&mut due)));
                 }
             }
             metrics.outbox_bytes.set(directory.outbox_bytes() as i64);

@@ -11,6 +11,7 @@ use std::collections::{HashMap, hash_map};
 use std::fmt;
 use std::io;
 use std::mem;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use arc_swap::ArcSwap;
@@ -18,7 +19,8 @@ use tagwire::name::{self, NameError};
 use tagwire::pb::tagwire::v1::{self, member::event};
 use tagwire::service::Refusal;
 use tagwire::session::Dialect;
-use tagwire::{CloseCode, Schema, Tag};
+use tagwire::session::outbox::Lane;
+use tagwire::{CloseCode, Message as _, Schema, Tag};
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 use tracing::error;
@@ -72,6 +74,10 @@ pub(crate) struct Seat {
     room: Option<Arc<Room>>,
     /// The connection is lost; the session may have another one.
     away: bool,
+    /// Number of the change of `away`, of all sessions' in their order.
+    changed: u64,
+    /// Of the changes up to this number it was told when they happened.
+    told: u64,
     /// The session is over: it enters no room any more.
     gone: bool,
 }
@@ -92,6 +98,8 @@ pub(crate) struct Rooms {
     metrics: Arc<Metrics>,
     clock: Arc<Clock>,
     hooks: Arc<Hooks>,
+    /// How often a session was away or back.
+    changes: AtomicU64,
     tasks: TaskTracker,
     threads: Threads,
 }
@@ -120,7 +128,8 @@ impl Rooms {
     ) -> Self {
         let (by_name, kinds, tasks) = (Mutex::default(), RwLock::default(), TaskTracker::new());
         let threads = Threads::new(threads);
-        Rooms { by_name, kinds, schema, limits, metrics, clock, hooks, tasks, threads }
+        let changes = AtomicU64::new(0);
+        Rooms { by_name, kinds, schema, limits, metrics, clock, hooks, changes, tasks, threads }
     }
 
     /// Has the rooms whose name a kind matches, and no kind before it, run its code. For rooms that are yet to be made.
@@ -260,6 +269,7 @@ impl Rooms {
         let away = {
             let mut seat = session.seat();
             seat.room = Some(Arc::clone(room));
+            seat.told = self.changes.load(Ordering::Relaxed);
             seat.away
         };
         if away {
@@ -280,27 +290,46 @@ impl Rooms {
 
     fn set_away(&self, session: &Arc<Session>, away: bool) {
         let _in_order = self.by_name();
-        let room = {
+        let (room, told) = {
             let mut seat = session.seat();
             if mem::replace(&mut seat.away, away) == away {
                 return;
             }
-            seat.room.clone()
+            seat.changed = self.changes.fetch_add(1, Ordering::Relaxed) + 1;
+            if away {
+                seat.told = seat.changed;
+            }
+            (seat.room.clone(), seat.told)
         };
-        if let Some(room) = room {
-            let event = if away { event::Value::Away } else { event::Value::Back };
-            self.tell_presence(&room, &room.members(), session, event);
+        let Some(room) = room else { return };
+        let members = room.members();
+        self.tell_presence(&room, &members, session, presence(away));
+        if !away {
+            self.tell_missed(&members, session, told);
         }
     }
 
-    /// Tells the other members and the code that a member is away or back.
+    /// Tells a session that is back who went away and came back while it was away itself.
+    fn tell_missed(&self, members: &Members, session: &Arc<Session>, told: u64) {
+        for (id, other) in members.iter().filter(|(id, _)| **id != session.player.player_id) {
+            let (away, changed) = {
+                let seat = other.seat();
+                (seat.away, seat.changed)
+            };
+            if changed > told {
+                session.send_latest(*id, &member(other, presence(away)));
+            }
+        }
+    }
+
+    /// Tells the other members and the code that a member is away or back. Members that are away themselves are told when
+    /// they are back: else a thousand who are cut off at once have a million frames for each other.
     fn tell_presence(&self, room: &Room, members: &Members, session: &Session, event: event::Value) {
         let player = session.player.player_id;
         let told = member(session, event);
-        for (_, other) in members.iter().filter(|(id, _)| **id != player) {
-            // To one who is slow, or away as well, the last of these is enough.
-            other.send_latest(player, &told);
-        }
+        let others = members.iter().filter(|(id, other)| **id != player && !other.seat().away);
+        // To one who is slow the last of these is enough.
+        tell(others.map(|(_, other)| other), &told, Lane::Latest { sender: player, tag: v1::Member::TAG });
         if let Some(code) = &room.code {
             code.tell(match event {
                 event::Value::Away => Mail::Away { player },
@@ -333,10 +362,8 @@ impl Rooms {
             }
             members.remove(&player);
             let left = member(session, event::Value::Left);
-            for other in members.values() {
-                other.forget_sender(player);
-                other.send(&left);
-            }
+            members.values().for_each(|other| other.forget_sender(player));
+            tell(members.values(), &left, Lane::Ordered);
         }
         session.seat().room = None;
         if let Some(code) = &room.code {
@@ -377,6 +404,20 @@ impl Rooms {
             }
         }
     }
+}
+
+/// Tells members of one of them. It is encoded once.
+fn tell<'m>(members: impl Iterator<Item = &'m Arc<Session>>, message: &v1::Member, lane: Lane) {
+    let mut frame = vec![];
+    Dialect::Native.encode_stack(message, &mut frame);
+    // A classic client knows nothing of members.
+    members
+        .filter(|other| other.player.dialect == Dialect::Native)
+        .for_each(|other| other.send_frame(&frame, lane, false));
+}
+
+fn presence(away: bool) -> event::Value {
+    if away { event::Value::Away } else { event::Value::Back }
 }
 
 fn too_late() -> Refusal {

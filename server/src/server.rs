@@ -165,6 +165,8 @@ impl Server {
         }
         // No connection and, from now on, no wheel sees to those who are away.
         always.shutdown().await;
+        core.removals.close();
+        core.removals.wait().await;
         for session in core.directory.sessions() {
             if session.take_handover().is_some() {
                 core.metrics.sessions_away.dec();
