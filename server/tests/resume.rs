@@ -216,6 +216,7 @@ fn who_is_away_hears_only_the_last_of_who_comes_and_goes() {
     });
     assert_eq!(changes, [(b.id(), Change::Back)]);
     // The other way round: who is away when one comes back.
+    assert_eq!(change(&mut b), (a.id(), Change::Back));
     a.lose();
     assert_eq!(change(&mut b), (a.id(), Change::Away));
     b.lose();
