@@ -13,6 +13,7 @@ from .v1 import (
     JoinRoom as JoinRoom,
     JoinRoomReply as JoinRoomReply,
     Limits as Limits,
+    LoginPart as LoginPart,
     Member as Member,
     Notice as Notice,
     Ping as Ping,
@@ -35,4 +36,4 @@ from .v1 import (
     Welcome as Welcome,
 )
 
-__all__ = ["Access", "Batch", "ClientInfo", "CloseCode", "Delivery", "Disconnect", "JoinRoom", "JoinRoomReply", "Limits", "Member", "Notice", "Ping", "Place", "PlayerLogin", "Reason", "Relayed", "Request", "Response", "Resume", "RoomEnded", "Rules", "SCHEMA", "SchemaOffer", "SchemaWanted", "Sender", "ServiceRules", "Status", "Target", "Verdict", "Welcome", "v1"]
+__all__ = ["Access", "Batch", "ClientInfo", "CloseCode", "Delivery", "Disconnect", "JoinRoom", "JoinRoomReply", "Limits", "LoginPart", "Member", "Notice", "Ping", "Place", "PlayerLogin", "Reason", "Relayed", "Request", "Response", "Resume", "RoomEnded", "Rules", "SCHEMA", "SchemaOffer", "SchemaWanted", "Sender", "ServiceRules", "Status", "Target", "Verdict", "Welcome", "v1"]

@@ -3,7 +3,7 @@
 
 from .._schema import SCHEMA as _SCHEMA
 
-__all__ = ["Access", "Batch", "ClientInfo", "CloseCode", "Delivery", "Disconnect", "JoinRoom", "JoinRoomReply", "Limits", "Member", "Notice", "Ping", "Place", "PlayerLogin", "Reason", "Relayed", "Request", "Response", "Resume", "RoomEnded", "Rules", "SchemaOffer", "SchemaWanted", "Sender", "ServiceRules", "Status", "Target", "Verdict", "Welcome"]
+__all__ = ["Access", "Batch", "ClientInfo", "CloseCode", "Delivery", "Disconnect", "JoinRoom", "JoinRoomReply", "Limits", "LoginPart", "Member", "Notice", "Ping", "Place", "PlayerLogin", "Reason", "Relayed", "Request", "Response", "Resume", "RoomEnded", "Rules", "SchemaOffer", "SchemaWanted", "Sender", "ServiceRules", "Status", "Target", "Verdict", "Welcome"]
 Rules = _SCHEMA.message("tagwire.v1.Rules")
 Sender = _SCHEMA.message("tagwire.v1.Sender")
 Target = _SCHEMA.message("tagwire.v1.Target")
@@ -18,6 +18,7 @@ Welcome = _SCHEMA.message("tagwire.v1.Welcome")
 Limits = _SCHEMA.message("tagwire.v1.Limits")
 Verdict = _SCHEMA.message("tagwire.v1.Verdict")
 Disconnect = _SCHEMA.message("tagwire.v1.Disconnect")
+LoginPart = _SCHEMA.message("tagwire.v1.LoginPart")
 CloseCode = _SCHEMA.message("tagwire.v1.CloseCode")
 Ping = _SCHEMA.message("tagwire.v1.Ping")
 Request = _SCHEMA.message("tagwire.v1.Request")

@@ -8,7 +8,7 @@ from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum
 
-__all__ = ["Access", "Batch", "ClientInfo", "CloseCode", "Delivery", "Disconnect", "JoinRoom", "JoinRoomReply", "Limits", "Member", "Notice", "Ping", "Place", "PlayerLogin", "Reason", "Relayed", "Request", "Response", "Resume", "RoomEnded", "Rules", "SchemaOffer", "SchemaWanted", "Sender", "ServiceRules", "Status", "Target", "Verdict", "Welcome"]
+__all__ = ["Access", "Batch", "ClientInfo", "CloseCode", "Delivery", "Disconnect", "JoinRoom", "JoinRoomReply", "Limits", "LoginPart", "Member", "Notice", "Ping", "Place", "PlayerLogin", "Reason", "Relayed", "Request", "Response", "Resume", "RoomEnded", "Rules", "SchemaOffer", "SchemaWanted", "Sender", "ServiceRules", "Status", "Target", "Verdict", "Welcome"]
 
 @_t.final
 class Rules(_message.Message):
@@ -372,6 +372,8 @@ class Disconnect(_message.Message):
         """With SCHEMA_MISMATCH: what differs, at most 100 lines."""
     endpoint: _b.str
     """Reserved: where to go instead."""
+    refused: LoginPart.Value.ValueType
+    """With LOGIN_REFUSED: which part of the login it was."""
     def __init__(
         self,
         *,
@@ -380,9 +382,37 @@ class Disconnect(_message.Message):
         retry_after_ms: _b.int = ...,
         findings: _abc.Iterable[_b.str] | None = ...,
         endpoint: _b.str = ...,
+        refused: LoginPart.Value.ValueType = ...,
     ) -> None: ...
     def HasField(self, field_name: _t.NoReturn) -> _b.bool: ...
-    def ClearField(self, field_name: _t.Literal["code", "reason", "retry_after_ms", "findings", "endpoint"]) -> None: ...
+    def ClearField(self, field_name: _t.Literal["code", "reason", "retry_after_ms", "findings", "endpoint", "refused"]) -> None: ...
+    def WhichOneof(self, oneof_group: _t.NoReturn) -> None: ...
+
+@_t.final
+class LoginPart(_message.Message):
+    """What of a login was refused, as far as it is safe to say."""
+
+    class _ValueValues:
+        ValueType = _t.NewType("ValueType", _b.int)
+
+    class _ValueType(_enum._EnumTypeWrapper[_ValueValues.ValueType]): ...
+
+    class Value(_ValueValues, metaclass=_ValueType):
+        UNTOLD: _t.Final[LoginPart.Value.ValueType]  # 0
+        """Not told, or none of these."""
+        NAME: _t.Final[LoginPart.Value.ValueType]  # 1
+        """The name cannot be one, or may not be used."""
+        PASSWORD: _t.Final[LoginPart.Value.ValueType]  # 2
+        """Name and password do not belong together. Which of the two is wrong is told to nobody: it would tell which names exist."""
+        TOKEN: _t.Final[LoginPart.Value.ValueType]  # 3
+        """The token is forged, expired, not valid yet, or meant for somebody else."""
+    UNTOLD: _t.Final[LoginPart.Value.ValueType]  # 0
+    NAME: _t.Final[LoginPart.Value.ValueType]  # 1
+    PASSWORD: _t.Final[LoginPart.Value.ValueType]  # 2
+    TOKEN: _t.Final[LoginPart.Value.ValueType]  # 3
+    def __init__(self) -> None: ...
+    def HasField(self, field_name: _t.NoReturn) -> _b.bool: ...
+    def ClearField(self, field_name: _t.NoReturn) -> None: ...
     def WhichOneof(self, oneof_group: _t.NoReturn) -> None: ...
 
 @_t.final
