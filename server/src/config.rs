@@ -1,14 +1,15 @@
 //! What may be set, with units and defaults. Where it comes from is in `sources`.
 
+mod auth;
 mod change;
 mod limits;
 mod print;
 mod sources;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::net::SocketAddr;
 
+pub use auth::{AuthKind, DevAuth, FileAuth, JwtAlgorithm, JwtAuth};
 pub use change::Change;
 pub use limits::Limits;
 use serde::{Deserialize, Serialize};
@@ -38,6 +39,10 @@ pub struct Config {
     pub log_format: LogFormat,
     /// Admit clients of the reference's wire, whose login has no `client` info. Default true.
     pub classic: bool,
+    /// Who judges logins. Default `dev`.
+    pub auth: AuthKind,
+    /// Admit players without name, password and token, as guests, whose names the server makes up. Default false.
+    pub guests: bool,
     /// Name of the room that a login leads to. Default "main".
     pub default_room: String,
     /// Milliseconds that clients are told to wait before they come back after a shutdown. Default 1000.
@@ -47,8 +52,12 @@ pub struct Config {
     pub tcp_notsent_lowat_bytes: u32,
     /// What may change while the server runs.
     pub limits: Limits,
-    /// One password for every name, while a game is made.
+    /// One password for every name, while a game is made. For `auth` = `dev`.
     pub dev_auth: DevAuth,
+    /// Names and passwords from a file. For `auth` = `file`.
+    pub file_auth: FileAuth,
+    /// Tokens that somebody else gives out. For `auth` = `jwt`.
+    pub jwt_auth: JwtAuth,
 }
 
 /// How a line of the log looks.
@@ -73,28 +82,6 @@ pub enum SchemaPolicy {
     Off,
 }
 
-/// One password for every name: nobody is who they say. `Debug` does not show the password; serialising does.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct DevAuth {
-    /// The password. Default "welcome".
-    pub password: String,
-    /// Admit it on addresses that others can reach. Default false: the server then refuses to start there.
-    pub allow_public: bool,
-}
-
-impl fmt::Debug for DevAuth {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DevAuth").field("allow_public", &self.allow_public).finish_non_exhaustive()
-    }
-}
-
-impl Default for DevAuth {
-    fn default() -> Self {
-        DevAuth { password: "welcome".to_string(), allow_public: false }
-    }
-}
-
 impl Default for Config {
     fn default() -> Self {
         Config {
@@ -105,11 +92,15 @@ impl Default for Config {
             log: "info".to_string(),
             log_format: LogFormat::Human,
             classic: true,
+            auth: AuthKind::Dev,
+            guests: false,
             default_room: "main".to_string(),
             shutdown_retry_ms: 1000,
             tcp_notsent_lowat_bytes: 16 * 1024,
             limits: Limits::default(),
             dev_auth: DevAuth::default(),
+            file_auth: FileAuth::default(),
+            jwt_auth: JwtAuth::default(),
         }
     }
 }
@@ -130,7 +121,7 @@ pub struct ValueError {
     pub fix: Option<&'static str>,
 }
 
-fn fix_line(fix: Option<&str>) -> String {
+pub(crate) fn fix_line(fix: Option<&str>) -> String {
     fix.map(|fix| format!("\n  fix: {fix}")).unwrap_or_default()
 }
 
@@ -183,15 +174,7 @@ impl Config {
         range("shutdown_retry_ms", self.shutdown_retry_ms.into(), 0, 3_600_000)?;
         range("tcp_notsent_lowat_bytes", self.tcp_notsent_lowat_bytes.into(), 0, 1 << 30)?;
         self.limits.validate()?;
-        match self.listen.iter().find(|a| !a.ip().is_loopback()) {
-            Some(public) if !self.dev_auth.allow_public => Err(ValueError::new(
-                "listen",
-                public,
-                "an address that others cannot reach, for with development passwords every name is everybody's",
-            )
-            .fix("listen on 127.0.0.1 or [::1], or say that you mean it: --allow-public-dev-auth")),
-            _ => Ok(()),
-        }
+        self.validate_auth()
     }
 
     /// Every key with its value.

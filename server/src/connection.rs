@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -167,6 +168,7 @@ async fn admit<'a>(
         access: identity.access,
         dialect: login.dialect,
         verdict,
+        valid_until_us: AtomicU64::new(identity.valid_until_us.unwrap_or(u64::MAX)),
     };
     let session = Session::new(
         player,
@@ -220,8 +222,7 @@ fn resume<'a>(core: &'a Core, resumed: Resumed, link: &Arc<Link>) -> Result<(Ins
         core.metrics.limited("max_joins_per_second");
         inside.hand_over(handover);
         let retry_after_ms = u32::try_from(wait_us.div_ceil(1000)).unwrap_or(u32::MAX);
-        let reason = "you come back too often".to_string();
-        return Err(Ending::Told { code: CloseCode::OVERLOAD, reason, retry_after_ms, findings: vec![] });
+        return Err(Ending::told_later(CloseCode::OVERLOAD, "you come back too often", retry_after_ms));
     }
     let room = session.room().map_or_else(String::new, |room| room.name.to_string());
     let admission = admission(session, room, &core.limits.load());
@@ -268,12 +269,9 @@ async fn enter(
         Ok(Err(RoomError::Refused(refusal))) if refusal.is_final() => {
             Ending::told(CloseCode::LOGIN_REFUSED, refusal.message())
         }
-        Ok(Err(RoomError::Refused(refusal))) => Ending::Told {
-            code: CloseCode::OVERLOAD,
-            reason: refusal.message().to_string(),
-            retry_after_ms: refusal.retry_after_ms(),
-            findings: vec![],
-        },
+        Ok(Err(RoomError::Refused(refusal))) => {
+            Ending::told_later(CloseCode::OVERLOAD, refusal.message(), refusal.retry_after_ms())
+        }
         Ok(Err(error)) => Ending::told(CloseCode::OVERLOAD, error.to_string()),
     };
     core.metrics.denied("room");

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::info;
 
-use crate::auth::Authenticator;
+use crate::auth::{Authenticator, Pool};
 use crate::clock::Clock;
 use crate::config::{Config, Limits};
 use crate::directory::Directory;
@@ -25,13 +25,18 @@ use crate::rooms::Rooms;
 use crate::router::Router;
 use crate::session::{Ending, Session};
 
+/// What the names begin with that the server makes up.
+pub(crate) const GUEST_PREFIX: &str = "guest-";
+
 /// What all connections share.
 pub(crate) struct Core {
     /// As at the start; what may change since then is in `limits`.
     pub(crate) config: Config,
     pub(crate) limits: Arc<ArcSwap<Limits>>,
     pub(crate) door: Arc<Door>,
-    pub(crate) auth: Box<dyn Authenticator>,
+    /// Changed before the server runs alone.
+    pub(crate) auth: ArcSwap<Box<dyn Authenticator>>,
+    pub(crate) logins: Pool,
     pub(crate) exchange: Exchange,
     pub(crate) router: Router,
     pub(crate) directory: Arc<Directory>,
@@ -101,7 +106,8 @@ impl Core {
         ));
         Core {
             door: Arc::default(),
-            auth,
+            auth: ArcSwap::from_pointee(auth),
+            logins: Pool::default(),
             exchange,
             router: Router { schema, rooms, requests, hooks, metrics: Arc::clone(&metrics) },
             directory: Arc::new(Directory::new()),
@@ -125,7 +131,7 @@ impl Core {
 
     /// A name that nobody inside has.
     pub(crate) fn guest_name(&self, player_id: u32) -> String {
-        let mut name = format!("guest-{player_id}");
+        let mut name = format!("{GUEST_PREFIX}{player_id}");
         while self.directory.has_name(&name) {
             name.push('x');
         }
@@ -153,11 +159,6 @@ impl Core {
     }
 
     pub(crate) fn shutdown_ending(&self) -> Ending {
-        Ending::Told {
-            code: CloseCode::SHUTDOWN,
-            reason: "the server stops".to_string(),
-            retry_after_ms: self.config.shutdown_retry_ms,
-            findings: vec![],
-        }
+        Ending::told_later(CloseCode::SHUTDOWN, "the server stops", self.config.shutdown_retry_ms)
     }
 }

@@ -42,8 +42,8 @@ mod server;
 mod session;
 
 pub use config::{
-    Change, Config, ConfigError, DevAuth, Flag, Limits, Loaded, LogFormat, SchemaPolicy, Sources, ValueError,
-    log_filter,
+    AuthKind, Change, Config, ConfigError, DevAuth, FileAuth, Flag, JwtAlgorithm, JwtAuth, Limits, Loaded,
+    LogFormat, SchemaPolicy, Sources, ValueError, log_filter,
 };
 pub use control::Control;
 pub use dynamic::{SchemaError, read_schema};

@@ -5,25 +5,27 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tagwire::CloseCode;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tagwire::bytes::Bytes;
 use tagwire::frame::encode_message;
 use tagwire::name::{self, NameError};
 use tagwire::opening::Opening;
-use tagwire::pb::tagwire::v1::{self, verdict};
+use tagwire::pb::tagwire::v1::{self, login_part, verdict};
 use tagwire::session::login::Login;
-use tagwire::session::resume::ResumeRefused;
+use tagwire::session::resume::{ResumeRefused, ResumeToken};
 use tagwire::session::server::{Incoming, ServerSession};
 use tagwire::session::{Dialect, Fault};
+use tagwire::{Access, CloseCode};
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::time::timeout;
 use tracing::{debug, error, info};
 
-use crate::auth::{Denied, Identity};
+use crate::auth::{Attempt, Denied, Identity};
 use crate::config::Limits;
-use crate::core::Core;
+use crate::core::{Core, GUEST_PREFIX};
 use crate::door::Place;
 use crate::exchange::{Compared, Judged, Known};
 use crate::reader::{ReadError, Reader, Turn};
@@ -32,6 +34,8 @@ use crate::session::Ending;
 
 /// Who finds the server full is told to come back after so long.
 const FULL_RETRY_US: u64 = 5_000_000;
+/// And who finds too many before it who want in: about as long as they take.
+const CROWDED_RETRY_US: u64 = 3_000_000;
 /// No connection of this server has TLS yet.
 pub(crate) const SECURE: bool = false;
 /// Differences that a client is told at most, and their characters in all: its frames are bounded, too.
@@ -98,11 +102,11 @@ pub(crate) async fn log_in(
         let mut login =
             read_login(core, reader, protocol).await.map_err(|not_in| turned_away(&not_in, peer))?;
         if let Some(resume) = login.resume.take()
-            && let Some(resumed) = come_back(core, limits, &login, resume, peer).await?
+            && let Some(resumed) = come_back(core, limits, &login, resume, writer, peer).await?
         {
             return Ok(Entry::Resumed(Box::new(resumed)));
         }
-        let (login, identity) = judge(core, limits, place, login, peer)?;
+        let (login, identity) = judge(core, limits, place, login, writer, peer).await?;
         let verdict = match login.dialect {
             Dialect::Native => agree(core, reader, protocol, writer, &login, peer).await?,
             Dialect::Classic => verdict::Value::NotCompared,
@@ -169,6 +173,7 @@ async fn come_back(
     limits: &Limits,
     login: &Login,
     resume: v1::Resume,
+    writer: &OwnedWriteHalf,
     peer: SocketAddr,
 ) -> Result<Option<Resumed>, Refused> {
     let now = core.clock.now();
@@ -176,7 +181,14 @@ async fn come_back(
     if core.door.may_try(now, peer.ip(), "", limits).is_err() {
         return Ok(None);
     }
-    let refused = match take_over(core, resume, SECURE).await {
+    let mut taken = take_over(core, resume.clone(), SECURE).await;
+    if matches!(taken, Err(ResumeRefused::Expired))
+        && login.has_credentials()
+        && renew(core, limits, login, &resume, writer, peer).await?
+    {
+        taken = take_over(core, resume, SECURE).await;
+    }
+    let refused = match taken {
         Ok(resumed) => return Ok(Some(resumed)),
         Err(refused) => refused,
     };
@@ -193,61 +205,157 @@ async fn come_back(
     Err(Refused { dialect: login.dialect, reason: "resume", ending: Some(ending) })
 }
 
+/// Judges fresh credentials for a session whose own have expired. False: they are not the same player's, or may do
+/// something else; then they may open a session of their own.
+async fn renew(
+    core: &Core,
+    limits: &Limits,
+    login: &Login,
+    resume: &v1::Resume,
+    writer: &OwnedWriteHalf,
+    peer: SocketAddr,
+) -> Result<bool, Refused> {
+    let mut login = login.clone();
+    // A name that is none is the judge's to refuse.
+    let Ok(username) = name::player(&login.username) else { return Ok(false) };
+    login.username = username;
+    let identity = authenticate(core, limits, &login, writer, peer).await?;
+    let address = ResumeToken::address(&resume.token);
+    let Some(session) = address.ok().and_then(|(_, id)| core.directory.session(id)) else { return Ok(false) };
+    let player = &session.player;
+    if name::key(&identity.name) != name::key(&player.name) || identity.access != player.access {
+        return Ok(false);
+    }
+    player.valid_until_us.store(identity.valid_until_us.unwrap_or(u64::MAX), Ordering::Relaxed);
+    Ok(true)
+}
+
+/// Says that somebody is refused.
+fn deny(login: &Login, peer: SocketAddr, why: &dyn fmt::Display) {
+    info!("ACCESS DENIED for {} from {peer}: {why}", login.username.escape_debug());
+}
+
 /// Asks everyone who has a say in whether a player comes in. The name of the login is in its normal form then.
-fn judge(
+async fn judge(
     core: &Core,
     limits: &Limits,
     place: &Place,
     mut login: Login,
+    writer: &OwnedWriteHalf,
     peer: SocketAddr,
 ) -> Result<(Login, Identity), Refused> {
     let dialect = login.dialect;
-    let refused = |reason, code, text: String, wait_us: u64| {
-        let retry_after_ms = u32::try_from(wait_us.div_ceil(1000)).unwrap_or(u32::MAX);
-        Refused {
-            dialect,
-            reason,
-            ending: Some(Ending::Told { code, reason: text, retry_after_ms, findings: vec![] }),
-        }
-    };
-    let denied = |name: &str, why: &dyn fmt::Display| {
-        info!("ACCESS DENIED for {} from {peer}: {why}", name.escape_debug());
-    };
+    let refused = |reason, ending| Refused { dialect, reason, ending: Some(ending) };
     if dialect == Dialect::Classic && !core.config.classic {
-        denied(&login.username, &"classic clients are not served here");
-        return Err(refused("classic", CloseCode::VERSION, String::new(), 0));
+        deny(&login, peer, &"classic clients are not served here");
+        return Err(refused("classic", Ending::told(CloseCode::VERSION, "")));
     }
     if let Some(full) = place.full {
-        denied(&login.username, &full.reason());
+        deny(&login, peer, &full.reason());
         core.metrics.limited(full.limit());
-        return Err(refused("full", CloseCode::OVERLOAD, full.reason(), FULL_RETRY_US));
+        let ending = Ending::told_later(CloseCode::OVERLOAD, full.reason(), ms(FULL_RETRY_US));
+        return Err(refused("full", ending));
     }
-    let bad_name = |name: &str, error: NameError| {
-        denied(name, &error);
-        refused("name", CloseCode::LOGIN_REFUSED, error.to_string(), 0)
+    let bad_name = |login: &Login, error: NameError| {
+        deny(login, peer, &error);
+        refused("name", Ending::refused(&Denied::BadName(error)))
     };
-    login.username = name::player(&login.username).map_err(|error| bad_name(&login.username, error))?;
-    let (now, key) = (core.clock.now(), name::key(&login.username));
-    if let Err((limit, wait_us)) = core.door.may_try(now, peer.ip(), &key, limits) {
-        let text = format!("too many logins failed; try again in {} s", wait_us.div_ceil(1_000_000));
-        denied(&login.username, &text);
-        core.metrics.limited(limit);
-        return Err(refused("limited", CloseCode::LOGIN_REFUSED, text, wait_us));
+    login.username = name::player(&login.username).map_err(|error| bad_name(&login, error))?;
+    let nameless = login.username.is_empty() && !login.has_credentials();
+    if core.config.guests && dialect == Dialect::Native && nameless {
+        return Ok((login, Identity::new("", Access::Guest)));
     }
-    // The game's, too: a panic in it ends this login alone.
-    let judged = catch_unwind(AssertUnwindSafe(|| core.auth.authenticate(&login))).map_err(|_| {
-        error!("the authenticator panicked; {} from {peer} is not let in", login.username.escape_debug());
-        refused("panic", CloseCode::OVERLOAD, "the server failed".to_string(), 0)
-    })?;
-    let mut identity = judged.map_err(|error| {
-        denied(&login.username, &error);
-        if error == Denied::WrongPassword {
-            core.door.failed(now, peer.ip(), &key, limits);
-        }
-        refused("credentials", CloseCode::LOGIN_REFUSED, error.to_string(), 0)
-    })?;
-    identity.name = name::player(&identity.name).map_err(|error| bad_name(&identity.name, error))?;
+    let mut identity = authenticate(core, limits, &login, writer, peer).await?;
+    identity.name = name::player(&identity.name).map_err(|error| bad_name(&login, error))?;
+    if core.config.guests && name::key(&identity.name).starts_with(GUEST_PREFIX) {
+        let denied = Denied::Refused(format!("names that begin with {GUEST_PREFIX} are for guests"));
+        deny(&login, peer, &denied);
+        return Err(refused("name", Ending::refused(&denied)));
+    }
     Ok((login, identity))
+}
+
+/// Has the credentials judged, in turn where that takes long.
+async fn authenticate(
+    core: &Core,
+    limits: &Limits,
+    login: &Login,
+    writer: &OwnedWriteHalf,
+    peer: SocketAddr,
+) -> Result<Identity, Refused> {
+    let (ip, key) = (peer.ip(), name::key(&login.username));
+    let refused = |reason, ending| Refused { dialect: login.dialect, reason, ending: Some(ending) };
+    let may_try = || {
+        core.door.may_try(core.clock.now(), ip, &key, limits).map_err(|(limit, wait_us)| {
+            let text = format!("too many logins failed; try again in {} s", wait_us.div_ceil(1_000_000));
+            deny(login, peer, &text);
+            core.metrics.limited(limit);
+            refused("limited", Ending::told_later(CloseCode::LOGIN_REFUSED, text, ms(wait_us)))
+        })
+    };
+    may_try()?;
+    let auth = core.auth.load_full();
+    // The game's, too: a panic in it ends this login alone.
+    let judged = if auth.is_quick() {
+        catch_unwind(AssertUnwindSafe(|| {
+            auth.authenticate(&Attempt { peer: Some(ip), secure: SECURE, login })
+        }))
+        .map_err(|_| ())
+    } else {
+        let Ok(slot) = core.logins.turn(limits.max_logins_waiting).await else {
+            let text = "too many players log in at once";
+            deny(login, peer, &text);
+            core.metrics.limited("max_logins_waiting");
+            return Err(refused(
+                "crowded",
+                Ending::told_later(CloseCode::OVERLOAD, text, ms(CROWDED_RETRY_US)),
+            ));
+        };
+        // Who hung up while it waited is not worth a hash; nor is who has failed too often by now.
+        if is_gone(writer) {
+            return Err(refused("gone", Ending::Lost("the client closed the connection".to_string())));
+        }
+        may_try()?;
+        core.metrics.judged.inc();
+        let login = login.clone();
+        slot.run(move || auth.authenticate(&Attempt { peer: Some(ip), secure: SECURE, login: &login }))
+            .await
+            .map_err(|_| ())
+    };
+    let judged = judged.map_err(|()| {
+        error!("the authenticator panicked; {} from {peer} is not let in", login.username.escape_debug());
+        refused("panic", Ending::told(CloseCode::OVERLOAD, "the server failed"))
+    })?;
+    judged.map_err(|denied| {
+        match denied.detail() {
+            Some(detail) => deny(login, peer, &format_args!("{denied} ({detail})")),
+            None => deny(login, peer, &denied),
+        }
+        if let Denied::Unavailable(why) = &denied {
+            error!("logins cannot be judged: {why}");
+            let ending = Ending::told_later(CloseCode::OVERLOAD, denied.to_string(), ms(FULL_RETRY_US));
+            return refused("unavailable", ending);
+        }
+        if denied.is_guess() {
+            // A token is not a guess at somebody's password.
+            let name = if denied.part() == login_part::Value::Token { "" } else { &key };
+            core.door.failed(core.clock.now(), ip, name, limits);
+        }
+        refused("credentials", Ending::refused(&denied))
+    })
+}
+
+/// Milliseconds, rounded up.
+fn ms(us: u64) -> u32 {
+    u32::try_from(us.div_ceil(1000)).unwrap_or(u32::MAX)
+}
+
+/// True where the other end has closed the connection, even if something that it sent before was not read.
+fn is_gone(writer: &OwnedWriteHalf) -> bool {
+    let events = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
+    let mut sockets = [PollFd::new(writer.as_ref(), events)];
+    // A socket that cannot be asked is there, as far as anybody knows.
+    poll(&mut sockets, Some(&Timespec::default())).is_ok() && sockets[0].revents().intersects(events)
 }
 
 /// Sees to it that both sides mean the same by their messages.
@@ -306,7 +414,8 @@ fn mismatch(compared: &Compared) -> Ending {
         }
         findings.push(difference.clone());
     }
-    Ending::Told { code: CloseCode::SCHEMA_MISMATCH, reason, retry_after_ms: 0, findings }
+    let refused = login_part::Value::Untold;
+    Ending::Told { code: CloseCode::SCHEMA_MISMATCH, reason, retry_after_ms: 0, findings, refused }
 }
 
 /// Asks the client for its schema and waits for it.

@@ -94,6 +94,8 @@ pub struct Metrics {
     pub(crate) rtt: Histogram,
     /// Logins admitted.
     pub(crate) granted: Counter,
+    /// Logins that the authenticator judged on a thread of its own.
+    pub(crate) judged: Counter,
     /// Bytes read from sockets.
     pub(crate) bytes_received: Counter,
     /// Bytes written to sockets.
@@ -187,6 +189,11 @@ impl Metrics {
                 Histogram::new(exponential_buckets(0.0005, 2.0, 15))
             ),
             granted: register!("logins_granted", "Logins admitted", Counter::default()),
+            judged: register!(
+                "logins_judged",
+                "Logins judged on a thread of their own, since it takes long",
+                Counter::default()
+            ),
             bytes_received: register!("bytes_received", "Bytes read from sockets", Counter::default()),
             bytes_sent: register!("bytes_sent", "Bytes written to sockets", Counter::default()),
             writes: register!(
@@ -287,6 +294,7 @@ impl Metrics {
             ResumeRefused::Gone => "ended",
             ResumeRefused::Insecure => "no TLS",
             ResumeRefused::Late => "late",
+            ResumeRefused::Expired => "expired",
             ResumeRefused::Count(ResumeError::Forgotten { .. }) => "forgotten",
             ResumeRefused::Count(ResumeError::Ahead(_)) => "never sent",
             _ => "other",

@@ -2,25 +2,31 @@
 
 mod args;
 mod logging;
+mod users;
 
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
-use args::Args;
+use args::{Args, Command};
 use logging::Level;
 use tagwire::Schema;
 use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 
-use crate::config::{Config, Loaded, Sources};
+use crate::auth::Judge;
+use crate::config::{AuthKind, Config, Loaded, Sources};
 use crate::control::Control;
 use crate::dynamic::read_schema;
 use crate::listener::{bind, raise_descriptor_limit};
 use crate::metrics::Metrics;
 use crate::server::Server;
+
+/// So long may code of a game that blocks go on when everything else has stopped.
+const BLOCKING_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The whole of a game's `main`: reads the command line and the settings, starts the log, and serves the messages of
 /// `schema` with what `game` adds, until SIGTERM or SIGINT.
@@ -34,9 +40,12 @@ use crate::server::Server;
 ///
 /// Exit codes: 0, it was stopped; 1, it failed while it ran; 2, a flag, a variable, a file or an address is wrong.
 pub fn run(schema: Schema, game: impl FnOnce(Server) -> Server) -> ExitCode {
-    let args = Args::read();
-    let running =
-        if args.print_config { print(args).map(|()| None) } else { start(args, schema, game).map(Some) };
+    let mut args = Args::read();
+    let running = match args.command.take() {
+        Some(Command::Users(users)) => users::run(users, args).map(|()| None),
+        None if args.print_config => print(args).map(|()| None),
+        None => start(args, schema, game).map(Some),
+    };
     match running {
         Ok(None) => ExitCode::SUCCESS,
         Ok(Some(running)) => match running() {
@@ -77,6 +86,11 @@ fn start(
         "" => compiled,
         path => read_schema(Path::new(path))?,
     };
+    // A game that brings its own is asked for it when it runs.
+    let judge = match config.auth {
+        AuthKind::Game => None,
+        _ => Some(Judge::of(&config)?),
+    };
     let level = logging::init(&config.log, config.log_format)?;
     for warning in warnings {
         warn!("{warning}");
@@ -104,19 +118,23 @@ fn start(
             Err(error) => warn!("the number of descriptors stays as it is: {error}"),
         }
         info!("schema {} with {} messages", schema.fingerprint(), schema.messages().len());
-        warn!("development passwords: every name is everybody's");
         let stop = async move {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
             }
         };
-        let server = game(Server::new(config.clone(), schema));
+        let server = game(match judge {
+            Some(judge) => Server::with_judge(config.clone(), schema, judge),
+            None => Server::new(config.clone(), schema),
+        });
         server.metrics().count_panics();
         runtime.spawn(count(user1, server.metrics()));
         runtime.spawn(reload(hangup, sources, config, level, server.control()));
-        runtime.block_on(server.serve(listeners, stop))?;
-        Ok(())
+        let served = runtime.block_on(server.serve(listeners, stop));
+        // A login that is judged by something that hangs does not keep the program up.
+        runtime.shutdown_timeout(BLOCKING_TIMEOUT);
+        Ok(served?)
     })
 }
 

@@ -45,7 +45,7 @@ pub(crate) async fn take_over(
     };
     let handover = loop {
         let handed_over = session.handed_over();
-        session.cut_for(&resume, secure)?;
+        session.cut_for(core.clock.now(), &resume, secure)?;
         if let Some(handover) = session.take_handover() {
             break handover;
         }

@@ -15,7 +15,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use crate::auth::Authenticator;
+use crate::auth::{AuthError, Authenticator, Judge};
 use crate::config::Config;
 use crate::control::Control;
 use crate::core::Core;
@@ -40,6 +40,8 @@ enum Broken {
     Service(#[from] ServiceError),
     #[error(transparent)]
     Kind(#[from] KindError),
+    #[error(transparent)]
+    Auth(#[from] AuthError),
 }
 
 /// A server that is not running yet.
@@ -48,6 +50,8 @@ pub struct Server {
     /// Why it cannot be served; the first reason.
     broken: Option<Broken>,
     hooks: Vec<Box<dyn Hook>>,
+    /// What the log says of who judges logins, and whether as a warning.
+    judge: (String, bool),
 }
 
 impl fmt::Debug for Server {
@@ -57,15 +61,35 @@ impl fmt::Debug for Server {
 }
 
 impl Server {
-    /// A server for the messages of `schema`, with development passwords.
+    /// A server for the messages of `schema`, whose logins are judged as `config.auth` says. That its users or keys cannot
+    /// be read is told by [`Server::serve`].
     pub fn new(config: Config, schema: Schema) -> Self {
-        let auth = Box::new(config.dev_auth.clone());
-        Self::with_auth(config, schema, auth)
+        let (judge, broken) = match Judge::of(&config) {
+            Ok(judge) => (judge, None),
+            Err(error) => (Judge::nobody(), Some(error.into())),
+        };
+        Server { broken, ..Self::with_judge(config, schema, judge) }
     }
 
-    /// A server that asks `auth` who may come in.
+    /// A server that asks `auth` who may come in, whatever `config.auth` says.
     pub fn with_auth(config: Config, schema: Schema, auth: Box<dyn Authenticator>) -> Self {
-        Server { core: Arc::new(Core::new(config, schema, auth)), broken: None, hooks: vec![] }
+        Self::with_judge(config, schema, Judge::own(auth))
+    }
+
+    pub(crate) fn with_judge(config: Config, schema: Schema, judge: Judge) -> Self {
+        let Judge { authenticator, told, weak } = judge;
+        let core = Arc::new(Core::new(config, schema, authenticator));
+        Server { core, broken: None, hooks: vec![], judge: (told, weak) }
+    }
+
+    /// Has `authenticator` judge logins, whatever the settings say. Settings with `auth = "game"` ask for it.
+    #[must_use]
+    pub fn auth(mut self, authenticator: impl Authenticator) -> Self {
+        let Judge { authenticator, told, weak } = Judge::own(Box::new(authenticator));
+        self.core.auth.store(Arc::new(authenticator));
+        self.judge = (told, weak);
+        self.broken = self.broken.filter(|broken| !matches!(broken, Broken::Auth(_)));
+        self
     }
 
     /// Has `service` answer its requests: `server.service(LobbyServer::new(MyLobby))`. That two answer one request, or
@@ -132,6 +156,10 @@ impl Server {
         }
         let core = self.core;
         core.router.hooks.set(self.hooks);
+        match self.judge {
+            (told, true) => warn!("{told}"),
+            (told, false) => info!("{told}"),
+        }
         for listener in &listeners {
             info!("server up on {}", listener.local_addr()?);
         }

@@ -39,6 +39,8 @@ pub(crate) struct Player {
     pub(crate) access: Access,
     pub(crate) dialect: Dialect,
     pub(crate) verdict: verdict::Value,
+    /// Later, the session is not resumed without fresh credentials, microseconds since the Unix epoch.
+    pub(crate) valid_until_us: AtomicU64,
 }
 
 /// One player who is inside. Shared by the connection, the room, the flusher and the wheel.
@@ -443,6 +445,7 @@ mod tests {
             access: Access::Player,
             dialect: Dialect::Native,
             verdict: verdict::Value::Same,
+            valid_until_us: AtomicU64::new(u64::MAX),
         };
         let metrics = Arc::new(Metrics::new(&tagwire::pb::schema()));
         let (link, outbox) = (Link::new(peer, writer), OutboxLimits::default());

@@ -13,7 +13,10 @@ use std::process::Command;
 use common::program::{Program, command, run};
 use common::*;
 use rustix::process::Signal;
-use tagwire_server::{Config, ConfigError, Flag, Limits, Loaded, LogFormat, SchemaPolicy, Sources};
+use tagwire_server::{
+    AuthKind, Config, ConfigError, FileAuth, Flag, JwtAlgorithm, JwtAuth, Limits, Loaded, LogFormat,
+    SchemaPolicy, Sources,
+};
 
 /// A folder with this `tagwire.toml`.
 fn folder(text: &str) -> (tempfile::TempDir, PathBuf) {
@@ -33,7 +36,7 @@ fn load(file: Option<&Path>, variables: &[(&str, &str)], flags: &[&str]) -> Resu
 }
 
 /// A value for every key that is not the default, and none like another.
-const ALL: [(&str, &str); 33] = [
+const ALL: [(&str, &str); 43] = [
     ("listen", "127.0.0.1:1,[::1]:2"),
     ("schema", "game"),
     ("schema_policy", "exact"),
@@ -41,6 +44,8 @@ const ALL: [(&str, &str); 33] = [
     ("log", "debug"),
     ("log_format", "json"),
     ("classic", "false"),
+    ("auth", "jwt"),
+    ("guests", "true"),
     ("default_room", "4"),
     ("shutdown_retry_ms", "5"),
     ("tcp_notsent_lowat_bytes", "6"),
@@ -60,6 +65,7 @@ const ALL: [(&str, &str); 33] = [
     ("limits.request_timeout_ms", "14"),
     ("limits.max_failed_logins_per_address", "11"),
     ("limits.max_failed_logins_per_name", "12"),
+    ("limits.max_logins_waiting", "257"),
     ("limits.max_room_members", "1002"),
     ("limits.max_room_mailbox_bytes", "1048577"),
     ("limits.max_rooms", "10003"),
@@ -67,6 +73,13 @@ const ALL: [(&str, &str); 33] = [
     ("limits.trusted", "10.0.0.1,::1,10.1.0.0/16"),
     ("dev_auth.password", "123"),
     ("dev_auth.allow_public", "true"),
+    ("file_auth.users", "users.toml"),
+    ("jwt_auth.key", "key.pem"),
+    ("jwt_auth.algorithms", "EdDSA,HS256"),
+    ("jwt_auth.issuer", "https://accounts.example"),
+    ("jwt_auth.audience", "game"),
+    ("jwt_auth.leeway_s", "31"),
+    ("jwt_auth.roles_claim", "realm_access.roles"),
 ];
 
 fn all() -> Config {
@@ -78,6 +91,8 @@ fn all() -> Config {
         log: "debug".to_string(),
         log_format: LogFormat::Json,
         classic: false,
+        auth: AuthKind::Jwt,
+        guests: true,
         default_room: "4".to_string(),
         shutdown_retry_ms: 5,
         tcp_notsent_lowat_bytes: 6,
@@ -98,11 +113,21 @@ fn all() -> Config {
             request_timeout_ms: 14,
             max_failed_logins_per_address: 11,
             max_failed_logins_per_name: 12,
+            max_logins_waiting: 257,
             max_room_members: 1002,
             max_room_mailbox_bytes: 1_048_577,
             max_rooms: 10003,
             max_room_deliveries_per_second: 2000001,
             trusted: ["10.0.0.1/32", "::1/128", "10.1.0.0/16"].map(|net| net.parse().unwrap()).to_vec(),
+        },
+        file_auth: FileAuth { users: "users.toml".to_string() },
+        jwt_auth: JwtAuth {
+            key: "key.pem".to_string(),
+            algorithms: vec![JwtAlgorithm::EdDsa, JwtAlgorithm::Hs256],
+            issuer: "https://accounts.example".to_string(),
+            audience: "game".to_string(),
+            leeway_s: 31,
+            roles_claim: "realm_access.roles".to_string(),
         },
         ..Config::default()
     };
@@ -128,7 +153,7 @@ fn every_key_can_be_said_by_environment_and_by_flag() {
     assert!(differ.contains(&"threads: 0 -> 3".to_string()), "{differ:?}");
     assert!(differ.contains(&"dev_auth.password: changed".to_string()), "{differ:?}");
     let printed = Config::default().to_commented_toml();
-    assert_eq!(printed.lines().filter(|line| line.contains(" = ") && !line.starts_with('#')).count(), 32);
+    assert_eq!(printed.lines().filter(|line| line.contains(" = ") && !line.starts_with('#')).count(), 42);
 }
 
 #[test]
@@ -208,6 +233,19 @@ fn what_is_wrong_names_its_place() {
             "",
             "log =  (TAGWIRE_LOG): expected a level or a filter: \"\" is no level\n  \
              fix: use error, warn, info, debug or trace",
+        ),
+        (
+            "TAGWIRE_AUTH",
+            "file",
+            "file_auth.users = \"\" (default): expected a file, for auth = \"file\"\n  fix: \
+             file_auth.users=users.toml, and somebody in it: tagwire-server users add NAME --file users.toml",
+        ),
+        ("TAGWIRE_AUTH", "ldap", "TAGWIRE_AUTH = ldap: expected one of `dev`, `file`, `jwt`, `game`"),
+        (
+            "TAGWIRE_JWT_AUTH_ALGORITHMS",
+            "none",
+            "TAGWIRE_JWT_AUTH_ALGORITHMS = none: expected a list with commas like RS256,EdDSA: unknown variant `none`, \
+             expected one of `HS256`, `RS256`, `EdDSA`",
         ),
         (
             "TAGWIRE_LOG",

@@ -21,9 +21,8 @@ use tagwire::pb::tagwire::v1::{self, member::event::Value as Change, reason, sta
 use tagwire::prost::Message as _;
 use tagwire::room::{Flush, Options};
 use tagwire::session::client::Event;
-use tagwire::session::login::Login;
 use tagwire::{CloseCode, Message};
-use tagwire_server::auth::{Authenticator, Denied, Identity};
+use tagwire_server::auth::{Attempt, Authenticator, Denied, Identity};
 use tagwire_server::{Config, Server, bind, read_schema};
 
 /// Rooms whose name begins with "table" have code; so has "impossible", which cannot be made.
@@ -633,9 +632,9 @@ fn each_gets_what_it_can_understand() {
 struct Fragile;
 
 impl Authenticator for Fragile {
-    fn authenticate(&self, login: &Login) -> Result<Identity, Denied> {
-        assert!(login.username != "bomb", "the secret of the authenticator");
-        Ok(Identity { name: login.username.clone(), access: tagwire::Access::Player })
+    fn authenticate(&self, attempt: &Attempt<'_>) -> Result<Identity, Denied> {
+        assert!(attempt.login.username != "bomb", "the secret of the authenticator");
+        Ok(Identity::new(&attempt.login.username, tagwire::Access::Player))
     }
 }
 

@@ -27,6 +27,9 @@ pub enum ResumeRefused {
     /// The session began under TLS, and this connection has none.
     #[error("the session began under TLS; come back over TLS")]
     Insecure,
+    /// What proved the player's name is not valid any more, as with a token that has expired.
+    #[error("the credentials of the session have expired; bring fresh ones")]
+    Expired,
     /// A later connection of the same client was here first.
     #[error("a later connection has the session already")]
     Late,

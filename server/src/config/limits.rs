@@ -54,6 +54,8 @@ pub struct Limits {
     pub max_failed_logins_per_address: u32,
     /// Failed logins with one name in a minute; 0: no limit. Default 10.
     pub max_failed_logins_per_name: u32,
+    /// Logins that may wait to be judged while as many as there are cores are. Default 256.
+    pub max_logins_waiting: usize,
     /// Members of one room. Default 1000.
     pub max_room_members: usize,
     /// What may wait for the code of one room, bytes; a message counts as 1024 at least. Who finds it full is not read
@@ -88,6 +90,7 @@ impl Default for Limits {
             request_timeout_ms: 5000,
             max_failed_logins_per_address: 10,
             max_failed_logins_per_name: 10,
+            max_logins_waiting: 256,
             max_room_members: 1000,
             max_room_mailbox_bytes: 1024 * 1024,
             max_rooms: 10_000,
@@ -128,6 +131,7 @@ impl Limits {
         let (by_address, by_name) = (self.max_failed_logins_per_address, self.max_failed_logins_per_name);
         range("limits.max_failed_logins_per_address", by_address.into(), 0, 1_000_000)?;
         range("limits.max_failed_logins_per_name", by_name.into(), 0, 1_000_000)?;
+        range("limits.max_logins_waiting", self.max_logins_waiting as u64, 0, 1 << 20)?;
         range("limits.max_room_members", self.max_room_members as u64, 1, 1 << 20)?;
         range("limits.max_room_mailbox_bytes", self.max_room_mailbox_bytes as u64, 1024, 1 << 30)?;
         range("limits.max_rooms", self.max_rooms as u64, 1, 1 << 20)?;

@@ -2,14 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::{CommandFactory, FromArgMatches, Parser};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use super::users::UsersArgs;
 use crate::config::{ConfigError, Flag, Sources};
 
 /// PROGRAM stands for the name that it was called by.
 const HELP: &str = "\
 Examples:
   PROGRAM
+  PROGRAM users add zoe --file users.toml     then: --set auth=file --set file_auth.users=users.toml
   PROGRAM --listen 127.0.0.1:0 --log debug
   PROGRAM --schema ../my_game/proto     another game, nothing compiled
   PROGRAM --listen 0.0.0.0:7777 --allow-public-dev-auth
@@ -21,10 +23,20 @@ Settings come from the defaults, then the file, then the environment (TAGWIRE_ a
 flags; the later wins. SIGHUP reads them again: log and limits.* change at once. SIGUSR1 logs what is counted.
 Exit codes: 0 stopped by SIGTERM or SIGINT, 1 failed while running, 2 bad flag, variable, file or address.";
 
+/// What else it does than serve.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Change the file of users, for auth = "file"
+    Users(UsersArgs),
+}
+
 /// Serves a game: lets players in, and carries their messages as its schema says.
 #[derive(Debug, Parser)]
 #[command(version)]
 pub(super) struct Args {
+    #[command(subcommand)]
+    pub(super) command: Option<Command>,
+
     /// Settings in TOML [default: $TAGWIRE_CONFIG, or tagwire.toml if it is there]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,

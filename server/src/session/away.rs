@@ -1,5 +1,6 @@
 //! A session between two connections: how it loses one, who has it meanwhile, and how it gets another.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
 use tagwire::CloseCode;
@@ -80,12 +81,15 @@ impl Session {
 
     /// Cuts the connection that the session has, for another one that may have it: this opens it, and it can go on from
     /// there.
-    pub(crate) fn cut_for(&self, resume: &v1::Resume, secure: bool) -> Result<(), ResumeRefused> {
+    pub(crate) fn cut_for(&self, now: Now, resume: &v1::Resume, secure: bool) -> Result<(), ResumeRefused> {
         let mut out = self.out();
         let Some(token) = &out.token else { return Err(ResumeRefused::Gone) };
         token.check(resume, secure)?;
         if out.ending.is_some() {
             return Err(ResumeRefused::Gone);
+        }
+        if now.unix_us > self.player.valid_until_us.load(Ordering::Relaxed) {
+            return Err(ResumeRefused::Expired);
         }
         out.outbox.may_resume(resume.frames_received)?;
         self.lose(&mut out, Ending::told(CloseCode::REPLACED, "you came back on another connection"));

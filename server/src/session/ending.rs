@@ -3,14 +3,23 @@
 use std::fmt;
 
 use tagwire::CloseCode;
-use tagwire::pb::tagwire::v1;
+use tagwire::pb::tagwire::v1::{self, login_part};
 use tagwire::session::Dialect;
+
+use crate::auth::Denied;
 
 /// How a session ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Ending {
     /// The server says so, with a Disconnect where the dialect has it.
-    Told { code: CloseCode, reason: String, retry_after_ms: u32, findings: Vec<String> },
+    Told {
+        code: CloseCode,
+        reason: String,
+        retry_after_ms: u32,
+        findings: Vec<String>,
+        /// With LOGIN_REFUSED: what of the login it was.
+        refused: login_part::Value,
+    },
     /// The client said so.
     Left { code: CloseCode, reason: String },
     /// The socket is at its end.
@@ -19,17 +28,35 @@ pub(crate) enum Ending {
 
 impl Ending {
     pub(crate) fn told(code: CloseCode, reason: impl Into<String>) -> Self {
-        Ending::Told { code, reason: reason.into(), retry_after_ms: 0, findings: vec![] }
+        Ending::told_later(code, reason, 0)
+    }
+
+    /// The same, and not to come back before so many milliseconds.
+    pub(crate) fn told_later(code: CloseCode, reason: impl Into<String>, retry_after_ms: u32) -> Self {
+        let reason = reason.into();
+        Ending::Told { code, reason, retry_after_ms, findings: vec![], refused: login_part::Value::Untold }
+    }
+
+    /// A login is refused.
+    pub(crate) fn refused(denied: &Denied) -> Self {
+        Ending::Told {
+            code: CloseCode::LOGIN_REFUSED,
+            reason: denied.to_string(),
+            retry_after_ms: 0,
+            findings: vec![],
+            refused: denied.part(),
+        }
     }
 
     /// The last frame of a session that ends so; `None` where nothing is to be said, or not in that dialect.
     pub(crate) fn frame(&self, dialect: Dialect) -> Option<Vec<u8>> {
-        let Ending::Told { code, reason, retry_after_ms, findings } = self else { return None };
+        let Ending::Told { code, reason, retry_after_ms, findings, refused } = self else { return None };
         let disconnect = v1::Disconnect {
             code: u32::from(code.0),
             reason: reason.clone(),
             retry_after_ms: *retry_after_ms,
             findings: findings.clone(),
+            refused: (*refused).into(),
             ..v1::Disconnect::default()
         };
         let mut frame = vec![];
