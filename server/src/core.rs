@@ -107,7 +107,7 @@ impl Core {
         Core {
             door: Arc::default(),
             auth: ArcSwap::from_pointee(auth),
-            logins: Pool::default(),
+            logins: Pool::new(metrics.logins_waiting.clone()),
             exchange,
             router: Router { schema, rooms, requests, hooks, metrics: Arc::clone(&metrics) },
             directory: Arc::new(Directory::new()),

@@ -296,13 +296,14 @@ async fn authenticate(
     may_try()?;
     let auth = core.auth.load_full();
     // The game's, too: a panic in it ends this login alone.
+    let mut slot = None;
     let judged = if auth.is_quick() {
         catch_unwind(AssertUnwindSafe(|| {
             auth.authenticate(&Attempt { peer: Some(ip), secure: SECURE, login })
         }))
         .map_err(|_| ())
     } else {
-        let Ok(slot) = core.logins.turn(limits.max_logins_waiting).await else {
+        let Ok(turn) = core.logins.turn(limits.max_logins_waiting).await else {
             let text = "too many players log in at once";
             deny(login, peer, &text);
             core.metrics.limited("max_logins_waiting");
@@ -318,15 +319,17 @@ async fn authenticate(
         may_try()?;
         core.metrics.judged.inc();
         let login = login.clone();
-        slot.run(move || auth.authenticate(&Attempt { peer: Some(ip), secure: SECURE, login: &login }))
-            .await
-            .map_err(|_| ())
+        let attempt = move || auth.authenticate(&Attempt { peer: Some(ip), secure: SECURE, login: &login });
+        turn.run(attempt).await.map_err(|_| ()).map(|(judged, turn)| {
+            slot = Some(turn);
+            judged
+        })
     };
     let judged = judged.map_err(|()| {
         error!("the authenticator panicked; {} from {peer} is not let in", login.username.escape_debug());
         refused("panic", Ending::told(CloseCode::OVERLOAD, "the server failed"))
     })?;
-    judged.map_err(|denied| {
+    let judged = judged.map_err(|denied| {
         match denied.detail() {
             Some(detail) => deny(login, peer, &format_args!("{denied} ({detail})")),
             None => deny(login, peer, &denied),
@@ -342,7 +345,10 @@ async fn authenticate(
             core.door.failed(core.clock.now(), ip, name, limits);
         }
         refused("credentials", Ending::refused(&denied))
-    })
+    });
+    // What failed is remembered by now: the next of the same name may be one too many.
+    drop(slot);
+    judged
 }
 
 /// Milliseconds, rounded up.

@@ -96,6 +96,8 @@ pub struct Metrics {
     pub(crate) granted: Counter,
     /// Logins that the authenticator judged on a thread of its own.
     pub(crate) judged: Counter,
+    /// Logins that wait for that.
+    pub(crate) logins_waiting: Gauge,
     /// Bytes read from sockets.
     pub(crate) bytes_received: Counter,
     /// Bytes written to sockets.
@@ -189,6 +191,7 @@ impl Metrics {
                 Histogram::new(exponential_buckets(0.0005, 2.0, 15))
             ),
             granted: register!("logins_granted", "Logins admitted", Counter::default()),
+            logins_waiting: register!("logins_waiting", "Logins that wait to be judged", Gauge::default()),
             judged: register!(
                 "logins_judged",
                 "Logins judged on a thread of their own, since it takes long",

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::available_parallelism;
 
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, spawn_blocking};
 
@@ -14,6 +15,8 @@ pub(crate) struct Pool {
     /// Fair: who waits longest is next.
     slots: Arc<Semaphore>,
     waiting: AtomicUsize,
+    /// The same, for those who watch.
+    gauge: Gauge,
 }
 
 /// As many wait as may.
@@ -27,23 +30,23 @@ pub(crate) struct Slot(
 );
 
 /// Counts one who waits, until it is dropped: its turn has come, or it gave up.
-struct Waiting<'a>(&'a AtomicUsize);
+struct Waiting<'a>(&'a Pool);
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl Default for Pool {
-    fn default() -> Self {
-        Pool::new(available_parallelism().map_or(1, usize::from))
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.0.gauge.dec();
     }
 }
 
 impl Pool {
-    fn new(slots: usize) -> Self {
-        Pool { slots: Arc::new(Semaphore::new(slots)), waiting: AtomicUsize::new(0) }
+    /// As many slots as cores. `gauge`: how many wait.
+    pub(crate) fn new(gauge: Gauge) -> Self {
+        Self::with_slots(available_parallelism().map_or(1, usize::from), gauge)
+    }
+
+    fn with_slots(slots: usize, gauge: Gauge) -> Self {
+        Pool { slots: Arc::new(Semaphore::new(slots)), waiting: AtomicUsize::new(0), gauge }
     }
 
     /// Waits for a turn, behind at most `max_waiting` others. Who drops it is out of the queue, and costs nothing.
@@ -56,23 +59,21 @@ impl Pool {
             (waiting < max_waiting).then_some(waiting + 1)
         });
         taken.map_err(|_| Crowded)?;
-        let _waiting = Waiting(&self.waiting);
+        self.gauge.inc();
+        let _waiting = Waiting(self);
         let permit = Arc::clone(&self.slots).acquire_owned().await;
         Ok(Slot(permit.expect("the semaphore is never closed")))
     }
 }
 
 impl Slot {
-    /// Runs what may take long. It goes on where this is dropped, and keeps the slot until it is done.
+    /// Runs what may take long. It goes on where this is dropped, and keeps the slot until it is done. The slot comes back
+    /// with the result: nobody's turn is next before what was judged has had its effect.
     pub(crate) async fn run<T: Send + 'static>(
         self,
         judge: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, JoinError> {
-        spawn_blocking(move || {
-            let _slot = self;
-            judge()
-        })
-        .await
+    ) -> Result<(T, Slot), JoinError> {
+        spawn_blocking(move || (judge(), self)).await
     }
 }
 
@@ -86,7 +87,7 @@ mod tests {
 
     #[tokio::test]
     async fn turns_come_in_the_order_of_arrival_and_who_gave_up_has_none() {
-        let pool = Arc::new(Pool::new(2));
+        let pool = Arc::new(Pool::with_slots(2, Gauge::default()));
         let first = [pool.turn(0).await.expect("free"), pool.turn(0).await.expect("free")];
         assert_eq!(pool.turn(0).await.map(drop), Err(Crowded), "nobody may wait");
         let order = Arc::new(Mutex::new(vec![]));
@@ -117,9 +118,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_gives_the_slot_back() {
-        let pool = Pool::new(1);
+        let pool = Pool::with_slots(1, Gauge::default());
         let slot = pool.turn(0).await.expect("free");
-        let panicked = slot.run(|| panic!("as a game's code may")).await;
+        let panicked = slot.run(|| -> () { panic!("as a game's code may") }).await;
         assert!(panicked.is_err_and(|error| error.is_panic()));
         assert!(pool.turn(0).await.is_ok());
     }

@@ -3,6 +3,7 @@
 #![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used)]
 
 pub mod crowd;
+pub mod doors;
 pub mod forge;
 pub mod program;
 pub mod returning;
