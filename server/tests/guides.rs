@@ -27,8 +27,13 @@ mod schema {
 
 use schema::coins::v1::{BestReply, BestRequest, Chat, Collected, FromClient, Scores, ScoresServer, Steer};
 
-const GUIDES: [&str; 4] =
-    ["docs/guides/schema.md", "docs/guides/rooms.md", "docs/guides/requests.md", "docs/guides/hooks.md"];
+const GUIDES: [&str; 5] = [
+    "docs/guides/schema.md",
+    "docs/guides/rooms.md",
+    "docs/guides/requests.md",
+    "docs/guides/hooks.md",
+    "docs/guides/auth.md",
+];
 
 /// A match of two players.
 #[derive(Default)]
@@ -292,8 +297,13 @@ fn is_piece(program: &str, piece: &str) -> bool {
 
 #[test]
 fn all_rust_that_is_shown_is_a_piece_of_a_program() {
-    let programs =
-        ["server/tests/guides.rs", "examples/arena/src/main.rs", "examples/arena/src/tests.rs"].map(read);
+    let programs = [
+        "server/tests/guides.rs",
+        "server/examples/sqlite.rs",
+        "examples/arena/src/main.rs",
+        "examples/arena/src/tests.rs",
+    ]
+    .map(read);
     let mut seen = 0;
     for name in GUIDES.into_iter().chain(["README.md", "examples/arena/README.md"]) {
         for block in read(name).split("```rust\n").skip(1) {

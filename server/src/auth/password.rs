@@ -4,7 +4,7 @@
 //! <https://cheatsheetseries.owasp.org/cheatsheets/Password_Storage_Cheat_Sheet.html>. The format is that of
 //! <https://github.com/P-H-C/phc-string-format>: `$argon2id$v=19$m=19456,t=2,p=1$SALT$HASH`.
 //!
-//! A hash takes 19 MiB and some 20 ms of a core, so it belongs on no thread that carries connections: an
+//! A hash takes 19 MiB and 20 to 40 ms of a core, so it belongs on no thread that carries connections: an
 //! [`Authenticator`](super::Authenticator) is not called on one.
 
 use std::fmt;
