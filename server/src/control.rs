@@ -16,7 +16,7 @@ impl Control {
         Control { core }
     }
 
-    /// Takes the limits of `new`, and has users and keys read again. Its values must be [valid](Config::validate).
+    /// Takes the limits of `new`, and has users and keys read again, which blocks. Its values must be [valid](Config::validate).
     /// Returns the keys in which it differs from the start of the server otherwise: they need a restart. `log` is the program's, and is not among them.
     pub fn reload(&self, new: Config) -> Vec<String> {
         let changes = self.core.config.changes(&new);

@@ -15,6 +15,7 @@ use logging::Level;
 use tagwire::Schema;
 use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::spawn_blocking;
 use tracing::{error, info, warn};
 
 use crate::auth::Judge;
@@ -154,7 +155,15 @@ async fn reload(mut hangup: Signal, sources: Sources, mut config: Config, level:
         for change in config.changes(&new).iter().filter(|change| change.is_live()) {
             info!("{change}");
         }
-        let restart = control.reload(new.clone());
+        // Users and keys are read, too, which takes longer than a thread that carries connections has.
+        let (taken, settings) = (control.clone(), new.clone());
+        let restart = match spawn_blocking(move || taken.reload(settings)).await {
+            Ok(restart) => restart,
+            Err(error) => {
+                error!("the settings stay as they are: {error}");
+                continue;
+            }
+        };
         if !restart.is_empty() {
             warn!("changed, and in force after a restart: {}", restart.join(", "));
         }

@@ -95,6 +95,29 @@ fn tokens_are_judged_and_what_is_wrong_is_told() {
     assert_eq!(server.metric("tagwire_logins_denied_total{reason=\"credentials\"}"), 12.0);
 }
 
+#[test]
+fn a_new_key_counts_as_soon_as_it_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("key.pem");
+    std::fs::copy(key_file("ed25519.public.pem"), &key).unwrap();
+    let server = TestServer::with(|config| {
+        config.auth = AuthKind::Jwt;
+        config.jwt_auth.key = key.display().to_string();
+        config.limits.max_failed_logins_per_address = 0;
+    });
+    let claims = json!({ "sub": "zoe", "exp": now_s() + 60 });
+    let is_good = |algorithm| knock(server.address, &login("", "", &token(algorithm, &claims))).1.is_ok();
+    assert!(is_good(Algorithm::EdDSA) && !is_good(Algorithm::RS256));
+    let new = folder.path().join("new.pem");
+    std::fs::copy(key_file("rsa.public.pem"), &new).unwrap();
+    std::fs::rename(new, key).unwrap();
+    let start = std::time::Instant::now();
+    while !is_good(Algorithm::RS256) {
+        assert!(start.elapsed() < PATIENCE, "the new key is not read");
+    }
+    assert!(!is_good(Algorithm::EdDSA), "the old one is gone");
+}
+
 /// The game's schema, where everybody's mouse is for those who may do at least this.
 fn mouse_for(access: Access) -> Schema {
     let schema = tagwire::pb::schema();
