@@ -1,11 +1,12 @@
 //! `users`: who is in a file of users, and who comes into it and goes.
 
-use std::fs;
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{anyhow, bail};
 use clap::Subcommand;
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
 use super::args::Args;
 use crate::auth::users::{Editor, Role, Users};
@@ -106,6 +107,36 @@ fn say(line: &str) -> anyhow::Result<()> {
     }
 }
 
+/// The terminal shows nothing that is typed, until this is dropped: rpassword sees to that only after it has asked, and who
+/// types ahead, or pastes, would see it.
+struct Silent(Option<(File, Termios)>);
+
+impl Silent {
+    fn new() -> Self {
+        let silence = || {
+            let terminal = OpenOptions::new().read(true).write(true).open("/dev/tty").ok()?;
+            let before = tcgetattr(&terminal).ok()?;
+            let mut silent = before.clone();
+            // Without signals, too, as rpassword has it: Ctrl-C is an answer, and echo comes back.
+            silent.local_modes.remove(LocalModes::ECHO | LocalModes::ISIG);
+            tcsetattr(&terminal, OptionalActions::Now, &silent).ok()?;
+            Some((terminal, before))
+        };
+        // Where there is no terminal, asking says so.
+        Silent(silence())
+    }
+}
+
+impl Drop for Silent {
+    fn drop(&mut self) {
+        if let Some((terminal, before)) = &self.0
+            && let Err(error) = tcsetattr(terminal, OptionalActions::Now, before)
+        {
+            eprintln!("warning: the terminal stays as it is: {error}\n  fix: stty sane");
+        }
+    }
+}
+
 /// Asks twice, without showing what is typed; or reads a line.
 fn password(from_stdin: bool) -> anyhow::Result<String> {
     let password = if from_stdin {
@@ -118,6 +149,7 @@ fn password(from_stdin: bool) -> anyhow::Result<String> {
                 anyhow!("the password cannot be asked for: {error}\n  fix: --password-stdin reads it from standard input")
             })
         };
+        let _silent = Silent::new();
         let (first, second) = (ask("Password: ")?, ask("Again: ")?);
         if first != second {
             bail!("the two passwords differ; nothing was changed");
