@@ -13,7 +13,7 @@ use tracing::info;
 
 use crate::auth::Authenticator;
 use crate::clock::Clock;
-use crate::config::{Config, Limits};
+use crate::config::{Config, Limits, Plaintext, TlsConfig};
 use crate::directory::Directory;
 use crate::door::Door;
 use crate::exchange::Exchange;
@@ -24,6 +24,8 @@ use crate::requests::Requests;
 use crate::rooms::Rooms;
 use crate::router::Router;
 use crate::session::{Ending, Session};
+use crate::tls::{Tls, TlsError};
+use crate::transport::Peer;
 
 /// What all connections share.
 pub(crate) struct Core {
@@ -32,6 +34,7 @@ pub(crate) struct Core {
     pub(crate) limits: Arc<ArcSwap<Limits>>,
     pub(crate) door: Arc<Door>,
     pub(crate) auth: Box<dyn Authenticator>,
+    pub(crate) tls: Tls,
     pub(crate) exchange: Exchange,
     pub(crate) router: Router,
     pub(crate) directory: Arc<Directory>,
@@ -102,6 +105,7 @@ impl Core {
         Core {
             door: Arc::default(),
             auth,
+            tls: Tls::default(),
             exchange,
             router: Router { schema, rooms, requests, hooks, metrics: Arc::clone(&metrics) },
             directory: Arc::new(Directory::new()),
@@ -114,6 +118,26 @@ impl Core {
             flushers: (0..threads).map(|_| Arc::new(Flusher::default())).collect(),
             config,
             limits,
+        }
+    }
+
+    /// Reads the server's certificate, again if it is not the first time.
+    pub(crate) fn load_tls(&self, config: &TlsConfig) -> Result<(), TlsError> {
+        // What a certificate that is made here is for.
+        let mut names = ["localhost", "127.0.0.1", "::1"].map(str::to_string).to_vec();
+        let here = self.config.listen.iter().map(|address| address.ip());
+        names.extend(here.filter(|ip| !ip.is_loopback() && !ip.is_unspecified()).map(|ip| ip.to_string()));
+        self.tls.load(config, &names)
+    }
+
+    /// Whether somebody may log in without TLS.
+    pub(crate) fn admits_plaintext(&self, peer: Peer) -> bool {
+        let is_here = || peer.ip().is_none_or(|ip| ip.to_canonical().is_loopback());
+        match self.config.plaintext {
+            Plaintext::Allow => true,
+            Plaintext::Auto => !self.tls.is_on() || is_here(),
+            Plaintext::Loopback => is_here(),
+            Plaintext::Deny => false,
         }
     }
 

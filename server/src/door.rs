@@ -76,7 +76,7 @@ impl Door {
     ///
     /// # Errors
     /// There are too many even for that.
-    pub(crate) fn enter(self: &Arc<Self>, peer: IpAddr, limits: &Limits) -> Result<Place, Full> {
+    pub(crate) fn enter(self: &Arc<Self>, peer: Option<IpAddr>, limits: &Limits) -> Result<Place, Full> {
         let (max, max_per_address) = (limits.max_connections, limits.max_connections_per_address);
         let address = limited_address(peer, limits);
         let mut connections = self.connections();
@@ -108,7 +108,7 @@ impl Door {
     pub(crate) fn may_try(
         &self,
         now: Now,
-        peer: IpAddr,
+        peer: Option<IpAddr>,
         name: &str,
         limits: &Limits,
     ) -> Result<(), (&'static str, u64)> {
@@ -123,7 +123,7 @@ impl Door {
     }
 
     /// Remembers that a login failed. A guest's, without a name, counts for its address alone.
-    pub(crate) fn failed(&self, now: Now, peer: IpAddr, name: &str, limits: &Limits) {
+    pub(crate) fn failed(&self, now: Now, peer: Option<IpAddr>, name: &str, limits: &Limits) {
         if let Some(address) = limited_address(peer, limits) {
             self.failed_by_address.add(now, address, limits.max_failed_logins_per_address);
         }
@@ -148,9 +148,9 @@ impl Drop for Place {
     }
 }
 
-/// What an address counts as; `None` where it is trusted. Who has one IPv6 address has its whole /64.
-fn limited_address(peer: IpAddr, limits: &Limits) -> Option<IpAddr> {
-    let peer = peer.to_canonical();
+/// What an address counts as; `None` where there is none or it is trusted. Who has one IPv6 address has its whole /64.
+fn limited_address(peer: Option<IpAddr>, limits: &Limits) -> Option<IpAddr> {
+    let peer = peer?.to_canonical();
     if limits.trusted.iter().any(|net| net.contains(&peer)) {
         return None;
     }
@@ -225,8 +225,8 @@ mod tests {
         }
     }
 
-    fn ip(text: &str) -> IpAddr {
-        text.parse().expect("an address")
+    fn ip(text: &str) -> Option<IpAddr> {
+        Some(text.parse().expect("an address"))
     }
 
     #[test]
@@ -261,6 +261,7 @@ mod tests {
         assert_eq!(counted("2001:db8::1"), counted("2001:db8::ffff:0:0:1"));
         assert_ne!(counted("2001:db8::1"), counted("2001:db8:0:1::1"));
         assert_eq!(counted("::ffff:10.0.0.1"), counted("10.0.0.1"));
+        assert_eq!(limited_address(None, &limits), None);
         assert_eq!(counted("::ffff:127.0.0.1"), None);
     }
 

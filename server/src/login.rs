@@ -2,23 +2,20 @@
 
 use std::fmt;
 use std::future::poll_fn;
-use std::net::SocketAddr;
+use std::io;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Duration;
 
 use tagwire::CloseCode;
 use tagwire::bytes::Bytes;
 use tagwire::frame::encode_message;
 use tagwire::name::{self, NameError};
-use tagwire::opening::Opening;
 use tagwire::pb::tagwire::v1::{self, verdict};
 use tagwire::session::login::Login;
 use tagwire::session::resume::ResumeRefused;
 use tagwire::session::server::{Incoming, ServerSession};
 use tagwire::session::{Dialect, Fault};
-use tokio::net::tcp::OwnedWriteHalf;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 use tracing::{debug, error, info};
 
 use crate::auth::{Denied, Identity};
@@ -26,14 +23,14 @@ use crate::config::Limits;
 use crate::core::Core;
 use crate::door::Place;
 use crate::exchange::{Compared, Judged, Known};
+use crate::link::Last;
 use crate::reader::{ReadError, Reader, Turn};
 use crate::resume::{Resumed, take_over};
 use crate::session::Ending;
+use crate::transport::{Broken, Peer};
 
 /// Who finds the server full is told to come back after so long.
 const FULL_RETRY_US: u64 = 5_000_000;
-/// No connection of this server has TLS yet.
-pub(crate) const SECURE: bool = false;
 /// Differences that a client is told at most, and their characters in all: its frames are bounded, too.
 const MAX_FINDINGS: usize = 100;
 const MAX_FINDINGS_CHARS: usize = 32 * 1024;
@@ -70,82 +67,106 @@ pub(crate) struct Refused {
 enum NotIn {
     #[error("it went without a word")]
     Gone,
-    #[error("{0:?} is not spoken here")]
-    Speaks(Opening),
     #[error(transparent)]
     Read(#[from] ReadError),
 }
 
-/// What became of the time until the deadline.
-enum Waited {
-    Done(Box<Result<Entry, Refused>>),
+/// What ends the way in before it is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Interrupted {
     Deadline,
     Stopping,
 }
 
-/// Everything up to Welcome.
+impl Interrupted {
+    pub(crate) fn refused(self, core: &Core, dialect: Dialect) -> Refused {
+        let (reason, ending) = match self {
+            Interrupted::Deadline => {
+                ("deadline", Ending::told(CloseCode::LOGIN_TIMEOUT, "the login took too long"))
+            }
+            Interrupted::Stopping => ("stopping", core.shutdown_ending()),
+        };
+        Refused { dialect, reason, ending: Some(ending) }
+    }
+}
+
+impl Refused {
+    /// What is said to the client.
+    pub(crate) fn last(&self) -> Last {
+        let Refused { dialect, ending, .. } = self;
+        let bytes = ending.as_ref().and_then(|ending| ending.frame(*dialect));
+        Last { bytes: bytes.unwrap_or_default(), close: ending.as_ref().and_then(Ending::close) }
+    }
+}
+
+/// Waits for a part of the way in.
+pub(crate) async fn until<T>(
+    core: &Core,
+    deadline: Instant,
+    part: impl Future<Output = T>,
+) -> Result<T, Interrupted> {
+    tokio::select! {
+        done = timeout_at(deadline, part) => done.map_err(|_| Interrupted::Deadline),
+        () = core.stopping.cancelled() => Err(Interrupted::Stopping),
+    }
+}
+
+/// From the first frame to Welcome. To be bounded in time by the caller.
 pub(crate) async fn log_in(
     core: &Core,
     limits: &Limits,
     place: &Place,
     reader: &mut Reader,
     protocol: &mut ServerSession,
-    writer: &OwnedWriteHalf,
-    peer: SocketAddr,
+    peer: Peer,
 ) -> Result<Entry, Refused> {
-    let deadline = Duration::from_millis(limits.login_timeout_ms);
-    let way_in = async {
-        let mut login =
-            read_login(core, reader, protocol).await.map_err(|not_in| turned_away(&not_in, peer))?;
-        if let Some(resume) = login.resume.take()
-            && let Some(resumed) = come_back(core, limits, &login, resume, peer).await?
-        {
-            return Ok(Entry::Resumed(Box::new(resumed)));
-        }
-        let (login, identity) = judge(core, limits, place, login, peer)?;
-        let verdict = match login.dialect {
-            Dialect::Native => agree(core, reader, protocol, writer, &login, peer).await?,
-            Dialect::Classic => verdict::Value::NotCompared,
-        };
-        Ok(Entry::New(Box::new(Granted { login, identity, verdict })))
-    };
-    let waited = tokio::select! {
-        done = timeout(deadline, way_in) => done.map_or(Waited::Deadline, |done| Waited::Done(Box::new(done))),
-        () = core.stopping.cancelled() => Waited::Stopping,
-    };
-    let dialect = protocol.dialect();
-    match waited {
-        Waited::Done(done) => *done,
-        Waited::Deadline => {
-            debug!(%peer, "no login within the deadline");
-            let ending = Ending::told(CloseCode::LOGIN_TIMEOUT, "the login took too long");
-            Err(Refused { dialect, reason: "deadline", ending: Some(ending) })
-        }
-        Waited::Stopping => {
-            Err(Refused { dialect, reason: "stopping", ending: Some(core.shutdown_ending()) })
-        }
+    let mut login = read_login(core, reader, protocol).await.map_err(|not_in| turned_away(not_in, peer))?;
+    let secure = reader.outlet().kind().is_secure();
+    if !secure && !core.admits_plaintext(peer) {
+        return Err(without_tls(&login, peer));
     }
+    if let Some(resume) = login.resume.take()
+        && let Some(resumed) = come_back(core, limits, &login, resume, peer, secure).await?
+    {
+        return Ok(Entry::Resumed(Box::new(resumed)));
+    }
+    let (login, identity) = judge(core, limits, place, login, peer)?;
+    let verdict = match login.dialect {
+        Dialect::Native => agree(core, reader, protocol, &login, peer).await?,
+        Dialect::Classic => verdict::Value::NotCompared,
+    };
+    Ok(Entry::New(Box::new(Granted { login, identity, verdict })))
 }
 
-/// A connection that did not even bring a login.
-fn turned_away(not_in: &NotIn, peer: SocketAddr) -> Refused {
+/// A connection that did not even bring a login. What is said goes to those alone who have shown that they understand it.
+fn turned_away(not_in: NotIn, peer: Peer) -> Refused {
     debug!(%peer, "connection ended before a login: {not_in}");
-    // A version of the protocol that is not ours is the one thing that such a client is told.
     let (dialect, ending) = match not_in {
+        // A version of the protocol that is not ours is the one thing that such a client is told.
         NotIn::Read(ReadError::Fault(fault @ Fault::Version(_))) => {
-            (Dialect::Native, Some(Ending::told(CloseCode::from(fault), fault.to_string())))
+            (Dialect::Native, Some(Ending::told(CloseCode::from(&fault), fault.to_string())))
         }
-        _ => (Dialect::Classic, None),
+        NotIn::Read(ReadError::Fault(fault)) => {
+            (Dialect::Classic, Some(Ending::told(CloseCode::from(&fault), fault.to_string())))
+        }
+        NotIn::Read(ReadError::Broken(broken)) => (Dialect::Classic, Some(Ending::broken(broken))),
+        NotIn::Gone => (Dialect::Classic, None),
     };
     Refused { dialect, reason: "no login", ending }
 }
 
+/// A login that anyone on the way could have read. It is not looked at.
+fn without_tls(login: &Login, peer: Peer) -> Refused {
+    let why = "this server asks for TLS: connect to tagwires:// or wss://";
+    info!(
+        "ACCESS DENIED for {} from {peer}: no TLS, and plaintext does not admit that",
+        login.username.escape_debug()
+    );
+    let ending = Some(Ending::told(CloseCode::LOGIN_REFUSED, why));
+    Refused { dialect: login.dialect, reason: "plaintext", ending }
+}
+
 async fn read_login(core: &Core, reader: &mut Reader, protocol: &mut ServerSession) -> Result<Login, NotIn> {
-    match poll_fn(|cx| reader.poll_opening(cx)).await.map_err(ReadError::Io)? {
-        Some(Opening::Tagwire) => {}
-        Some(other) => return Err(NotIn::Speaks(other)),
-        None => return Err(NotIn::Gone),
-    }
     loop {
         let turn = poll_fn(|cx| {
             reader.poll_turn(cx, |frame| {
@@ -169,14 +190,15 @@ async fn come_back(
     limits: &Limits,
     login: &Login,
     resume: v1::Resume,
-    peer: SocketAddr,
+    peer: Peer,
+    secure: bool,
 ) -> Result<Option<Resumed>, Refused> {
     let now = core.clock.now();
     // Who has guessed too often already may not try that either: the judge says so.
     if core.door.may_try(now, peer.ip(), "", limits).is_err() {
         return Ok(None);
     }
-    let refused = match take_over(core, resume, SECURE).await {
+    let refused = match take_over(core, resume, secure).await {
         Ok(resumed) => return Ok(Some(resumed)),
         Err(refused) => refused,
     };
@@ -199,7 +221,7 @@ fn judge(
     limits: &Limits,
     place: &Place,
     mut login: Login,
-    peer: SocketAddr,
+    peer: Peer,
 ) -> Result<(Login, Identity), Refused> {
     let dialect = login.dialect;
     let refused = |reason, code, text: String, wait_us: u64| {
@@ -255,9 +277,8 @@ async fn agree(
     core: &Core,
     reader: &mut Reader,
     protocol: &mut ServerSession,
-    writer: &OwnedWriteHalf,
     login: &Login,
-    peer: SocketAddr,
+    peer: Peer,
 ) -> Result<verdict::Value, Refused> {
     let name = login.username.escape_debug();
     let refused = |ending| Refused { dialect: Dialect::Native, reason: "schema", ending: Some(ending) };
@@ -265,9 +286,9 @@ async fn agree(
     let judged = match core.exchange.known(&login.fingerprint) {
         Known::Judged(judged) => judged,
         Known::Unknown(claimed) => {
-            let offered = ask_schema(core, reader, protocol, writer).await.map_err(|error| match error {
+            let offered = ask_schema(core, reader, protocol).await.map_err(|error| match error {
                 ReadError::Fault(error) => fault(&error),
-                ReadError::Io(error) => refused(Ending::Lost(error.to_string())),
+                ReadError::Broken(broken) => refused(Ending::broken(broken)),
             })?;
             core.exchange.compare(claimed, offered).await.map_err(|error| {
                 info!("ACCESS DENIED for {name} from {peer}: {error}");
@@ -314,14 +335,13 @@ async fn ask_schema(
     core: &Core,
     reader: &mut Reader,
     protocol: &mut ServerSession,
-    writer: &OwnedWriteHalf,
 ) -> Result<Bytes, ReadError> {
     let mut question = vec![];
     encode_message(&protocol.ask_schema(), &mut question);
     reader.set_limits(protocol.decoder_limits());
     // Nothing was written before: the socket's buffer takes these two bytes whole.
-    writer.writable().await?;
-    writer.try_write(&question)?;
+    poll_fn(|cx| reader.outlet().poll_writable(cx)).await;
+    reader.outlet().try_write(&question).map_err(Broken::from)?;
     loop {
         let turn = poll_fn(|cx| {
             reader.poll_turn(cx, |frame| {
@@ -334,7 +354,7 @@ async fn ask_schema(
         match turn.await? {
             Turn::Broke(descriptors) => return Ok(descriptors),
             Turn::Read => {}
-            Turn::Eof => return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into()),
+            Turn::Eof => return Err(Broken::from(io::Error::from(io::ErrorKind::UnexpectedEof)).into()),
         }
     }
 }

@@ -93,6 +93,9 @@ fn start(
         let (hangup, user1) = (signal(SignalKind::hangup())?, signal(SignalKind::user_defined1())?);
         (listeners, terminate, interrupt, hangup, user1)
     };
+    info!("schema {} with {} messages", schema.fingerprint(), schema.messages().len());
+    let server = game(Server::new(config.clone(), schema));
+    server.check()?;
     Ok(move || {
         match raise_descriptor_limit() {
             Ok(Some(descriptors)) if descriptors < config.limits.max_connections as u64 => warn!(
@@ -103,7 +106,6 @@ fn start(
             Ok(_) => {}
             Err(error) => warn!("the number of descriptors stays as it is: {error}"),
         }
-        info!("schema {} with {} messages", schema.fingerprint(), schema.messages().len());
         warn!("development passwords: every name is everybody's");
         let stop = async move {
             tokio::select! {
@@ -111,7 +113,6 @@ fn start(
                 _ = interrupt.recv() => {}
             }
         };
-        let server = game(Server::new(config.clone(), schema));
         server.metrics().count_panics();
         runtime.spawn(count(user1, server.metrics()));
         runtime.spawn(reload(hangup, sources, config, level, server.control()));

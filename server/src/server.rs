@@ -10,6 +10,7 @@ use tagwire::room::Room;
 use tagwire::service::Service;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::task::TaskTracker;
@@ -25,9 +26,13 @@ use crate::listener;
 use crate::metrics::Metrics;
 use crate::requests::ServiceError;
 use crate::rooms::{Kind, KindError};
+use crate::tls::TlsError;
+use crate::transport::MemoryStream;
 
 /// A stop takes at most so long.
 const STOP_TIMEOUT: Duration = Duration::from_secs(8);
+/// Connections within the process that wait to be taken.
+const MEMORY_BACKLOG: usize = 64;
 /// And so long the code of rooms, when nobody is inside any more.
 const ROOMS_TIMEOUT: Duration = Duration::from_secs(1);
 /// So much of it for those who are at the door already.
@@ -40,6 +45,26 @@ enum Broken {
     Service(#[from] ServiceError),
     #[error(transparent)]
     Kind(#[from] KindError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+/// Opens connections to a server of the same process, from [`Server::connector`]. A clone is cheap.
+#[derive(Debug, Clone)]
+pub struct Connector {
+    calls: mpsc::Sender<MemoryStream>,
+}
+
+impl Connector {
+    /// A connection, on which a client speaks as on a socket. What is sent before the server runs waits for it.
+    ///
+    /// # Errors
+    /// The server has stopped.
+    pub async fn connect(&self) -> io::Result<MemoryStream> {
+        let (here, there) = MemoryStream::pair();
+        self.calls.send(there).await.map_err(|_| io::ErrorKind::ConnectionRefused)?;
+        Ok(here)
+    }
 }
 
 /// A server that is not running yet.
@@ -48,6 +73,9 @@ pub struct Server {
     /// Why it cannot be served; the first reason.
     broken: Option<Broken>,
     hooks: Vec<Box<dyn Hook>>,
+    connector: Connector,
+    /// Its other end.
+    calls: mpsc::Receiver<MemoryStream>,
 }
 
 impl fmt::Debug for Server {
@@ -65,7 +93,11 @@ impl Server {
 
     /// A server that asks `auth` who may come in.
     pub fn with_auth(config: Config, schema: Schema, auth: Box<dyn Authenticator>) -> Self {
-        Server { core: Arc::new(Core::new(config, schema, auth)), broken: None, hooks: vec![] }
+        let core = Core::new(config, schema, auth);
+        let broken = core.load_tls(&core.config.tls).err().map(Broken::from);
+        let (calls, called) = mpsc::channel(MEMORY_BACKLOG);
+        let connector = Connector { calls };
+        Server { core: Arc::new(core), broken, hooks: vec![], connector, calls: called }
     }
 
     /// Has `service` answer its requests: `server.service(LobbyServer::new(MyLobby))`. That two answer one request, or
@@ -113,6 +145,22 @@ impl Server {
         Arc::clone(&self.core.metrics)
     }
 
+    /// By which clients in this process connect, without sockets.
+    pub fn connector(&self) -> Connector {
+        self.connector.clone()
+    }
+
+    /// Whether it can be served: what [`Server::serve`] would tell at once.
+    ///
+    /// # Errors
+    /// A certificate cannot be used; a service or rooms were added that cannot be served.
+    pub fn check(&self) -> io::Result<()> {
+        match &self.broken {
+            Some(error) => Err(io::Error::other(error.to_string())),
+            None => Ok(()),
+        }
+    }
+
     /// By which the running server is changed.
     pub fn control(&self) -> Control {
         Control::new(Arc::clone(&self.core))
@@ -121,15 +169,13 @@ impl Server {
     /// Serves until `shutdown` is ready; then tells everyone, lets what was sent arrive, and returns within 10 s.
     ///
     /// # Errors
-    /// A listener has no address; a service or rooms were added that cannot be served.
+    /// A listener has no address; what [`Server::check`] tells.
     pub async fn serve(
         self,
         listeners: Vec<TcpListener>,
         shutdown: impl Future<Output = ()>,
     ) -> io::Result<()> {
-        if let Some(error) = self.broken {
-            return Err(io::Error::other(error));
-        }
+        self.check()?;
         let core = self.core;
         core.router.hooks.set(self.hooks);
         for listener in &listeners {
@@ -145,6 +191,8 @@ impl Server {
         for listener in listeners {
             accepting.spawn(listener::accept(Arc::clone(&core), listener, connections.clone()));
         }
+
+        accepting.spawn(listener::accept_memory(Arc::clone(&core), self.calls, connections.clone()));
 
         tokio::select! {
             () = shutdown => {}

@@ -6,6 +6,8 @@ use tagwire::CloseCode;
 use tagwire::pb::tagwire::v1;
 use tagwire::session::Dialect;
 
+use crate::transport::Broken;
+
 /// How a session ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Ending {
@@ -22,6 +24,14 @@ impl Ending {
         Ending::Told { code, reason: reason.into(), retry_after_ms: 0, findings: vec![] }
     }
 
+    /// Nothing more can be read from the client.
+    pub(crate) fn broken(broken: Broken) -> Self {
+        match broken {
+            Broken::WebSocket(code, why) => Ending::told(code, why),
+            broken => Ending::Lost(broken.to_string()),
+        }
+    }
+
     /// The last frame of a session that ends so; `None` where nothing is to be said, or not in that dialect.
     pub(crate) fn frame(&self, dialect: Dialect) -> Option<Vec<u8>> {
         let Ending::Told { code, reason, retry_after_ms, findings } = self else { return None };
@@ -34,6 +44,15 @@ impl Ending {
         };
         let mut frame = vec![];
         dialect.encode_stack(&disconnect, &mut frame).then_some(frame)
+    }
+
+    /// With what a transport that has a goodbye of its own is closed.
+    pub(crate) fn close(&self) -> Option<(CloseCode, String)> {
+        match self {
+            Ending::Told { code, reason, .. } => Some((*code, reason.clone())),
+            Ending::Left { .. } => Some((CloseCode::NORMAL, String::new())),
+            Ending::Lost(_) => None,
+        }
     }
 
     pub(crate) fn code(&self) -> Option<CloseCode> {
