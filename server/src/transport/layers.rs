@@ -40,6 +40,8 @@ enum End {
     /// The peer has closed it, with this code if it was a WebSocket and told one.
     Closed(Option<u16>),
     Broken(Broken),
+    /// That it is broken was told.
+    Told,
 }
 
 impl Layers {
@@ -92,15 +94,11 @@ impl Layers {
     }
 
     pub(super) fn take_end(&mut self) -> Option<Result<(), Broken>> {
-        match self.end.take()? {
-            End::Closed(code) => {
-                self.end = Some(End::Closed(code));
+        match std::mem::replace(self.end.as_mut()?, End::Told) {
+            End::Broken(broken) => Some(Err(broken)),
+            end => {
+                self.end = Some(end);
                 Some(Ok(()))
-            }
-            End::Broken(broken) => {
-                // For whoever asks again.
-                self.end = Some(End::Closed(None));
-                Some(Err(broken))
             }
         }
     }
@@ -181,11 +179,12 @@ impl Layers {
         let end = loop {
             match websocket.read(&mut below) {
                 Ok(Message::Binary(frames)) => {
+                    // Also a frame that is not whole: its header may say more of what is wrong.
+                    plain.extend_from_slice(&frames);
                     if frames.is_empty() || whole_frames(&frames, frames.len()) < frames.len() {
                         let why = "a message of a WebSocket holds whole frames".to_string();
                         return Err(Broken::WebSocket(CloseCode::MALFORMED, why));
                     }
-                    plain.extend_from_slice(&frames);
                 }
                 Ok(Message::Text(_)) => {
                     let why = "messages of a WebSocket are binary here, not text".to_string();
