@@ -101,6 +101,8 @@ pub(crate) async fn run(core: Arc<Core>, stream: Stream, peer: Peer, place: Plac
     info!("client connected from {peer}");
     let limits = core.limits.load_full();
     let _connected = Connected::new(&core);
+    // Given back before the connection counts as closed: who sees that finds it free.
+    let place = place;
     let deadline = Instant::now() + Duration::from_millis(limits.login_timeout_ms);
     if let Stream::Tcp(tcp) = &stream
         && let Err(error) = set_options(tcp, core.config.tcp_notsent_lowat_bytes)
