@@ -24,7 +24,7 @@ use crate::door::Place;
 use crate::flusher::TurnGuard;
 use crate::link::{Last, Link};
 use crate::login::{Entry, Granted, Refused, log_in, until};
-use crate::opening::{NotOpened, open};
+use crate::opening::{NotOpened, Opened, open};
 use crate::reader::{ReadError, Reader, Turn};
 use crate::resume::{Resumed, new_token};
 use crate::rooms::{Letter, Room, RoomError};
@@ -102,7 +102,7 @@ pub(crate) async fn run(core: Arc<Core>, stream: Stream, peer: Peer, place: Plac
     let limits = core.limits.load_full();
     let _connected = Connected::new(&core);
     // Given back before the connection counts as closed: who sees that finds it free.
-    let place = place;
+    let mut place = place;
     let deadline = Instant::now() + Duration::from_millis(limits.login_timeout_ms);
     if let Stream::Tcp(tcp) = &stream
         && let Err(error) = set_options(tcp, core.config.tcp_notsent_lowat_bytes)
@@ -111,18 +111,21 @@ pub(crate) async fn run(core: Arc<Core>, stream: Stream, peer: Peer, place: Plac
     }
     let mut protocol = ServerSession::new(Arc::clone(&core.router.schema), limits.session());
     let mut wire = Wire::new(stream, core.metrics.bytes_received.clone());
-    let opened = match until(&core, deadline, open(&core, &mut wire, peer)).await {
+    let opened = match until(&core, deadline, open(&core, &mut wire, peer, &mut place)).await {
         Ok(opened) => opened.map_err(|error| not_opened(&core, error, peer)),
         Err(interrupted) => Err(refused(&core, &interrupted.refused(&core, Dialect::Classic))),
     };
     core.metrics.opened(wire.kind());
     let inlet = wire.split();
-    let link = Link::new(peer, Arc::clone(inlet.outlet()));
+    let outlet = Arc::clone(inlet.outlet());
     let mut reader = Reader::new(inlet, protocol.decoder_limits());
-    match opened {
-        Ok(first) => reader.begin_with(first),
-        Err(last) => return refuse(&mut reader, &link, last).await,
-    }
+    let (link, peer) = match opened {
+        Ok(Opened { first, peer }) => {
+            reader.begin_with(first);
+            (Link::new(peer, outlet), peer)
+        }
+        Err(last) => return refuse(&mut reader, &Link::new(peer, outlet), last).await,
+    };
     let login = log_in(&core, &limits, &place, &mut reader, &mut protocol, peer);
     let entry = until(&core, deadline, login).await;
     let entry = entry.unwrap_or_else(|interrupted| Err(interrupted.refused(&core, protocol.dialect())));
@@ -163,7 +166,11 @@ fn not_opened(core: &Core, error: NotOpened, peer: Peer) -> Last {
     match error {
         NotOpened::Page(page) => Last { bytes: page, close: None },
         NotOpened::Broken(broken) => Last { bytes: vec![], close: Ending::broken(broken).close() },
-        NotOpened::Gone => Last::default(),
+        NotOpened::Gone | NotOpened::NoProxyHeader(_) => Last::default(),
+        NotOpened::Full(full) => {
+            core.metrics.limited(full.limit());
+            Last::default()
+        }
         NotOpened::Speaks(_) => {
             Last { bytes: vec![], close: Some((CloseCode::MALFORMED, "that is no login".to_string())) }
         }

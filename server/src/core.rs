@@ -1,6 +1,7 @@
 //! What all connections of a server share.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -128,6 +129,11 @@ impl Core {
         let here = self.config.listen.iter().map(|address| address.ip());
         names.extend(here.filter(|ip| !ip.is_loopback() && !ip.is_unspecified()).map(|ip| ip.to_string()));
         self.tls.load(config, &names)
+    }
+
+    /// Whether connections from there begin with the header of a proxy.
+    pub(crate) fn is_proxy(&self, address: IpAddr) -> bool {
+        self.config.trusted_proxies.iter().any(|net| net.contains(&address.to_canonical()))
     }
 
     /// Whether somebody may log in without TLS.

@@ -133,18 +133,47 @@ impl Door {
     }
 }
 
+impl Connections {
+    fn forget(&mut self, address: Option<IpAddr>) {
+        if let Some(address) = address
+            && let Some(count) = self.by_address.get_mut(&address)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.by_address.remove(&address);
+            }
+        }
+    }
+}
+
+impl Place {
+    /// A proxy tells that the connection comes from there.
+    ///
+    /// # Errors
+    /// There are too many from there even to be told so.
+    pub(crate) fn came_from(&mut self, peer: IpAddr, limits: &Limits) -> Result<(), Full> {
+        let max = limits.max_connections_per_address;
+        let mut connections = self.door.connections();
+        connections.forget(self.address.take());
+        let Some(address) = limited_address(Some(peer), limits) else { return Ok(()) };
+        let of_address = connections.by_address.entry(address).or_default();
+        if *of_address >= max + SPARE_PER_ADDRESS {
+            return Err(Full::Address(max));
+        }
+        *of_address += 1;
+        self.address = Some(address);
+        if *of_address > max {
+            self.full.get_or_insert(Full::Address(max));
+        }
+        Ok(())
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         let mut connections = self.door.connections();
         connections.all -= 1;
-        if let Some(address) = self.address
-            && let Some(count) = connections.by_address.get_mut(&address)
-        {
-            *count -= 1;
-            if *count == 0 {
-                connections.by_address.remove(&address);
-            }
-        }
+        connections.forget(self.address);
     }
 }
 
@@ -249,6 +278,26 @@ mod tests {
         );
         inside.extend((0..SPARE_CONNECTIONS - 2).map(|_| enter("::1").expect("a place at the door")));
         assert_eq!(enter("::1").map(drop), Err(Full::Connections(3)));
+        drop(inside);
+        let connections = door.connections();
+        assert_eq!((connections.all, connections.by_address.len()), (0, 0));
+    }
+
+    #[test]
+    fn who_comes_by_a_proxy_counts_where_it_comes_from() {
+        let (door, limits) = (Arc::new(Door::default()), Limits { max_connections: 100, ..limits() });
+        let address = ip("10.0.0.1").expect("an address");
+        let told = || {
+            let mut place = door.enter(None, &limits).expect("a place");
+            place.came_from(address, &limits).map(|()| place)
+        };
+        let mut inside: Vec<_> = (0..2 + SPARE_PER_ADDRESS).map(|_| told().expect("a place")).collect();
+        let full: Vec<_> = inside.iter().map(|place| place.full).collect();
+        assert_eq!(full[..3], [None, None, Some(Full::Address(2))]);
+        assert_eq!(told().map(drop), Err(Full::Address(2)));
+        assert_eq!(door.enter(Some(address), &limits).map(drop), Err(Full::Address(2)));
+        inside.truncate(1);
+        assert_eq!(told().map(|place| place.full), Ok(None));
         drop(inside);
         let connections = door.connections();
         assert_eq!((connections.all, connections.by_address.len()), (0, 0));

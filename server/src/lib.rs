@@ -9,8 +9,8 @@
 //! - [`Config`]: what may be set. [`Sources`]: where it comes from. [`auth`]: who may come in. [`metrics`]: what is counted.
 //! - [`run`]: a whole program. [`Server`]: start and stop. [`Control`]: change while it runs. `core`: what its parts share.
 //! - `listener`: sockets and their acceptance. `door`: who may stand there. `connection`: one socket's life. `transport`: TCP,
-//!   TLS, WebSocket, memory. `opening`: which of them a connection speaks; `http` and `tls` for two of them. `login`: the way
-//!   in. `exchange`: whether schemas fit. `session`: one player's handle; `link`: its connection. `resume`: whose session a
+//!   TLS, WebSocket, memory. `opening`: which of them a connection speaks; `http` and `tls` for two of them, `proxy_header`:
+//!   whom a proxy speaks for. `login`: the way in. `exchange`: whether schemas fit. `session`: one player's handle; `link`: its connection. `resume`: whose session a
 //!   connection may have again.
 //! - `router`: what a message does. [`hook`]: who may watch and change it. `requests`: who answers what is asked.
 //! - `rooms`: who hears whom, and where a game's code for rooms runs. `directory`: who is inside, and the timer wheel.
@@ -38,6 +38,7 @@ mod login;
 pub mod metrics;
 mod opening;
 mod program;
+mod proxy_header;
 mod reader;
 mod requests;
 mod resume;

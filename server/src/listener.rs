@@ -135,7 +135,9 @@ pub(crate) async fn accept_memory(
 }
 
 fn take_in(core: &Arc<Core>, stream: Stream, peer: Peer, connections: &TaskTracker) {
-    match core.door.enter(peer.ip(), &core.limits.load()) {
+    // Where it really comes from is told later.
+    let address = peer.ip().filter(|ip| !core.is_proxy(*ip));
+    match core.door.enter(address, &core.limits.load()) {
         Ok(place) => drop(connections.spawn(connection::run(Arc::clone(core), stream, peer, place))),
         Err(full) => {
             core.metrics.limited(full.limit());

@@ -5,7 +5,9 @@ use tagwire::session::login::MAX_LOGIN_BYTES;
 use tracing::{debug, info};
 
 use crate::core::Core;
+use crate::door::{Full, Place};
 use crate::http::{Answer, answer};
+use crate::proxy_header::{Header, parse};
 use crate::transport::{Broken, Peer, Wire};
 
 /// Why no login can come.
@@ -17,17 +19,39 @@ pub(crate) enum NotOpened {
     Speaks(Opening),
     #[error("HTTP, answered with a page")]
     Page(Vec<u8>),
+    #[error("no PROXY header, but its address is one of trusted_proxies: {0}")]
+    NoProxyHeader(&'static str),
+    #[error("{}", .0.reason())]
+    Full(Full),
     #[error(transparent)]
     Broken(#[from] Broken),
 }
 
-/// Takes off what lies around the login; gives what came of that already. To be bounded in time by the caller.
-pub(crate) async fn open(core: &Core, wire: &mut Wire, peer: Peer) -> Result<Vec<u8>, NotOpened> {
+/// What a connection turned out to be.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    /// What has come of the login.
+    pub(crate) first: Vec<u8>,
+    /// Who is at the other end, behind a proxy if there is one.
+    pub(crate) peer: Peer,
+}
+
+/// Takes off what lies around the login. To be bounded in time by the caller.
+pub(crate) async fn open(
+    core: &Core,
+    wire: &mut Wire,
+    peer: Peer,
+    place: &mut Place,
+) -> Result<Opened, NotOpened> {
     let mut first = vec![];
+    let peer = match peer.ip() {
+        Some(address) if core.is_proxy(address) => proxied(core, wire, &mut first, peer, place).await?,
+        _ => peer,
+    };
     let (mut tls, mut http) = (false, false);
     loop {
         match sniff(&first) {
-            Some(Opening::Tagwire) => return Ok(first),
+            Some(Opening::Tagwire) => return Ok(Opened { first, peer }),
             Some(Opening::Tls) if !tls && !http => {
                 let config = core.tls.current().ok_or(NotOpened::Speaks(Opening::Tls))?;
                 first = wire.start_tls(config, &first).await?;
@@ -50,6 +74,30 @@ pub(crate) async fn open(core: &Core, wire: &mut Wire, peer: Peer) -> Result<Vec
             },
             Some(other) => return Err(NotOpened::Speaks(other)),
             None => fill(wire, &mut first).await?,
+        }
+    }
+}
+
+/// Reads the header that a proxy begins with, and no further: who it is for.
+async fn proxied(
+    core: &Core,
+    wire: &mut Wire,
+    first: &mut Vec<u8>,
+    proxy: Peer,
+    place: &mut Place,
+) -> Result<Peer, NotOpened> {
+    loop {
+        match parse(first) {
+            Header::Incomplete => fill(wire, first).await?,
+            Header::Invalid(expected) => return Err(NotOpened::NoProxyHeader(expected)),
+            Header::Complete { len, source } => {
+                first.drain(..len);
+                // The proxy itself asks whether somebody is here.
+                let Some(source) = source else { return Ok(proxy) };
+                place.came_from(source.ip(), &core.limits.load()).map_err(NotOpened::Full)?;
+                info!("client behind {proxy} is {source}");
+                return Ok(Peer::Network(source));
+            }
         }
     }
 }
