@@ -13,7 +13,10 @@ use std::process::Command;
 use common::program::{Program, command, run};
 use common::*;
 use rustix::process::Signal;
-use tagwire_server::{Config, ConfigError, Flag, Limits, Loaded, LogFormat, SchemaPolicy, Sources};
+use tagwire_server::{
+    ClientCertificates, Config, ConfigError, Flag, Limits, Loaded, LogFormat, Plaintext, SchemaPolicy,
+    Sources, TlsConfig,
+};
 
 /// A folder with this `tagwire.toml`.
 fn folder(text: &str) -> (tempfile::TempDir, PathBuf) {
@@ -33,7 +36,7 @@ fn load(file: Option<&Path>, variables: &[(&str, &str)], flags: &[&str]) -> Resu
 }
 
 /// A value for every key that is not the default, and none like another.
-const ALL: [(&str, &str); 33] = [
+const ALL: [(&str, &str); 40] = [
     ("listen", "127.0.0.1:1,[::1]:2"),
     ("schema", "game"),
     ("schema_policy", "exact"),
@@ -44,6 +47,9 @@ const ALL: [(&str, &str); 33] = [
     ("default_room", "4"),
     ("shutdown_retry_ms", "5"),
     ("tcp_notsent_lowat_bytes", "6"),
+    ("plaintext", "deny"),
+    ("trusted_proxies", "10.2.0.0/16"),
+    ("websocket_origins", "same,https://game.example"),
     ("limits.login_timeout_ms", "5001"),
     ("limits.peer_timeout_ms", "10001"),
     ("limits.max_frame_bytes", "65537"),
@@ -65,6 +71,10 @@ const ALL: [(&str, &str); 33] = [
     ("limits.max_rooms", "10003"),
     ("limits.max_room_deliveries_per_second", "2000001"),
     ("limits.trusted", "10.0.0.1,::1,10.1.0.0/16"),
+    ("tls.certificate", "cert.pem"),
+    ("tls.key", "key.pem"),
+    ("tls.client_ca", "ca.pem"),
+    ("tls.client_certificates", "optional"),
     ("dev_auth.password", "123"),
     ("dev_auth.allow_public", "true"),
 ];
@@ -81,6 +91,15 @@ fn all() -> Config {
         default_room: "4".to_string(),
         shutdown_retry_ms: 5,
         tcp_notsent_lowat_bytes: 6,
+        plaintext: Plaintext::Deny,
+        trusted_proxies: vec!["10.2.0.0/16".parse().unwrap()],
+        websocket_origins: ["same", "https://game.example"].map(str::to_string).to_vec(),
+        tls: TlsConfig {
+            certificate: "cert.pem".to_string(),
+            key: "key.pem".to_string(),
+            client_ca: "ca.pem".to_string(),
+            client_certificates: ClientCertificates::Optional,
+        },
         limits: Limits {
             login_timeout_ms: 5001,
             peer_timeout_ms: 10001,
@@ -128,7 +147,7 @@ fn every_key_can_be_said_by_environment_and_by_flag() {
     assert!(differ.contains(&"threads: 0 -> 3".to_string()), "{differ:?}");
     assert!(differ.contains(&"dev_auth.password: changed".to_string()), "{differ:?}");
     let printed = Config::default().to_commented_toml();
-    assert_eq!(printed.lines().filter(|line| line.contains(" = ") && !line.starts_with('#')).count(), 32);
+    assert_eq!(printed.lines().filter(|line| line.contains(" = ") && !line.starts_with('#')).count(), 39);
 }
 
 #[test]
