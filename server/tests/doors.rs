@@ -4,11 +4,12 @@
 
 mod common;
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use common::program::program_of_example;
 use common::via::{End, IDENTITY, Via, client_config, tls_over};
 use common::*;
 use rustls::pki_types::PrivateKeyDer;
@@ -275,6 +276,35 @@ impl Certificate {
     fn pem(&self) -> String {
         self.made.cert.pem() + &self.made.signing_key.serialize_pem()
     }
+}
+
+/// The example `local_player`: alone without a socket, and with others who came by one.
+#[test]
+fn the_same_game_is_for_one_and_for_many() {
+    let run = |arguments: &[&str]| {
+        let output = program_of_example("local_player", arguments).output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    let (code, said, error) = run(&[]);
+    assert_eq!((code, error.as_str()), (Some(0), ""));
+    assert!(said.contains("local sees: player 1 has 5\nlocal has won"), "{said}");
+
+    let mut host = program_of_example("local_player", &["--open", "127.0.0.1:0"]).spawn().unwrap();
+    let mut lines = BufReader::new(host.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let address = lines.next().unwrap().strip_prefix("open on ").unwrap().to_string();
+    lines.find(|line| line == "others play on until Ctrl-C").unwrap();
+    let (code, said, error) = run(&["--join", &address]);
+    assert_eq!((code, error.as_str()), (Some(0), ""));
+    assert!(said.contains("remote sees: player 2 has 5\nremote has won"), "{said}");
+    rustix::process::kill_process(rustix::process::Pid::from_child(&host), rustix::process::Signal::INT)
+        .unwrap();
+    assert_eq!(host.wait().unwrap().code(), Some(0));
+
+    let (code, _, error) = run(&["--join", &address]);
+    assert_eq!(code, Some(1));
+    assert!(error.starts_with(&format!("error: {address}: ")), "{error}");
+    assert_eq!(run(&["--jump"]).0, Some(2));
 }
 
 /// The certificate that a new connection is shown.

@@ -362,7 +362,11 @@ impl Player {
 
     /// By whichever way.
     pub fn login_by(schema: Schema, stream: End, name: &str, password: &str) -> Result<Player, Ended> {
-        let credentials = Credentials { username: name.to_string(), password: password.to_string() };
+        let credentials = Credentials {
+            username: name.to_string(),
+            password: password.to_string(),
+            ..Credentials::default()
+        };
         let now = Now { monotonic_us: 0, unix_us: 1 };
         let mut session = ClientSession::new(Arc::new(schema), credentials, OutboxLimits::default());
         session.connect(now);
