@@ -111,7 +111,9 @@ pub(crate) async fn run(core: Arc<Core>, stream: Stream, peer: Peer, place: Plac
     }
     let mut protocol = ServerSession::new(Arc::clone(&core.router.schema), limits.session());
     let mut wire = Wire::new(stream, core.metrics.bytes_received.clone());
-    let opened = match until(&core, deadline, open(&core, &mut wire, peer, &mut place)).await {
+    // In boxes, for what is over must take no room in the task, which lives on.
+    let opening = Box::pin(open(&core, &mut wire, peer, &mut place));
+    let opened = match until(&core, deadline, opening).await {
         Ok(opened) => opened.map_err(|error| not_opened(&core, error, peer)),
         Err(interrupted) => Err(refused(&core, &interrupted.refused(&core, Dialect::Classic))),
     };
@@ -126,12 +128,12 @@ pub(crate) async fn run(core: Arc<Core>, stream: Stream, peer: Peer, place: Plac
         }
         Err(last) => return refuse(&mut reader, &Link::new(peer, outlet), last).await,
     };
-    let login = log_in(&core, &limits, &place, &mut reader, &mut protocol, peer);
+    let login = Box::pin(log_in(&core, &limits, &place, &mut reader, &mut protocol, peer));
     let entry = until(&core, deadline, login).await;
     let entry = entry.unwrap_or_else(|interrupted| Err(interrupted.refused(&core, protocol.dialect())));
     let (inside, letter) = match entry {
         Ok(Entry::New(granted)) => {
-            let inside = admit(&core, &limits, &mut protocol, *granted, Arc::clone(&link)).await;
+            let inside = Box::pin(admit(&core, &limits, &mut protocol, *granted, Arc::clone(&link))).await;
             (inside, None)
         }
         Ok(Entry::Resumed(resumed)) => {

@@ -14,7 +14,8 @@ use super::{Broken, Kind};
 #[derive(Debug)]
 pub(crate) struct Outlet {
     socket: WriteHalf,
-    layers: Option<Mutex<Layers>>,
+    /// In a box, for most connections have none.
+    layers: Option<Box<Mutex<Layers>>>,
 }
 
 impl Outlet {
