@@ -369,3 +369,128 @@ impl Write for Below<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use tagwire::Tag;
+    use tagwire::frame::{EXTENDED_HEADER_BYTES, encode};
+    use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
+    use tungstenite::protocol::frame::{Frame, FrameHeader};
+
+    use super::*;
+    use crate::transport::memory::MemoryStream;
+
+    const MOST: usize = 2000;
+
+    /// The server's writing side, and what keeps it open.
+    fn socket() -> (WriteHalf, MemoryStream) {
+        let (here, there) = MemoryStream::pair();
+        let (_, write) = there.into_split();
+        (WriteHalf::Memory(write), here)
+    }
+
+    /// What comes of `raw`, cut into pieces of these lengths over and over, and how it ends.
+    fn unwrapped(raw: &[u8], pieces: &[usize]) -> (Vec<u8>, String) {
+        let (socket, _here) = socket();
+        let mut layers = Layers::default();
+        layers.start_websocket(MOST);
+        let (mut plain, mut rest, mut at) = (vec![], raw, 0);
+        while !rest.is_empty() {
+            let (piece, later) = rest.split_at(pieces[at % pieces.len()].min(rest.len()));
+            layers.unwrap(&socket, piece, &mut plain);
+            (rest, at) = (later, at + 1);
+        }
+        let end = match layers.take_end() {
+            None => "goes on".to_string(),
+            Some(Ok(())) => format!("closed {:?}", layers.goodbye()),
+            Some(Err(broken)) => broken.to_string(),
+        };
+        (plain, end)
+    }
+
+    fn masked(opcode: OpCode, payload: Vec<u8>, is_final: bool, mask: [u8; 4]) -> Vec<u8> {
+        let header = FrameHeader { is_final, opcode, mask: Some(mask), ..FrameHeader::default() };
+        let frame = Frame::from_payload(header, payload.into());
+        let mut out = vec![];
+        frame.format(&mut out).expect("memory");
+        out
+    }
+
+    fn binary(payload: Vec<u8>) -> Vec<u8> {
+        masked(OpCode::Data(Data::Binary), payload, true, [1, 2, 3, 4])
+    }
+
+    fn mouse(bytes: usize) -> Vec<u8> {
+        let mut out = vec![];
+        encode(Tag(2), &vec![7; bytes], &mut out);
+        out
+    }
+
+    #[test]
+    fn a_message_may_be_as_large_as_it_may_be_and_no_larger() {
+        let largest = mouse(MOST - EXTENDED_HEADER_BYTES);
+        assert_eq!(unwrapped(&binary(largest.clone()), &[100]), (largest, "goes on".to_string()));
+        // The header alone decides, whole or in fragments.
+        let larger = binary(mouse(MOST - EXTENDED_HEADER_BYTES + 1));
+        let (plain, end) = unwrapped(&larger[..8], &[1]);
+        assert!(plain.is_empty() && end.contains("Message too long: 2001 > 2000"), "{end}");
+        let half = |last| {
+            masked(
+                OpCode::Data(if last { Data::Continue } else { Data::Binary }),
+                vec![7; 1500],
+                last,
+                [0; 4],
+            )
+        };
+        let (plain, end) = unwrapped(&[half(false), half(true)].concat(), &[100]);
+        assert!(plain.is_empty() && end.contains("Message too long"), "{end}");
+    }
+
+    #[test]
+    fn who_pings_and_reads_no_answers_is_given_no_memory_for_them() {
+        let (socket, _here) = socket();
+        let mut layers = Layers::default();
+        layers.start_websocket(MOST);
+        let ping = masked(OpCode::Control(Control::Ping), vec![1; 125], true, [9; 4]);
+        for _ in 0..100_000 {
+            layers.unwrap(&socket, &ping, &mut vec![]);
+        }
+        assert!(layers.is_pending());
+        let held = format!("{:?}", layers.websocket.as_ref().expect("one")).len();
+        // Each byte of its buffers is printed, in at most five characters.
+        assert!(held < 5 * 3 * MAX_MESSAGE_BYTES, "{held}");
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_come_to_the_same_however_they_are_cut(
+            raw in prop::collection::vec(any::<u8>(), 0..400),
+            pieces in prop::collection::vec(1usize..40, 1..5),
+        ) {
+            prop_assert_eq!(unwrapped(&raw, &pieces), unwrapped(&raw, &[400]));
+        }
+
+        #[test]
+        fn messages_come_to_the_same_however_they_are_cut_and_fragmented(
+            sizes in prop::collection::vec(0usize..600, 1..6),
+            fragments in 1usize..5,
+            pieces in prop::collection::vec(1usize..40, 1..5),
+            mask: [u8; 4],
+        ) {
+            let mut raw = vec![];
+            let mut expected = vec![];
+            for size in sizes {
+                let frames = mouse(size);
+                expected.extend_from_slice(&frames);
+                let parts: Vec<_> = frames.chunks(frames.len().div_ceil(fragments)).collect();
+                for (i, part) in parts.iter().enumerate() {
+                    let opcode = OpCode::Data(if i == 0 { Data::Binary } else { Data::Continue });
+                    raw.extend(masked(opcode, part.to_vec(), i + 1 == parts.len(), mask));
+                    raw.extend(masked(OpCode::Control(Control::Ping), vec![], true, mask));
+                }
+            }
+            prop_assert_eq!(unwrapped(&raw, &pieces), (expected, "goes on".to_string()));
+        }
+    }
+}
