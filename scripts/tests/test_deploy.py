@@ -364,7 +364,12 @@ def nginx(root: pathlib.Path, pem: pathlib.Path, ports: Ports, upstream: str) ->
         **certificate,
     )
     # Nothing outside of the folder, and no port that needs rights.
-    http = replaced(http, listen=("listen 443 ssl;", f"listen unix:{folder}/https ssl;"), **certificate)
+    http = replaced(
+        http,
+        listen=("listen 443 ssl;", f"listen unix:{folder}/https ssl;"),
+        one=("proxy_pass http://10.0.0.11:7777;", f"proxy_pass http://{upstream};"),
+        **certificate,
+    )
     kinds = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
     paths = "\n".join(f"{kind}_temp_path {folder}/{kind};" for kind in kinds)
     file = folder / "nginx.conf"
@@ -457,6 +462,40 @@ def test_behind_a_balancer_players_have_their_own_address(
                 assert is_closed(link), f"{source} {first!r}"
         assert log.read_text().count("ACCESS GRANTED") == 3
         assert "10.1.2.3" not in log.read_text()
+
+
+def test_nginx_carries_a_websocket(
+    root: pathlib.Path, program: pathlib.Path, pem: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    if "websocket_origins" not in works(program, "--print-config", cwd=tmp_path):
+        pytest.skip("this server has no WebSocket")
+    log, its_log, ports = tmp_path / "server.log", tmp_path / "balancer.log", Ports()
+    command = [program, "--listen", "127.0.0.1:0", "--set", "websocket_origins=same"]
+    with ExitStack() as stack:
+        _, up = stack.enter_context(running(command, log, r"server up on (\S+)"))
+        file = nginx(root, pem, ports, up[1])
+        process, _ = stack.enter_context(running(["nginx", "-p", tmp_path, "-c", file], its_log, ""))
+        wait_until_open(ports.plain, process, its_log)
+        context = ssl.create_default_context(cafile=pem)
+        for page, status in [("https://localhost", 101), ("https://elsewhere.example", 403)]:
+            with socket.socket(socket.AF_UNIX) as link:
+                link.settimeout(10)
+                link.connect(f"{tmp_path}/https")
+                tls = stack.enter_context(context.wrap_socket(link, server_hostname="localhost"))
+                # The key is the one of RFC 6455, section 1.3.
+                tls.sendall(
+                    b"GET /packets HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
+                    b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+                    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+                    b"Sec-WebSocket-Protocol: tagwire.v1\r\nOrigin: " + page.encode() + b"\r\n\r\n"
+                )
+                answer = tls.recv(4096).decode()
+                assert answer.startswith(f"HTTP/1.1 {status} "), answer
+                if status == 101:
+                    assert "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" in answer
+                    # A binary frame of the client's, with a mask of zeros.
+                    tls.sendall(bytes([0x82, 0x80 | len(LOGIN), 0, 0, 0, 0]) + LOGIN)
+                    wait_for(log, "ACCESS GRANTED for hans")
 
 
 @pytest.mark.parametrize("guide", ["tls", "deploying"])
