@@ -227,8 +227,6 @@ def test_the_commands_of_the_guide_make_certificates(root: pathlib.Path, tmp_pat
 def test_the_commands_of_the_guide_show_what_is_wrong(
     root: pathlib.Path, program: pathlib.Path, pem: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
-    if "[tls]" not in works(program, "--print-config", cwd=tmp_path):
-        pytest.skip("this server has no TLS")
     table = (root / "docs/guides/tls.md").read_text(encoding="utf-8").partition("## When it does not work")[2]
     commands = re.findall(r"`(openssl s_client .*?)`", table.replace("\\|", "|"))
     log = tmp_path / "server.log"
@@ -263,8 +261,6 @@ def test_the_commands_of_the_guide_show_what_is_wrong(
 def test_the_client_of_the_guide_pins_what_the_log_says(
     root: pathlib.Path, program: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
-    if "[tls]" not in works(program, "--print-config", cwd=tmp_path):
-        pytest.skip("this server has no TLS")
     if not (root / "clients/python/tagwire/tls.py").exists():
         pytest.skip("this client has no TLS")
     (piece,) = blocks(root, "tls", "python")
@@ -424,8 +420,6 @@ def is_closed(link: socket.socket) -> bool:
 def test_behind_a_balancer_players_have_their_own_address(
     root: pathlib.Path, program: pathlib.Path, pem: pathlib.Path, tmp_path: pathlib.Path, balancer: str
 ) -> None:
-    if "trusted_proxies" not in works(program, "--print-config", cwd=tmp_path):
-        pytest.skip("this server reads no PROXY headers")
     log, its_log, ports = tmp_path / "server.log", tmp_path / "balancer.log", Ports()
     trust = f"trusted_proxies={BALANCER}/32"
     command = [program, "--listen", "127.0.0.1:0", "--log", "debug", "--set", trust]
@@ -467,8 +461,6 @@ def test_behind_a_balancer_players_have_their_own_address(
 def test_nginx_carries_a_websocket(
     root: pathlib.Path, program: pathlib.Path, pem: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
-    if "websocket_origins" not in works(program, "--print-config", cwd=tmp_path):
-        pytest.skip("this server has no WebSocket")
     log, its_log, ports = tmp_path / "server.log", tmp_path / "balancer.log", Ports()
     command = [program, "--listen", "127.0.0.1:0", "--set", "websocket_origins=same"]
     with ExitStack() as stack:
