@@ -199,6 +199,22 @@ pub(crate) fn encoded_head(encoded: &[u8]) -> EncodedHead {
     }
 }
 
+/// How many bytes the whole frames at the start of `bytes` take: as many frames as fit into `most` bytes, but one at
+/// least where there is one. 0: the first is not whole, or none.
+pub fn whole_frames(bytes: &[u8], most: usize) -> usize {
+    let mut taken = 0;
+    while let Ok(Ok(Header { end, .. })) =
+        header(&bytes[taken..], Limits { max_frame_bytes: MAX_FRAME_BYTES, only: None })
+    {
+        let fits = taken == 0 || taken + end <= most;
+        if taken + end > bytes.len() || !fits {
+            break;
+        }
+        taken += end;
+    }
+    taken
+}
+
 /// True where tag and length fit the short form.
 pub fn is_short(tag: Tag, length: usize) -> bool {
     length <= 255 && tag.0 <= 255

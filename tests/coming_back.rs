@@ -28,7 +28,11 @@ fn welcome(token: &'static [u8]) -> v1::Welcome {
 
 /// One that is inside, and has been told a token.
 fn inside() -> ClientSide {
-    let credentials = Credentials { username: "player1".to_string(), password: "welcome".to_string() };
+    let credentials = Credentials {
+        username: "player1".to_string(),
+        password: "welcome".to_string(),
+        ..Credentials::default()
+    };
     let mut session = ClientSession::new(schema(), credentials, SMALL);
     session.connect(START);
     let mut side = ClientSide { session, decoder: Decoder::default(), now: START };

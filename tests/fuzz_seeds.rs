@@ -38,6 +38,11 @@ fn messages() {
 }
 
 #[test]
+fn proxy_header() {
+    run_seeds("proxy_header", targets::proxy_header::run);
+}
+
+#[test]
 fn schema_loading() {
     run_seeds("schema_loading", targets::schema_loading::run);
 }

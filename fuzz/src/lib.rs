@@ -7,7 +7,12 @@ pub mod frame_decoder;
 pub mod input;
 pub mod login;
 pub mod messages;
+pub mod proxy_header;
 pub mod schema_loading;
 
 #[path = "../../tests/common/mod.rs"]
 pub mod common;
+
+/// The server's, whose crate is more than a target needs.
+#[path = "../../server/src/proxy_header.rs"]
+mod parser;

@@ -33,14 +33,16 @@ pub struct Attempt<'a> {
     pub login: &'a Login,
     /// The other end of the connection; `None`: it is no socket.
     pub peer: Option<IpAddr>,
-    /// The connection has TLS.
+    /// The connection has TLS, or does not leave this process.
     pub secure: bool,
+    /// The certificate that the client has shown, DER. It was judged by `tls.client_ca`. `None`: it has shown none.
+    pub certificate: Option<&'a [u8]>,
 }
 
 impl<'a> Attempt<'a> {
     /// An attempt without an address and without TLS, as a test of one's own authenticator makes it.
     pub fn new(login: &'a Login) -> Self {
-        Attempt { login, peer: None, secure: false }
+        Attempt { login, peer: None, secure: false, certificate: None }
     }
 }
 

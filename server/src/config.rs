@@ -11,12 +11,15 @@ use std::net::SocketAddr;
 
 pub use auth::{AuthKind, DevAuth, FileAuth, JwtAlgorithm, JwtAuth};
 pub use change::Change;
+use ipnet::IpNet;
 pub use limits::Limits;
 use serde::{Deserialize, Serialize};
 pub use sources::{ConfigError, Flag, Loaded, Sources};
 use toml::{Table, Value};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
+
+use crate::http::is_origin_rule;
 
 /// The one key whose value is shown to nobody.
 const PASSWORD: &str = "dev_auth.password";
@@ -50,8 +53,18 @@ pub struct Config {
     /// Bytes that the kernel may hold unsent for one session before it refuses more; 0: as many as it likes.
     /// Default 16384. What waits in the kernel can no longer be replaced by something newer.
     pub tcp_notsent_lowat_bytes: u32,
+    /// Who may log in without TLS. Default `auto`.
+    pub plaintext: Plaintext,
+    /// Addresses from which connections begin with a PROXY header that says who they are for. Default none.
+    #[serde(deserialize_with = "limits::networks")]
+    pub trusted_proxies: Vec<IpNet>,
+    /// Pages that may open a WebSocket: "same", those of the host that is asked; "loopback", those of this machine; "*",
+    /// all; or origins like "https://game.example". Default `["same", "loopback"]`.
+    pub websocket_origins: Vec<String>,
     /// What may change while the server runs.
     pub limits: Limits,
+    /// Encryption.
+    pub tls: TlsConfig,
     /// One password for every name, while a game is made. For `auth` = `dev`.
     pub dev_auth: DevAuth,
     /// Names and passwords from a file. For `auth` = `file`.
@@ -68,6 +81,56 @@ pub enum LogFormat {
     Human,
     /// A JSON object a line.
     Json,
+}
+
+/// Who may log in without TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Plaintext {
+    /// Everyone where there is no certificate; where there is one, as `loopback`.
+    Auto,
+    /// Everyone.
+    Allow,
+    /// Clients on this machine.
+    Loopback,
+    /// Nobody.
+    Deny,
+}
+
+/// Encryption. Paths are as the server's working directory sees them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TlsConfig {
+    /// PEM file with the certificate and those between it and the root; "self-signed": one is made at the start. Default "":
+    /// no TLS.
+    pub certificate: String,
+    /// PEM file with the certificate's private key. Default "": it is in the file of the certificate.
+    pub key: String,
+    /// PEM file with the certificates of those who sign clients' certificates. Default "": clients are not asked for one.
+    pub client_ca: String,
+    /// Whether clients must show one then. Default `required`.
+    pub client_certificates: ClientCertificates,
+}
+
+/// Whether clients must show a certificate, where they are asked for one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClientCertificates {
+    /// Who shows one shows a good one.
+    Optional,
+    /// All do.
+    Required,
+}
+
+impl Default for TlsConfig {
+    fn default() -> Self {
+        TlsConfig {
+            certificate: String::new(),
+            key: String::new(),
+            client_ca: String::new(),
+            client_certificates: ClientCertificates::Required,
+        }
+    }
 }
 
 /// Which clients come in, by how their schema compares to the server's.
@@ -97,7 +160,11 @@ impl Default for Config {
             default_room: "main".to_string(),
             shutdown_retry_ms: 1000,
             tcp_notsent_lowat_bytes: 16 * 1024,
+            plaintext: Plaintext::Auto,
+            trusted_proxies: vec![],
+            websocket_origins: ["same", "loopback"].map(str::to_string).to_vec(),
             limits: Limits::default(),
+            tls: TlsConfig::default(),
             dev_auth: DevAuth::default(),
             file_auth: FileAuth::default(),
             jwt_auth: JwtAuth::default(),
@@ -173,7 +240,20 @@ impl Config {
             .map_err(|error| ValueError::new("default_room", format!("{:?}", self.default_room), error))?;
         range("shutdown_retry_ms", self.shutdown_retry_ms.into(), 0, 3_600_000)?;
         range("tcp_notsent_lowat_bytes", self.tcp_notsent_lowat_bytes.into(), 0, 1 << 30)?;
+        if let Some(rule) = self.websocket_origins.iter().find(|rule| !is_origin_rule(rule)) {
+            return Err(ValueError::new(
+                "websocket_origins",
+                format!("{rule:?}"),
+                "\"same\", \"loopback\", \"*\", or an origin like \"https://game.example\", without a path",
+            ));
+        }
         self.limits.validate()?;
+        for (key, value) in [("tls.key", &self.tls.key), ("tls.client_ca", &self.tls.client_ca)] {
+            if !value.is_empty() && self.tls.certificate.is_empty() {
+                return Err(ValueError::new(key, format!("{value:?}"), "tls.certificate beside it")
+                    .fix("name the server's certificate: --tls FILE, or --tls self-signed"));
+            }
+        }
         self.validate_auth()
     }
 

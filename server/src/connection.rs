@@ -2,7 +2,6 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::pin::pin;
 use std::sync::Arc;
@@ -17,20 +16,22 @@ use tagwire::session::Dialect;
 use tagwire::session::server::{Admission, ServerSession};
 use tokio::net::TcpStream;
 use tokio::task::yield_now;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tracing::{debug, info};
 
 use crate::config::Limits;
 use crate::core::Core;
 use crate::door::Place;
 use crate::flusher::TurnGuard;
-use crate::link::Link;
-use crate::login::{Entry, Granted, Refused, SECURE, log_in};
+use crate::link::{Last, Link};
+use crate::login::{Entry, Granted, Refused, log_in, until};
+use crate::opening::{NotOpened, Opened, open};
 use crate::reader::{ReadError, Reader, Turn};
 use crate::resume::{Resumed, new_token};
 use crate::rooms::{Letter, Room, RoomError};
 use crate::router::Stop;
 use crate::session::{Ending, Handover, Player, Session};
+use crate::transport::{Peer, Stream, Wire};
 
 /// After the last byte: so long is the peer's input read and forgotten, for what it sent must not turn what we
 /// sent into a reset.
@@ -97,40 +98,86 @@ impl Drop for Inside<'_> {
     }
 }
 
-pub(crate) async fn run(core: Arc<Core>, stream: TcpStream, peer: SocketAddr, place: Place) {
+pub(crate) async fn run(core: Arc<Core>, stream: Stream, peer: Peer, place: Place) {
     info!("client connected from {peer}");
     let limits = core.limits.load_full();
     let _connected = Connected::new(&core);
-    if let Err(error) = set_options(&stream, core.config.tcp_notsent_lowat_bytes) {
+    // Given back before the connection counts as closed: who sees that finds it free.
+    let mut place = place;
+    let deadline = Instant::now() + Duration::from_millis(limits.login_timeout_ms);
+    if let Stream::Tcp(tcp) = &stream
+        && let Err(error) = set_options(tcp, core.config.tcp_notsent_lowat_bytes)
+    {
         debug!(%peer, "socket options: {error}");
     }
-    let (half, writer) = stream.into_split();
     let mut protocol = ServerSession::new(Arc::clone(&core.router.schema), limits.session());
-    let mut reader = Reader::new(half, protocol.decoder_limits(), core.metrics.bytes_received.clone());
-
-    let entry = log_in(&core, &limits, &place, &mut reader, &mut protocol, &writer, peer).await;
-    let link = Link::new(peer, writer);
+    let mut wire = Wire::new(stream, core.metrics.bytes_received.clone());
+    // In boxes, for what is over must take no room in the task, which lives on.
+    let opening = Box::pin(open(&core, &mut wire, peer, &mut place));
+    let opened = match until(&core, deadline, opening).await {
+        Ok(opened) => opened.map_err(|error| not_opened(&core, error, peer)),
+        Err(interrupted) => Err(refused(&core, &interrupted.refused(&core, Dialect::Classic))),
+    };
+    core.metrics.opened(wire.kind());
+    let inlet = wire.split();
+    let outlet = Arc::clone(inlet.outlet());
+    let mut reader = Reader::new(inlet, protocol.decoder_limits());
+    let (link, peer) = match opened {
+        Ok(Opened { first, peer }) => {
+            reader.begin_with(first);
+            (Link::new(peer, outlet), peer)
+        }
+        Err(last) => return refuse(&mut reader, &Link::new(peer, outlet), last).await,
+    };
+    let login = Box::pin(log_in(&core, &limits, &place, &mut reader, &mut protocol, peer));
+    let entry = until(&core, deadline, login).await;
+    let entry = entry.unwrap_or_else(|interrupted| Err(interrupted.refused(&core, protocol.dialect())));
     let (inside, letter) = match entry {
         Ok(Entry::New(granted)) => {
-            let inside = admit(&core, &limits, &mut protocol, *granted, Arc::clone(&link)).await;
+            let inside = Box::pin(admit(&core, &limits, &mut protocol, *granted, Arc::clone(&link))).await;
             (inside, None)
         }
         Ok(Entry::Resumed(resumed)) => {
             let (inside, handover) = match resume(&core, *resumed, &link) {
                 Ok(resumed) => resumed,
-                Err(ending) => return refuse(&mut reader, &link, ending.frame(Dialect::Native)).await,
+                Err(ending) => {
+                    let refused =
+                        Refused { dialect: Dialect::Native, reason: "resume", ending: Some(ending) };
+                    return refuse(&mut reader, &link, refused.last()).await;
+                }
             };
             protocol = handover.protocol;
             (inside, handover.letter)
         }
-        Err(Refused { dialect, reason, ending }) => {
-            core.metrics.denied(reason);
-            return refuse(&mut reader, &link, ending.and_then(|ending| ending.frame(dialect))).await;
-        }
+        Err(error) => return refuse(&mut reader, &link, refused(&core, &error)).await,
     };
     reader.set_limits(protocol.decoder_limits());
     let letter = serve(&core, &mut reader, &mut protocol, &inside.session, &link, letter).await;
     leave(inside, &mut reader, &link, Handover { protocol, letter, place }).await;
+}
+
+/// Counts somebody who is not let in; what is said then.
+fn refused(core: &Core, refused: &Refused) -> Last {
+    core.metrics.denied(refused.reason);
+    refused.last()
+}
+
+/// The same for somebody whom no login can be had from.
+fn not_opened(core: &Core, error: NotOpened, peer: Peer) -> Last {
+    core.metrics.denied("no login");
+    debug!(%peer, "connection ended before a login: {error}");
+    match error {
+        NotOpened::Page(page) => Last { bytes: page, close: None },
+        NotOpened::Broken(broken) => Last { bytes: vec![], close: Ending::broken(broken).close() },
+        NotOpened::Gone | NotOpened::NoProxyHeader(_) => Last::default(),
+        NotOpened::Full(full) => {
+            core.metrics.limited(full.limit());
+            Last::default()
+        }
+        NotOpened::Speaks(_) => {
+            Last { bytes: vec![], close: Some((CloseCode::MALFORMED, "that is no login".to_string())) }
+        }
+    }
 }
 
 fn set_options(stream: &TcpStream, notsent_lowat_bytes: u32) -> io::Result<()> {
@@ -159,7 +206,7 @@ async fn admit<'a>(
             None
         }
         Dialect::Native if limits.resume_window_ms == 0 => None,
-        Dialect::Native => new_token(core, session_id, SECURE),
+        Dialect::Native => new_token(core, session_id, link.is_secure()),
     };
     let player = Player {
         session_id,
@@ -280,7 +327,8 @@ async fn enter(
 
 /// Classic clients owe no answer to a Ping, so TCP itself looks after them.
 fn watch_by_tcp(link: &Link) {
-    let (socket, peer) = (link.socket(), link.peer);
+    let peer = link.peer;
+    let Some(socket) = link.tcp() else { return };
     let keepalive =
         socket2::TcpKeepalive::new().with_time(CLASSIC_TIMEOUT / 3).with_interval(CLASSIC_TIMEOUT / 3);
     let set = socket
@@ -338,10 +386,14 @@ async fn serve(
             Ok(Turn::Broke(Some(Stop::End(ending)))) => session.end(ending),
             Ok(Turn::Broke(Some(Stop::Full(room, full)))) => letter = Some((room, full)),
             Ok(Turn::Broke(None)) => {}
-            Ok(Turn::Eof) => {
-                session.lose_link(link, Ending::Lost("the client closed the connection".to_string()));
-            }
-            Err(ReadError::Io(error)) => session.lose_link(link, Ending::Lost(error.to_string())),
+            Ok(Turn::Eof) => match link.goodbye().map(CloseCode) {
+                Some(code) if is_meant(code) => session.end(Ending::Left { code, reason: String::new() }),
+                _ => session.lose_link(link, Ending::Lost("the client closed the connection".to_string())),
+            },
+            Err(ReadError::Broken(broken)) => match Ending::broken(broken) {
+                lost @ Ending::Lost(_) => session.lose_link(link, lost),
+                ending => session.end(ending),
+            },
             Err(ReadError::Fault(fault)) => {
                 session.end(Ending::told(CloseCode::from(&fault), fault.to_string()));
             }
@@ -350,6 +402,12 @@ async fn serve(
             yield_now().await;
         }
     }
+}
+
+/// Whether a WebSocket that is closed with this code ends the session: the program has closed it, not a page that is loaded
+/// again, nor a network.
+fn is_meant(code: CloseCode) -> bool {
+    matches!(code.0, 1000 | 3000..=4999)
 }
 
 /// Posts what a room had no space for when it has, and reads nothing as long. The session is written to as ever. Gives it
@@ -406,9 +464,9 @@ async fn leave(inside: Inside<'_>, reader: &mut Reader, link: &Arc<Link>, handov
     linger(reader, link).await;
 }
 
-/// Ends a connection that has no session, with this last frame where the client can understand one.
-async fn refuse(reader: &mut Reader, link: &Link, last: Option<Vec<u8>>) {
-    link.cut(last.unwrap_or_default());
+/// Ends a connection that has no session.
+async fn refuse(reader: &mut Reader, link: &Link, last: Last) {
+    link.cut(last);
     linger(reader, link).await;
 }
 

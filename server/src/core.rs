@@ -1,6 +1,7 @@
 //! What all connections of a server share.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -13,7 +14,7 @@ use tracing::info;
 
 use crate::auth::{Authenticator, Pool};
 use crate::clock::Clock;
-use crate::config::{Config, Limits};
+use crate::config::{Config, Limits, Plaintext, TlsConfig};
 use crate::directory::Directory;
 use crate::door::Door;
 use crate::exchange::Exchange;
@@ -24,6 +25,8 @@ use crate::requests::Requests;
 use crate::rooms::Rooms;
 use crate::router::Router;
 use crate::session::{Ending, Session};
+use crate::tls::{Tls, TlsError};
+use crate::transport::Peer;
 
 /// What the names begin with that the server makes up.
 pub(crate) const GUEST_PREFIX: &str = "guest-";
@@ -37,6 +40,7 @@ pub(crate) struct Core {
     /// Changed before the server runs alone.
     pub(crate) auth: ArcSwap<Box<dyn Authenticator>>,
     pub(crate) logins: Pool,
+    pub(crate) tls: Tls,
     pub(crate) exchange: Exchange,
     pub(crate) router: Router,
     pub(crate) directory: Arc<Directory>,
@@ -108,6 +112,7 @@ impl Core {
             door: Arc::default(),
             auth: ArcSwap::from_pointee(auth),
             logins: Pool::new(metrics.logins_waiting.clone()),
+            tls: Tls::default(),
             exchange,
             router: Router { schema, rooms, requests, hooks, metrics: Arc::clone(&metrics) },
             directory: Arc::new(Directory::new()),
@@ -120,6 +125,31 @@ impl Core {
             flushers: (0..threads).map(|_| Arc::new(Flusher::default())).collect(),
             config,
             limits,
+        }
+    }
+
+    /// Reads the server's certificate, again if it is not the first time.
+    pub(crate) fn load_tls(&self, config: &TlsConfig) -> Result<(), TlsError> {
+        // What a certificate that is made here is for.
+        let mut names = ["localhost", "127.0.0.1", "::1"].map(str::to_string).to_vec();
+        let here = self.config.listen.iter().map(|address| address.ip());
+        names.extend(here.filter(|ip| !ip.is_loopback() && !ip.is_unspecified()).map(|ip| ip.to_string()));
+        self.tls.load(config, &names)
+    }
+
+    /// Whether connections from there begin with the header of a proxy.
+    pub(crate) fn is_proxy(&self, address: IpAddr) -> bool {
+        self.config.trusted_proxies.iter().any(|net| net.contains(&address.to_canonical()))
+    }
+
+    /// Whether somebody may log in without TLS.
+    pub(crate) fn admits_plaintext(&self, peer: Peer) -> bool {
+        let is_here = || peer.ip().is_none_or(|ip| ip.to_canonical().is_loopback());
+        match self.config.plaintext {
+            Plaintext::Allow => true,
+            Plaintext::Auto => !self.tls.is_on() || is_here(),
+            Plaintext::Loopback => is_here(),
+            Plaintext::Deny => false,
         }
     }
 

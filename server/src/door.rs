@@ -76,7 +76,7 @@ impl Door {
     ///
     /// # Errors
     /// There are too many even for that.
-    pub(crate) fn enter(self: &Arc<Self>, peer: IpAddr, limits: &Limits) -> Result<Place, Full> {
+    pub(crate) fn enter(self: &Arc<Self>, peer: Option<IpAddr>, limits: &Limits) -> Result<Place, Full> {
         let (max, max_per_address) = (limits.max_connections, limits.max_connections_per_address);
         let address = limited_address(peer, limits);
         let mut connections = self.connections();
@@ -108,7 +108,7 @@ impl Door {
     pub(crate) fn may_try(
         &self,
         now: Now,
-        peer: IpAddr,
+        peer: Option<IpAddr>,
         name: &str,
         limits: &Limits,
     ) -> Result<(), (&'static str, u64)> {
@@ -123,7 +123,7 @@ impl Door {
     }
 
     /// Remembers that a login failed. A guest's, without a name, counts for its address alone.
-    pub(crate) fn failed(&self, now: Now, peer: IpAddr, name: &str, limits: &Limits) {
+    pub(crate) fn failed(&self, now: Now, peer: Option<IpAddr>, name: &str, limits: &Limits) {
         if let Some(address) = limited_address(peer, limits) {
             self.failed_by_address.add(now, address, limits.max_failed_logins_per_address);
         }
@@ -133,24 +133,53 @@ impl Door {
     }
 }
 
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut connections = self.door.connections();
-        connections.all -= 1;
-        if let Some(address) = self.address
-            && let Some(count) = connections.by_address.get_mut(&address)
+impl Connections {
+    fn forget(&mut self, address: Option<IpAddr>) {
+        if let Some(address) = address
+            && let Some(count) = self.by_address.get_mut(&address)
         {
             *count -= 1;
             if *count == 0 {
-                connections.by_address.remove(&address);
+                self.by_address.remove(&address);
             }
         }
     }
 }
 
-/// What an address counts as; `None` where it is trusted. Who has one IPv6 address has its whole /64.
-fn limited_address(peer: IpAddr, limits: &Limits) -> Option<IpAddr> {
-    let peer = peer.to_canonical();
+impl Place {
+    /// A proxy tells that the connection comes from there.
+    ///
+    /// # Errors
+    /// There are too many from there even to be told so.
+    pub(crate) fn came_from(&mut self, peer: IpAddr, limits: &Limits) -> Result<(), Full> {
+        let max = limits.max_connections_per_address;
+        let mut connections = self.door.connections();
+        connections.forget(self.address.take());
+        let Some(address) = limited_address(Some(peer), limits) else { return Ok(()) };
+        let of_address = connections.by_address.entry(address).or_default();
+        if *of_address >= max + SPARE_PER_ADDRESS {
+            return Err(Full::Address(max));
+        }
+        *of_address += 1;
+        self.address = Some(address);
+        if *of_address > max {
+            self.full.get_or_insert(Full::Address(max));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut connections = self.door.connections();
+        connections.all -= 1;
+        connections.forget(self.address);
+    }
+}
+
+/// What an address counts as; `None` where there is none or it is trusted. Who has one IPv6 address has its whole /64.
+fn limited_address(peer: Option<IpAddr>, limits: &Limits) -> Option<IpAddr> {
+    let peer = peer?.to_canonical();
     if limits.trusted.iter().any(|net| net.contains(&peer)) {
         return None;
     }
@@ -225,8 +254,8 @@ mod tests {
         }
     }
 
-    fn ip(text: &str) -> IpAddr {
-        text.parse().expect("an address")
+    fn ip(text: &str) -> Option<IpAddr> {
+        Some(text.parse().expect("an address"))
     }
 
     #[test]
@@ -255,12 +284,33 @@ mod tests {
     }
 
     #[test]
+    fn who_comes_by_a_proxy_counts_where_it_comes_from() {
+        let (door, limits) = (Arc::new(Door::default()), Limits { max_connections: 100, ..limits() });
+        let address = ip("10.0.0.1").expect("an address");
+        let told = || {
+            let mut place = door.enter(None, &limits).expect("a place");
+            place.came_from(address, &limits).map(|()| place)
+        };
+        let mut inside: Vec<_> = (0..2 + SPARE_PER_ADDRESS).map(|_| told().expect("a place")).collect();
+        let full: Vec<_> = inside.iter().map(|place| place.full).collect();
+        assert_eq!(full[..3], [None, None, Some(Full::Address(2))]);
+        assert_eq!(told().map(drop), Err(Full::Address(2)));
+        assert_eq!(door.enter(Some(address), &limits).map(drop), Err(Full::Address(2)));
+        inside.truncate(1);
+        assert_eq!(told().map(|place| place.full), Ok(None));
+        drop(inside);
+        let connections = door.connections();
+        assert_eq!((connections.all, connections.by_address.len()), (0, 0));
+    }
+
+    #[test]
     fn an_ipv6_address_counts_by_its_network_and_a_mapped_one_as_what_it_is() {
         let limits = limits();
         let counted = |address| limited_address(ip(address), &limits);
         assert_eq!(counted("2001:db8::1"), counted("2001:db8::ffff:0:0:1"));
         assert_ne!(counted("2001:db8::1"), counted("2001:db8:0:1::1"));
         assert_eq!(counted("::ffff:10.0.0.1"), counted("10.0.0.1"));
+        assert_eq!(limited_address(None, &limits), None);
         assert_eq!(counted("::ffff:127.0.0.1"), None);
     }
 

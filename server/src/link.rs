@@ -2,52 +2,80 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::net::{Shutdown, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use atomic_waker::AtomicWaker;
 use socket2::SockRef;
-use tokio::net::tcp::OwnedWriteHalf;
+use tagwire::CloseCode;
+
+use crate::transport::{Outlet, Peer};
 
 /// One connection of a session. Shared by the session and by the connection's task, which alone reads from it.
 #[derive(Debug)]
 pub(crate) struct Link {
-    pub(crate) peer: SocketAddr,
-    writer: OwnedWriteHalf,
+    pub(crate) peer: Peer,
+    outlet: Arc<Outlet>,
     /// Wakes the connection's task: it is cut, or the socket is full.
     task: AtomicWaker,
     cut: AtomicBool,
-    /// What is to be said when the session is on it no more.
-    last: Mutex<Vec<u8>>,
+    last: Mutex<Last>,
+}
+
+/// What is to be said when the session is on a link no more.
+#[derive(Debug, Default)]
+pub(crate) struct Last {
+    /// What is left of a frame, and a Disconnect.
+    pub(crate) bytes: Vec<u8>,
+    /// With what a transport that has a goodbye of its own is closed.
+    pub(crate) close: Option<(CloseCode, String)>,
 }
 
 impl Link {
-    pub(crate) fn new(peer: SocketAddr, writer: OwnedWriteHalf) -> Arc<Self> {
+    pub(crate) fn new(peer: Peer, outlet: Arc<Outlet>) -> Arc<Self> {
         Arc::new(Link {
             peer,
-            writer,
+            outlet,
             task: AtomicWaker::new(),
             cut: AtomicBool::new(false),
             last: Mutex::default(),
         })
     }
 
-    /// Writes what the socket takes at once.
+    /// Writes what is taken at once.
     pub(crate) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.writer.try_write(bytes)
+        self.outlet.try_write(bytes)
     }
 
-    /// Ready when the socket may take something, or has failed.
+    /// True where something that counts as written waits for the socket.
+    pub(crate) fn is_pending(&self) -> bool {
+        self.outlet.is_pending()
+    }
+
+    /// Writes of that what the socket takes.
+    pub(crate) fn flush(&self) -> io::Result<()> {
+        self.outlet.flush()
+    }
+
+    /// Ready when the socket may take something, or has failed: an error comes out of the write.
     pub(crate) fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<()> {
-        // An error of the socket comes out of the write.
-        self.writer.as_ref().poll_write_ready(cx).map(drop)
+        self.outlet.poll_writable(cx)
     }
 
-    /// The socket, for its options.
-    pub(crate) fn socket(&self) -> SockRef<'_> {
-        SockRef::from(self.writer.as_ref())
+    /// Nobody between the two ends can read or change what is sent.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.outlet.kind().is_secure()
+    }
+
+    /// The code with which the peer closed its WebSocket.
+    pub(crate) fn goodbye(&self) -> Option<u16> {
+        self.outlet.goodbye()
+    }
+
+    /// The TCP socket, for its options.
+    pub(crate) fn tcp(&self) -> Option<SockRef<'_>> {
+        self.outlet.tcp()
     }
 
     /// Has the connection's task look at it.
@@ -66,32 +94,40 @@ impl Link {
         self.cut.load(Ordering::Acquire)
     }
 
-    /// Ends it. `last` is said by the connection's task; the session must not write to it any more where it is not empty.
-    pub(crate) fn cut(&self, last: Vec<u8>) {
-        if !last.is_empty() {
-            *self.last.lock().unwrap_or_else(PoisonError::into_inner) = last;
-        }
+    /// Ends it. `last` is said by the connection's task; the session must not write to it any more where that has bytes.
+    pub(crate) fn cut(&self, last: Last) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = last;
         self.cut.store(true, Ordering::Release);
         self.task.wake();
     }
 
     /// Writes what is left to say. To be bounded in time by the caller: the peer may take nothing.
     pub(crate) async fn say_last(&self) {
-        let last = std::mem::take(&mut *self.last.lock().unwrap_or_else(PoisonError::into_inner));
-        let mut rest = last.as_slice();
+        let Last { bytes, close } =
+            std::mem::take(&mut *self.last.lock().unwrap_or_else(PoisonError::into_inner));
+        // An error is a peer that is gone.
+        let _ = self.write_last(&bytes, close).await;
+    }
+
+    async fn write_last(&self, mut rest: &[u8], close: Option<(CloseCode, String)>) -> io::Result<()> {
         while !rest.is_empty() {
             poll_fn(|cx| self.poll_writable(cx)).await;
-            match self.writer.try_write(rest) {
+            match self.try_write(rest) {
                 Ok(count) => rest = &rest[count..],
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                // The peer is gone.
-                Err(_) => return,
+                Err(error) => return Err(error),
             }
         }
+        self.outlet.close(close.as_ref().map(|(code, reason)| (*code, reason.as_str())))?;
+        while self.is_pending() {
+            poll_fn(|cx| self.poll_writable(cx)).await;
+            self.flush()?;
+        }
+        Ok(())
     }
 
     /// Says that nothing more comes. False: the peer is gone.
     pub(crate) fn shut_down(&self) -> bool {
-        self.socket().shutdown(Shutdown::Write).is_ok()
+        self.outlet.shut_down()
     }
 }

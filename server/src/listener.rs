@@ -8,11 +8,13 @@ use std::time::{Duration, Instant};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
 use crate::connection;
 use crate::core::Core;
+use crate::transport::{MemoryStream, Peer, Stream};
 
 /// Connections the kernel keeps for us while we are busy.
 const BACKLOG: i32 = 4096;
@@ -97,7 +99,7 @@ pub(crate) async fn accept(core: Arc<Core>, listener: TcpListener, connections: 
                 if let Some(shortage) = &mut shortage {
                     shortage.waited += 1;
                 }
-                take_in(&core, stream, peer, &connections);
+                take_in(&core, Stream::Tcp(stream), Peer::Network(peer), &connections);
             }
             Err(error) if is_about_one_connection(&error) => {
                 debug!("a connection was lost before it began: {error}")
@@ -116,13 +118,26 @@ pub(crate) async fn accept(core: Arc<Core>, listener: TcpListener, connections: 
     for _ in 0..BACKLOG {
         let Ok((stream, peer)) = listener.accept() else { return };
         if let Ok(stream) = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream)) {
-            take_in(&core, stream, peer, &connections);
+            take_in(&core, Stream::Tcp(stream), Peer::Network(peer), &connections);
         }
     }
 }
 
-fn take_in(core: &Arc<Core>, stream: TcpStream, peer: SocketAddr, connections: &TaskTracker) {
-    match core.door.enter(peer.ip(), &core.limits.load()) {
+/// Takes connections within the process until the server stops.
+pub(crate) async fn accept_memory(
+    core: Arc<Core>,
+    mut calls: mpsc::Receiver<MemoryStream>,
+    connections: TaskTracker,
+) {
+    while let Some(Some(stream)) = core.stopping.run_until_cancelled(calls.recv()).await {
+        take_in(&core, Stream::Memory(stream), Peer::Memory, &connections);
+    }
+}
+
+fn take_in(core: &Arc<Core>, stream: Stream, peer: Peer, connections: &TaskTracker) {
+    // Where it really comes from is told later.
+    let address = peer.ip().filter(|ip| !core.is_proxy(*ip));
+    match core.door.enter(address, &core.limits.load()) {
         Ok(place) => drop(connections.spawn(connection::run(Arc::clone(core), stream, peer, place))),
         Err(full) => {
             core.metrics.limited(full.limit());

@@ -2,25 +2,21 @@
 
 use std::fmt;
 use std::future::poll_fn;
-use std::net::SocketAddr;
+use std::io;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tagwire::bytes::Bytes;
 use tagwire::frame::encode_message;
 use tagwire::name::{self, NameError};
-use tagwire::opening::Opening;
 use tagwire::pb::tagwire::v1::{self, login_part, verdict};
 use tagwire::session::login::Login;
 use tagwire::session::resume::{ResumeRefused, ResumeToken};
 use tagwire::session::server::{Incoming, ServerSession};
 use tagwire::session::{Dialect, Fault};
 use tagwire::{Access, CloseCode};
-use tokio::net::tcp::OwnedWriteHalf;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 use tracing::{debug, error, info};
 
 use crate::auth::{Attempt, Denied, Identity};
@@ -28,16 +24,16 @@ use crate::config::Limits;
 use crate::core::{Core, GUEST_PREFIX};
 use crate::door::Place;
 use crate::exchange::{Compared, Judged, Known};
+use crate::link::Last;
 use crate::reader::{ReadError, Reader, Turn};
 use crate::resume::{Resumed, take_over};
 use crate::session::Ending;
+use crate::transport::{Broken, Outlet, Peer};
 
 /// Who finds the server full is told to come back after so long.
 const FULL_RETRY_US: u64 = 5_000_000;
 /// And who finds too many before it who want in: about as long as they take.
 const CROWDED_RETRY_US: u64 = 3_000_000;
-/// No connection of this server has TLS yet.
-pub(crate) const SECURE: bool = false;
 /// Differences that a client is told at most, and their characters in all: its frames are bounded, too.
 const MAX_FINDINGS: usize = 100;
 const MAX_FINDINGS_CHARS: usize = 32 * 1024;
@@ -74,82 +70,107 @@ pub(crate) struct Refused {
 enum NotIn {
     #[error("it went without a word")]
     Gone,
-    #[error("{0:?} is not spoken here")]
-    Speaks(Opening),
     #[error(transparent)]
     Read(#[from] ReadError),
 }
 
-/// What became of the time until the deadline.
-enum Waited {
-    Done(Box<Result<Entry, Refused>>),
+/// What ends the way in before it is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Interrupted {
     Deadline,
     Stopping,
 }
 
-/// Everything up to Welcome.
+impl Interrupted {
+    pub(crate) fn refused(self, core: &Core, dialect: Dialect) -> Refused {
+        let (reason, ending) = match self {
+            Interrupted::Deadline => {
+                ("deadline", Ending::told(CloseCode::LOGIN_TIMEOUT, "the login took too long"))
+            }
+            Interrupted::Stopping => ("stopping", core.shutdown_ending()),
+        };
+        Refused { dialect, reason, ending: Some(ending) }
+    }
+}
+
+impl Refused {
+    /// What is said to the client.
+    pub(crate) fn last(&self) -> Last {
+        let Refused { dialect, ending, .. } = self;
+        let bytes = ending.as_ref().and_then(|ending| ending.frame(*dialect));
+        Last { bytes: bytes.unwrap_or_default(), close: ending.as_ref().and_then(Ending::close) }
+    }
+}
+
+/// Waits for a part of the way in.
+pub(crate) async fn until<T>(
+    core: &Core,
+    deadline: Instant,
+    part: impl Future<Output = T>,
+) -> Result<T, Interrupted> {
+    tokio::select! {
+        done = timeout_at(deadline, part) => done.map_err(|_| Interrupted::Deadline),
+        () = core.stopping.cancelled() => Err(Interrupted::Stopping),
+    }
+}
+
+/// From the first frame to Welcome. To be bounded in time by the caller.
 pub(crate) async fn log_in(
     core: &Core,
     limits: &Limits,
     place: &Place,
     reader: &mut Reader,
     protocol: &mut ServerSession,
-    writer: &OwnedWriteHalf,
-    peer: SocketAddr,
+    peer: Peer,
 ) -> Result<Entry, Refused> {
-    let deadline = Duration::from_millis(limits.login_timeout_ms);
-    let way_in = async {
-        let mut login =
-            read_login(core, reader, protocol).await.map_err(|not_in| turned_away(&not_in, peer))?;
-        if let Some(resume) = login.resume.take()
-            && let Some(resumed) = come_back(core, limits, &login, resume, writer, peer).await?
-        {
-            return Ok(Entry::Resumed(Box::new(resumed)));
-        }
-        let (login, identity) = judge(core, limits, place, login, writer, peer).await?;
-        let verdict = match login.dialect {
-            Dialect::Native => agree(core, reader, protocol, writer, &login, peer).await?,
-            Dialect::Classic => verdict::Value::NotCompared,
-        };
-        Ok(Entry::New(Box::new(Granted { login, identity, verdict })))
-    };
-    let waited = tokio::select! {
-        done = timeout(deadline, way_in) => done.map_or(Waited::Deadline, |done| Waited::Done(Box::new(done))),
-        () = core.stopping.cancelled() => Waited::Stopping,
-    };
-    let dialect = protocol.dialect();
-    match waited {
-        Waited::Done(done) => *done,
-        Waited::Deadline => {
-            debug!(%peer, "no login within the deadline");
-            let ending = Ending::told(CloseCode::LOGIN_TIMEOUT, "the login took too long");
-            Err(Refused { dialect, reason: "deadline", ending: Some(ending) })
-        }
-        Waited::Stopping => {
-            Err(Refused { dialect, reason: "stopping", ending: Some(core.shutdown_ending()) })
-        }
+    let mut login = read_login(core, reader, protocol).await.map_err(|not_in| turned_away(not_in, peer))?;
+    let secure = reader.outlet().kind().is_secure();
+    if !secure && !core.admits_plaintext(peer) {
+        return Err(without_tls(&login, peer));
     }
+    let outlet = reader.outlet();
+    if let Some(resume) = login.resume.take()
+        && let Some(resumed) = come_back(core, limits, &login, resume, outlet, peer).await?
+    {
+        return Ok(Entry::Resumed(Box::new(resumed)));
+    }
+    let (login, identity) = judge(core, limits, place, login, outlet, peer).await?;
+    let verdict = match login.dialect {
+        Dialect::Native => agree(core, reader, protocol, &login, peer).await?,
+        Dialect::Classic => verdict::Value::NotCompared,
+    };
+    Ok(Entry::New(Box::new(Granted { login, identity, verdict })))
 }
 
-/// A connection that did not even bring a login.
-fn turned_away(not_in: &NotIn, peer: SocketAddr) -> Refused {
+/// A connection that did not even bring a login. What is said goes to those alone who have shown that they understand it.
+fn turned_away(not_in: NotIn, peer: Peer) -> Refused {
     debug!(%peer, "connection ended before a login: {not_in}");
-    // A version of the protocol that is not ours is the one thing that such a client is told.
     let (dialect, ending) = match not_in {
+        // A version of the protocol that is not ours is the one thing that such a client is told.
         NotIn::Read(ReadError::Fault(fault @ Fault::Version(_))) => {
-            (Dialect::Native, Some(Ending::told(CloseCode::from(fault), fault.to_string())))
+            (Dialect::Native, Some(Ending::told(CloseCode::from(&fault), fault.to_string())))
         }
-        _ => (Dialect::Classic, None),
+        NotIn::Read(ReadError::Fault(fault)) => {
+            (Dialect::Classic, Some(Ending::told(CloseCode::from(&fault), fault.to_string())))
+        }
+        NotIn::Read(ReadError::Broken(broken)) => (Dialect::Classic, Some(Ending::broken(broken))),
+        NotIn::Gone => (Dialect::Classic, None),
     };
     Refused { dialect, reason: "no login", ending }
 }
 
+/// A login that anyone on the way could have read. It is not looked at.
+fn without_tls(login: &Login, peer: Peer) -> Refused {
+    let why = "this server asks for TLS: connect to tagwires:// or wss://";
+    info!(
+        "ACCESS DENIED for {} from {peer}: no TLS, and plaintext does not admit that",
+        login.username.escape_debug()
+    );
+    let ending = Some(Ending::told(CloseCode::LOGIN_REFUSED, why));
+    Refused { dialect: login.dialect, reason: "plaintext", ending }
+}
+
 async fn read_login(core: &Core, reader: &mut Reader, protocol: &mut ServerSession) -> Result<Login, NotIn> {
-    match poll_fn(|cx| reader.poll_opening(cx)).await.map_err(ReadError::Io)? {
-        Some(Opening::Tagwire) => {}
-        Some(other) => return Err(NotIn::Speaks(other)),
-        None => return Err(NotIn::Gone),
-    }
     loop {
         let turn = poll_fn(|cx| {
             reader.poll_turn(cx, |frame| {
@@ -173,20 +194,20 @@ async fn come_back(
     limits: &Limits,
     login: &Login,
     resume: v1::Resume,
-    writer: &OwnedWriteHalf,
-    peer: SocketAddr,
+    outlet: &Outlet,
+    peer: Peer,
 ) -> Result<Option<Resumed>, Refused> {
     let now = core.clock.now();
     // Who has guessed too often already may not try that either: the judge says so.
     if core.door.may_try(now, peer.ip(), "", limits).is_err() {
         return Ok(None);
     }
-    let mut taken = take_over(core, resume.clone(), SECURE).await;
+    let mut taken = take_over(core, resume.clone(), outlet.kind().is_secure()).await;
     if matches!(taken, Err(ResumeRefused::Expired))
         && login.has_credentials()
-        && renew(core, limits, login, &resume, writer, peer).await?
+        && renew(core, limits, login, &resume, outlet, peer).await?
     {
-        taken = take_over(core, resume, SECURE).await;
+        taken = take_over(core, resume, outlet.kind().is_secure()).await;
     }
     let refused = match taken {
         Ok(resumed) => return Ok(Some(resumed)),
@@ -212,14 +233,14 @@ async fn renew(
     limits: &Limits,
     login: &Login,
     resume: &v1::Resume,
-    writer: &OwnedWriteHalf,
-    peer: SocketAddr,
+    outlet: &Outlet,
+    peer: Peer,
 ) -> Result<bool, Refused> {
     let mut login = login.clone();
     // A name that is none is the judge's to refuse.
     let Ok(username) = name::player(&login.username) else { return Ok(false) };
     login.username = username;
-    let identity = authenticate(core, limits, &login, writer, peer).await?;
+    let identity = authenticate(core, limits, &login, outlet, peer).await?;
     let address = ResumeToken::address(&resume.token);
     let Some(session) = address.ok().and_then(|(_, id)| core.directory.session(id)) else { return Ok(false) };
     let player = &session.player;
@@ -231,7 +252,7 @@ async fn renew(
 }
 
 /// Says that somebody is refused.
-fn deny(login: &Login, peer: SocketAddr, why: &dyn fmt::Display) {
+fn deny(login: &Login, peer: Peer, why: &dyn fmt::Display) {
     info!("ACCESS DENIED for {} from {peer}: {why}", login.username.escape_debug());
 }
 
@@ -241,8 +262,8 @@ async fn judge(
     limits: &Limits,
     place: &Place,
     mut login: Login,
-    writer: &OwnedWriteHalf,
-    peer: SocketAddr,
+    outlet: &Outlet,
+    peer: Peer,
 ) -> Result<(Login, Identity), Refused> {
     let dialect = login.dialect;
     let refused = |reason, ending| Refused { dialect, reason, ending: Some(ending) };
@@ -265,7 +286,7 @@ async fn judge(
     if core.config.guests && dialect == Dialect::Native && nameless {
         return Ok((login, Identity::new("", Access::Guest)));
     }
-    let mut identity = authenticate(core, limits, &login, writer, peer).await?;
+    let mut identity = authenticate(core, limits, &login, outlet, peer).await?;
     identity.name = name::player(&identity.name).map_err(|error| bad_name(&login, error))?;
     if core.config.guests && name::key(&identity.name).starts_with(GUEST_PREFIX) {
         let denied = Denied::Refused(format!("names that begin with {GUEST_PREFIX} are for guests"));
@@ -280,10 +301,10 @@ async fn authenticate(
     core: &Core,
     limits: &Limits,
     login: &Login,
-    writer: &OwnedWriteHalf,
-    peer: SocketAddr,
+    outlet: &Outlet,
+    peer: Peer,
 ) -> Result<Identity, Refused> {
-    let (ip, key) = (peer.ip(), name::key(&login.username));
+    let (ip, key, secure) = (peer.ip(), name::key(&login.username), outlet.kind().is_secure());
     let refused = |reason, ending| Refused { dialect: login.dialect, reason, ending: Some(ending) };
     let may_try = || {
         core.door.may_try(core.clock.now(), ip, &key, limits).map_err(|(limit, wait_us)| {
@@ -294,12 +315,12 @@ async fn authenticate(
         })
     };
     may_try()?;
-    let auth = core.auth.load_full();
+    let (auth, certificate) = (core.auth.load_full(), outlet.certificate());
     // The game's, too: a panic in it ends this login alone.
     let mut slot = None;
     let judged = if auth.is_quick() {
         catch_unwind(AssertUnwindSafe(|| {
-            auth.authenticate(&Attempt { peer: Some(ip), secure: SECURE, login })
+            auth.authenticate(&Attempt { login, peer: ip, secure, certificate: certificate.as_deref() })
         }))
         .map_err(|_| ())
     } else {
@@ -313,14 +334,21 @@ async fn authenticate(
             ));
         };
         // Who hung up while it waited is not worth a hash; nor is who has failed too often by now.
-        if is_gone(writer) {
+        if outlet.is_gone() {
             return Err(refused("gone", Ending::Lost("the client closed the connection".to_string())));
         }
         may_try()?;
         core.metrics.judged.inc();
         let login = login.clone();
-        let attempt = move || auth.authenticate(&Attempt { peer: Some(ip), secure: SECURE, login: &login });
-        turn.run(attempt).await.map_err(|_| ()).map(|(judged, turn)| {
+        let judge = move || {
+            auth.authenticate(&Attempt {
+                login: &login,
+                peer: ip,
+                secure,
+                certificate: certificate.as_deref(),
+            })
+        };
+        turn.run(judge).await.map_err(|_| ()).map(|(judged, turn)| {
             slot = Some(turn);
             judged
         })
@@ -356,22 +384,13 @@ fn ms(us: u64) -> u32 {
     u32::try_from(us.div_ceil(1000)).unwrap_or(u32::MAX)
 }
 
-/// True where the other end has closed the connection, even if something that it sent before was not read.
-fn is_gone(writer: &OwnedWriteHalf) -> bool {
-    let events = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
-    let mut sockets = [PollFd::new(writer.as_ref(), events)];
-    // A socket that cannot be asked is there, as far as anybody knows.
-    poll(&mut sockets, Some(&Timespec::default())).is_ok() && sockets[0].revents().intersects(events)
-}
-
 /// Sees to it that both sides mean the same by their messages.
 async fn agree(
     core: &Core,
     reader: &mut Reader,
     protocol: &mut ServerSession,
-    writer: &OwnedWriteHalf,
     login: &Login,
-    peer: SocketAddr,
+    peer: Peer,
 ) -> Result<verdict::Value, Refused> {
     let name = login.username.escape_debug();
     let refused = |ending| Refused { dialect: Dialect::Native, reason: "schema", ending: Some(ending) };
@@ -379,9 +398,9 @@ async fn agree(
     let judged = match core.exchange.known(&login.fingerprint) {
         Known::Judged(judged) => judged,
         Known::Unknown(claimed) => {
-            let offered = ask_schema(core, reader, protocol, writer).await.map_err(|error| match error {
+            let offered = ask_schema(core, reader, protocol).await.map_err(|error| match error {
                 ReadError::Fault(error) => fault(&error),
-                ReadError::Io(error) => refused(Ending::Lost(error.to_string())),
+                ReadError::Broken(broken) => refused(Ending::broken(broken)),
             })?;
             core.exchange.compare(claimed, offered).await.map_err(|error| {
                 info!("ACCESS DENIED for {name} from {peer}: {error}");
@@ -429,14 +448,13 @@ async fn ask_schema(
     core: &Core,
     reader: &mut Reader,
     protocol: &mut ServerSession,
-    writer: &OwnedWriteHalf,
 ) -> Result<Bytes, ReadError> {
     let mut question = vec![];
     encode_message(&protocol.ask_schema(), &mut question);
     reader.set_limits(protocol.decoder_limits());
     // Nothing was written before: the socket's buffer takes these two bytes whole.
-    writer.writable().await?;
-    writer.try_write(&question)?;
+    poll_fn(|cx| reader.outlet().poll_writable(cx)).await;
+    reader.outlet().try_write(&question).map_err(Broken::from)?;
     loop {
         let turn = poll_fn(|cx| {
             reader.poll_turn(cx, |frame| {
@@ -449,7 +467,7 @@ async fn ask_schema(
         match turn.await? {
             Turn::Broke(descriptors) => return Ok(descriptors),
             Turn::Read => {}
-            Turn::Eof => return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into()),
+            Turn::Eof => return Err(Broken::from(io::Error::from(io::ErrorKind::UnexpectedEof)).into()),
         }
     }
 }

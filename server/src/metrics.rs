@@ -15,6 +15,7 @@ use tagwire::session::resume::ResumeRefused;
 use tagwire::{CloseCode, Schema};
 
 use crate::rooms::Delivered;
+use crate::transport::Kind;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Message {
@@ -24,6 +25,11 @@ struct Message {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Reason {
     reason: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Transport {
+    transport: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -70,6 +76,8 @@ pub struct Metrics {
     pub(crate) connections: Gauge,
     /// Sockets accepted.
     pub(crate) accepted: Counter,
+    /// Connections by what they speak.
+    opened: Family<Transport, Counter>,
     /// Sessions that are open now.
     pub(crate) sessions: Gauge,
     /// Those of them that have no connection, and wait for their client to come back.
@@ -161,6 +169,7 @@ impl Metrics {
         Metrics {
             connections: register!("connections", "Sockets open now", Gauge::default()),
             accepted: register!("connections_accepted", "Sockets accepted", Counter::default()),
+            opened: register!("connections_opened", "Connections by what they speak", Family::default()),
             sessions: register!("sessions", "Sessions open now", Gauge::default()),
             sessions_away: register!(
                 "sessions_away",
@@ -284,6 +293,11 @@ impl Metrics {
             panics.inc();
             hook(info);
         }));
+    }
+
+    /// A connection turned out to be of this kind.
+    pub(crate) fn opened(&self, kind: Kind) {
+        self.opened.get_or_create(&Transport { transport: kind.name().to_string() }).inc();
     }
 
     pub(crate) fn denied(&self, reason: &str) {

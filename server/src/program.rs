@@ -18,8 +18,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::spawn_blocking;
 use tracing::{error, info, warn};
 
-use crate::auth::Judge;
-use crate::config::{AuthKind, Config, Loaded, Sources};
+use crate::config::{Config, Loaded, Sources};
 use crate::control::Control;
 use crate::dynamic::read_schema;
 use crate::listener::{bind, raise_descriptor_limit};
@@ -87,11 +86,6 @@ fn start(
         "" => compiled,
         path => read_schema(Path::new(path))?,
     };
-    // A game that brings its own is asked for it when it runs.
-    let judge = match config.auth {
-        AuthKind::Game => None,
-        _ => Some(Judge::of(&config)?),
-    };
     let level = logging::init(&config.log, config.log_format)?;
     for warning in warnings {
         warn!("{warning}");
@@ -108,6 +102,9 @@ fn start(
         let (hangup, user1) = (signal(SignalKind::hangup())?, signal(SignalKind::user_defined1())?);
         (listeners, terminate, interrupt, hangup, user1)
     };
+    info!("schema {} with {} messages", schema.fingerprint(), schema.messages().len());
+    let server = game(Server::new(config.clone(), schema));
+    server.check()?;
     Ok(move || {
         match raise_descriptor_limit() {
             Ok(Some(descriptors)) if descriptors < config.limits.max_connections as u64 => warn!(
@@ -118,17 +115,12 @@ fn start(
             Ok(_) => {}
             Err(error) => warn!("the number of descriptors stays as it is: {error}"),
         }
-        info!("schema {} with {} messages", schema.fingerprint(), schema.messages().len());
         let stop = async move {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
             }
         };
-        let server = game(match judge {
-            Some(judge) => Server::with_judge(config.clone(), schema, judge),
-            None => Server::new(config.clone(), schema),
-        });
         server.metrics().count_panics();
         runtime.spawn(count(user1, server.metrics()));
         runtime.spawn(reload(hangup, sources, config, level, server.control()));

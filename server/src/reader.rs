@@ -1,31 +1,19 @@
-//! The reading half of a connection: one read a turn into a buffer that all connections of a thread share.
+//! The frames that come by a connection: one read a turn.
 
-use std::cell::RefCell;
-use std::io;
 use std::ops::ControlFlow;
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use prometheus_client::metrics::counter::Counter;
 use tagwire::Frame;
-use tagwire::frame::{Decoder, Limits};
-use tagwire::opening::{Opening, sniff};
+use tagwire::frame::{Decoder, EXTENDED_HEADER_BYTES, Limits};
 use tagwire::session::Fault;
-use tokio::io::{AsyncRead, ReadBuf};
-use tokio::net::tcp::OwnedReadHalf;
 
-/// A connection reads at most so many bytes in a turn, so that one that floods leaves time to the others.
-const MAX_TURN_BYTES: usize = 64 * 1024;
-/// And takes at most so many frames.
+use crate::transport::{Broken, Inlet, MAX_MESSAGE_BYTES, Outlet};
+
+/// A connection takes at most so many frames in a turn, so that one that floods leaves time to the others.
 const MAX_TURN_FRAMES: usize = 256;
 
 /// After the end of a session so much is still read and forgotten: more than the buffers of two sockets hold.
 const MAX_DISCARDED_BYTES: usize = 16 * 1024 * 1024;
-
-thread_local! {
-    /// Where reads go: a connection keeps only the part of a frame that its bytes ended in.
-    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; MAX_TURN_BYTES].into_boxed_slice());
-}
 
 /// What a turn of reading came to.
 #[derive(Debug, PartialEq, Eq)]
@@ -42,15 +30,14 @@ pub(crate) enum Turn<T> {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReadError {
     #[error(transparent)]
-    Io(#[from] io::Error),
+    Broken(#[from] Broken),
     #[error(transparent)]
     Fault(#[from] Fault),
 }
 
 #[derive(Debug)]
 pub(crate) struct Reader {
-    half: OwnedReadHalf,
-    bytes_received: Counter,
+    inlet: Inlet,
     decoder: Decoder,
     /// Bytes that were read but not decoded: a turn ended before them.
     rest: Vec<u8>,
@@ -60,34 +47,34 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    /// Reads from `half` and adds the bytes to a counter.
-    pub(crate) fn new(half: OwnedReadHalf, limits: Limits, bytes_received: Counter) -> Self {
-        Reader { half, bytes_received, decoder: Decoder::new(limits), rest: Vec::new(), at: 0, discarded: 0 }
+    /// Reads from `inlet`.
+    pub(crate) fn new(inlet: Inlet, limits: Limits) -> Self {
+        let mut reader = Reader { inlet, decoder: Decoder::default(), rest: Vec::new(), at: 0, discarded: 0 };
+        reader.set_limits(limits);
+        reader
+    }
+
+    /// These bytes have come already.
+    pub(crate) fn begin_with(&mut self, first: Vec<u8>) {
+        (self.rest, self.at) = (first, 0);
     }
 
     pub(crate) fn set_limits(&mut self, limits: Limits) {
         self.decoder.set_limits(limits);
+        let largest = limits.max_frame_bytes + EXTENDED_HEADER_BYTES;
+        // Where one frame alone is waited for, none comes with it.
+        let most = if limits.only.is_some() { largest } else { largest.max(MAX_MESSAGE_BYTES) };
+        self.outlet().set_max_message_bytes(most);
+    }
+
+    /// The writing side of the connection.
+    pub(crate) fn outlet(&self) -> &Outlet {
+        self.inlet.outlet()
     }
 
     /// True where the next turn needs no read.
     pub(crate) fn has_rest(&self) -> bool {
         !self.rest.is_empty()
-    }
-
-    /// Reads until it is clear what the peer speaks; the bytes stay for the turns that follow. `None`: it sent
-    /// nothing and went.
-    pub(crate) fn poll_opening(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Opening>>> {
-        loop {
-            if let Some(opening) = sniff(&self.rest) {
-                return Poll::Ready(Ok(Some(opening)));
-            }
-            let Reader { half, rest, bytes_received, .. } = self;
-            let read = ready!(poll_read(half, cx, |bytes| rest.extend_from_slice(bytes)))?;
-            bytes_received.inc_by(read as u64);
-            if read == 0 {
-                return Poll::Ready(Ok((!self.rest.is_empty()).then_some(Opening::Unknown)));
-            }
-        }
     }
 
     /// One turn: what was left over or one read, and `handle` for every whole frame of it.
@@ -96,7 +83,7 @@ impl Reader {
         cx: &mut Context<'_>,
         mut handle: impl FnMut(Frame<'_>) -> Result<ControlFlow<T>, Fault>,
     ) -> Poll<Result<Turn<T>, ReadError>> {
-        let Reader { half, bytes_received, decoder, rest, at, .. } = self;
+        let Reader { inlet, decoder, rest, at, .. } = self;
         if !rest.is_empty() {
             let mut input = &rest[*at..];
             let taken = take(decoder, &mut input, &mut handle);
@@ -107,12 +94,11 @@ impl Reader {
             return Poll::Ready(Ok(taken?.map_or(Turn::Read, Turn::Broke)));
         }
         let mut taken = Ok(None);
-        let read = ready!(poll_read(half, cx, |bytes| {
+        let read = ready!(inlet.poll_read(cx, |bytes| {
             let mut input = bytes;
             taken = take(decoder, &mut input, &mut handle);
             *rest = input.to_vec();
         }))?;
-        bytes_received.inc_by(read as u64);
         Poll::Ready(Ok(match taken? {
             Some(broke) => Turn::Broke(broke),
             None if read == 0 => Turn::Eof,
@@ -123,7 +109,7 @@ impl Reader {
     /// Reads and forgets; ready at the peer's end, or when it has sent more than it can have had on its way.
     pub(crate) fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            match ready!(poll_read(&mut self.half, cx, |_| ())) {
+            match ready!(self.inlet.poll_discard(cx)) {
                 Ok(0) | Err(_) => return Poll::Ready(()),
                 Ok(read) => self.discarded += read,
             }
@@ -146,18 +132,4 @@ fn take<T>(
         }
     }
     Ok(None)
-}
-
-fn poll_read(
-    half: &mut OwnedReadHalf,
-    cx: &mut Context<'_>,
-    take: impl FnOnce(&[u8]),
-) -> Poll<io::Result<usize>> {
-    SCRATCH.with_borrow_mut(|scratch| {
-        let mut buffer = ReadBuf::new(scratch);
-        ready!(Pin::new(half).poll_read(cx, &mut buffer))?;
-        let bytes = buffer.filled();
-        take(bytes);
-        Poll::Ready(Ok(bytes.len()))
-    })
 }

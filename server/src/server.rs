@@ -10,6 +10,7 @@ use tagwire::room::Room;
 use tagwire::service::Service;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::task::TaskTracker;
@@ -25,9 +26,13 @@ use crate::listener;
 use crate::metrics::Metrics;
 use crate::requests::ServiceError;
 use crate::rooms::{Kind, KindError};
+use crate::tls::TlsError;
+use crate::transport::MemoryStream;
 
 /// A stop takes at most so long.
 const STOP_TIMEOUT: Duration = Duration::from_secs(8);
+/// Connections within the process that wait to be taken.
+const MEMORY_BACKLOG: usize = 64;
 /// And so long the code of rooms, when nobody is inside any more.
 const ROOMS_TIMEOUT: Duration = Duration::from_secs(1);
 /// So much of it for those who are at the door already.
@@ -42,6 +47,26 @@ enum Broken {
     Kind(#[from] KindError),
     #[error(transparent)]
     Auth(#[from] AuthError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+/// Opens connections to a server of the same process, from [`Server::connector`]. A clone is cheap.
+#[derive(Debug, Clone)]
+pub struct Connector {
+    calls: mpsc::Sender<MemoryStream>,
+}
+
+impl Connector {
+    /// A connection, on which a client speaks as on a socket. What is sent before the server runs waits for it.
+    ///
+    /// # Errors
+    /// The server has stopped.
+    pub async fn connect(&self) -> io::Result<MemoryStream> {
+        let (here, there) = MemoryStream::pair();
+        self.calls.send(there).await.map_err(|_| io::ErrorKind::ConnectionRefused)?;
+        Ok(here)
+    }
 }
 
 /// A server that is not running yet.
@@ -50,6 +75,9 @@ pub struct Server {
     /// Why it cannot be served; the first reason.
     broken: Option<Broken>,
     hooks: Vec<Box<dyn Hook>>,
+    connector: Connector,
+    /// Its other end.
+    calls: mpsc::Receiver<MemoryStream>,
     /// What the log says of who judges logins, and whether as a warning.
     judge: (String, bool),
 }
@@ -62,13 +90,14 @@ impl fmt::Debug for Server {
 
 impl Server {
     /// A server for the messages of `schema`, whose logins are judged as `config.auth` says. That its users or keys cannot
-    /// be read is told by [`Server::serve`].
+    /// be read is told by [`Server::check`] and [`Server::serve`].
     pub fn new(config: Config, schema: Schema) -> Self {
         let (judge, broken) = match Judge::of(&config) {
             Ok(judge) => (judge, None),
             Err(error) => (Judge::nobody(), Some(error.into())),
         };
-        Server { broken, ..Self::with_judge(config, schema, judge) }
+        let server = Self::with_judge(config, schema, judge);
+        Server { broken: broken.or(server.broken), ..server }
     }
 
     /// A server that asks `auth` who may come in, whatever `config.auth` says.
@@ -76,10 +105,13 @@ impl Server {
         Self::with_judge(config, schema, Judge::own(auth))
     }
 
-    pub(crate) fn with_judge(config: Config, schema: Schema, judge: Judge) -> Self {
+    fn with_judge(config: Config, schema: Schema, judge: Judge) -> Self {
         let Judge { authenticator, told, weak } = judge;
-        let core = Arc::new(Core::new(config, schema, authenticator));
-        Server { core, broken: None, hooks: vec![], judge: (told, weak) }
+        let core = Core::new(config, schema, authenticator);
+        let broken = core.load_tls(&core.config.tls).err().map(Broken::from);
+        let (calls, called) = mpsc::channel(MEMORY_BACKLOG);
+        let connector = Connector { calls };
+        Server { core: Arc::new(core), broken, hooks: vec![], connector, calls: called, judge: (told, weak) }
     }
 
     /// Has `authenticator` judge logins, whatever the settings say. Settings with `auth = "game"` ask for it.
@@ -137,6 +169,22 @@ impl Server {
         Arc::clone(&self.core.metrics)
     }
 
+    /// By which clients in this process connect, without sockets.
+    pub fn connector(&self) -> Connector {
+        self.connector.clone()
+    }
+
+    /// Whether it can be served: what [`Server::serve`] would tell at once.
+    ///
+    /// # Errors
+    /// Users or keys cannot be read, or a certificate cannot be used; a service or rooms were added that cannot be served.
+    pub fn check(&self) -> io::Result<()> {
+        match &self.broken {
+            Some(error) => Err(io::Error::other(error.to_string())),
+            None => Ok(()),
+        }
+    }
+
     /// By which the running server is changed.
     pub fn control(&self) -> Control {
         Control::new(Arc::clone(&self.core))
@@ -145,15 +193,13 @@ impl Server {
     /// Serves until `shutdown` is ready; then tells everyone, lets what was sent arrive, and returns within 10 s.
     ///
     /// # Errors
-    /// A listener has no address; a service or rooms were added that cannot be served.
+    /// A listener has no address; what [`Server::check`] tells.
     pub async fn serve(
         self,
         listeners: Vec<TcpListener>,
         shutdown: impl Future<Output = ()>,
     ) -> io::Result<()> {
-        if let Some(error) = self.broken {
-            return Err(io::Error::other(error));
-        }
+        self.check()?;
         let core = self.core;
         core.router.hooks.set(self.hooks);
         match self.judge {
@@ -173,6 +219,8 @@ impl Server {
         for listener in listeners {
             accepting.spawn(listener::accept(Arc::clone(&core), listener, connections.clone()));
         }
+
+        accepting.spawn(listener::accept_memory(Arc::clone(&core), self.calls, connections.clone()));
 
         tokio::select! {
             () = shutdown => {}

@@ -4,7 +4,6 @@ mod away;
 mod ending;
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -23,9 +22,10 @@ use tokio::sync::Notify;
 
 use crate::config::Limits;
 use crate::flusher::Flusher;
-use crate::link::Link;
+use crate::link::{Last, Link};
 use crate::metrics::Metrics;
 use crate::rooms::{Room, Seat};
+use crate::transport::Peer;
 
 pub(crate) use away::Handover;
 pub(crate) use ending::Ending;
@@ -297,8 +297,11 @@ impl Session {
 
     fn write(&self, out: &mut Out) {
         let Out { link: Some(link), outbox, begun, .. } = out else { return };
-        let was_blocked = outbox.is_blocked();
+        let was_waiting = outbox.is_blocked() || link.is_pending();
         let mut failed = None;
+        if outbox.is_empty() && link.is_pending() {
+            failed = link.flush().err();
+        }
         // More than once only where the socket has taken all, and what waited aside has come behind it.
         while !outbox.is_empty() {
             self.metrics.writes.inc();
@@ -318,7 +321,7 @@ impl Session {
                 break;
             }
         }
-        if outbox.is_blocked() && !was_blocked {
+        if !was_waiting && (outbox.is_blocked() || link.is_pending()) {
             link.wake();
         }
         match failed {
@@ -333,7 +336,9 @@ impl Session {
     /// session has ended or is on another connection.
     pub(crate) fn poll_flush(&self, link: &Arc<Link>, cx: &mut Context<'_>) -> Poll<()> {
         let mut out = self.out();
-        while out.outbox.is_blocked() && out.link.as_ref().is_some_and(|current| Arc::ptr_eq(current, link)) {
+        while (out.outbox.is_blocked() || link.is_pending())
+            && out.link.as_ref().is_some_and(|current| Arc::ptr_eq(current, link))
+        {
             match link.poll_writable(cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(()) => self.write(&mut out),
@@ -357,7 +362,7 @@ impl Session {
         if out.ending.is_some() {
             return;
         }
-        let last = ending.frame(self.player.dialect);
+        let (last, close) = (ending.frame(self.player.dialect), ending.close());
         let lost = matches!(ending, Ending::Lost(_));
         out.ending = Some(ending);
         if lost || out.link.is_none() {
@@ -372,13 +377,13 @@ impl Session {
         }
         self.ended.store(true, Ordering::Release);
         if let Some(link) = &out.link {
-            link.cut(vec![]);
+            link.cut(Last { bytes: vec![], close });
         }
         self.handed_over.notify_waiters();
     }
 
     /// The other end of its connection, for the log.
-    pub(crate) fn peer(&self) -> Option<SocketAddr> {
+    pub(crate) fn peer(&self) -> Option<Peer> {
         self.out().link.as_ref().map(|link| link.peer)
     }
 
@@ -426,16 +431,16 @@ impl Session {
 
 #[cfg(test)]
 mod tests {
+    use prometheus_client::metrics::counter::Counter;
     use tagwire::frame::Decoder;
-    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
+    use crate::transport::{MemoryStream, Stream, Wire};
 
     #[tokio::test]
     async fn no_ping_comes_before_welcome() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let peer = listener.local_addr().expect("an address");
-        let (_reader, writer) = TcpStream::connect(peer).await.expect("connected").into_split();
+        let (_here, there) = MemoryStream::pair();
+        let inlet = Wire::new(Stream::Memory(there), Counter::default()).split();
         let now = Now { monotonic_us: 0, unix_us: 1 };
         let name = "player1".into();
         let player = Player {
@@ -448,7 +453,7 @@ mod tests {
             valid_until_us: AtomicU64::new(u64::MAX),
         };
         let metrics = Arc::new(Metrics::new(&tagwire::pb::schema()));
-        let (link, outbox) = (Link::new(peer, writer), OutboxLimits::default());
+        let (link, outbox) = (Link::new(Peer::Memory, Arc::clone(inlet.outlet())), OutboxLimits::default());
         let session = Session::new(player, Arc::default(), link, None, outbox, Arc::default(), metrics);
         let limits = Limits::default();
         let tags = || {

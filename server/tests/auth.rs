@@ -549,7 +549,7 @@ fn the_start_says_who_judges_and_what_is_wrong_with_the_file() {
     }
     // A game that says so must bring its own.
     let (code, _, error) = run(&["--listen", "127.0.0.1:0", "--set", "auth=game"]);
-    assert_eq!(code, Some(1));
+    assert_eq!(code, Some(2));
     assert!(
         error.contains("the game brings no authenticator") && error.contains("fix: Server::auth"),
         "{error}"

@@ -14,8 +14,8 @@ use common::program::{Program, command, run};
 use common::*;
 use rustix::process::Signal;
 use tagwire_server::{
-    AuthKind, Config, ConfigError, FileAuth, Flag, JwtAlgorithm, JwtAuth, Limits, Loaded, LogFormat,
-    SchemaPolicy, Sources,
+    AuthKind, ClientCertificates, Config, ConfigError, FileAuth, Flag, JwtAlgorithm, JwtAuth, Limits, Loaded,
+    LogFormat, Plaintext, SchemaPolicy, Sources, TlsConfig,
 };
 
 /// A folder with this `tagwire.toml`.
@@ -36,7 +36,7 @@ fn load(file: Option<&Path>, variables: &[(&str, &str)], flags: &[&str]) -> Resu
 }
 
 /// A value for every key that is not the default, and none like another.
-const ALL: [(&str, &str); 43] = [
+const ALL: [(&str, &str); 50] = [
     ("listen", "127.0.0.1:1,[::1]:2"),
     ("schema", "game"),
     ("schema_policy", "exact"),
@@ -49,6 +49,9 @@ const ALL: [(&str, &str); 43] = [
     ("default_room", "4"),
     ("shutdown_retry_ms", "5"),
     ("tcp_notsent_lowat_bytes", "6"),
+    ("plaintext", "deny"),
+    ("trusted_proxies", "10.2.0.0/16"),
+    ("websocket_origins", "same,https://game.example"),
     ("limits.login_timeout_ms", "5001"),
     ("limits.peer_timeout_ms", "10001"),
     ("limits.max_frame_bytes", "65537"),
@@ -71,6 +74,10 @@ const ALL: [(&str, &str); 43] = [
     ("limits.max_rooms", "10003"),
     ("limits.max_room_deliveries_per_second", "2000001"),
     ("limits.trusted", "10.0.0.1,::1,10.1.0.0/16"),
+    ("tls.certificate", "cert.pem"),
+    ("tls.key", "key.pem"),
+    ("tls.client_ca", "ca.pem"),
+    ("tls.client_certificates", "optional"),
     ("dev_auth.password", "123"),
     ("dev_auth.allow_public", "true"),
     ("file_auth.users", "users.toml"),
@@ -96,6 +103,15 @@ fn all() -> Config {
         default_room: "4".to_string(),
         shutdown_retry_ms: 5,
         tcp_notsent_lowat_bytes: 6,
+        plaintext: Plaintext::Deny,
+        trusted_proxies: vec!["10.2.0.0/16".parse().unwrap()],
+        websocket_origins: ["same", "https://game.example"].map(str::to_string).to_vec(),
+        tls: TlsConfig {
+            certificate: "cert.pem".to_string(),
+            key: "key.pem".to_string(),
+            client_ca: "ca.pem".to_string(),
+            client_certificates: ClientCertificates::Optional,
+        },
         limits: Limits {
             login_timeout_ms: 5001,
             peer_timeout_ms: 10001,
@@ -153,7 +169,7 @@ fn every_key_can_be_said_by_environment_and_by_flag() {
     assert!(differ.contains(&"threads: 0 -> 3".to_string()), "{differ:?}");
     assert!(differ.contains(&"dev_auth.password: changed".to_string()), "{differ:?}");
     let printed = Config::default().to_commented_toml();
-    assert_eq!(printed.lines().filter(|line| line.contains(" = ") && !line.starts_with('#')).count(), 42);
+    assert_eq!(printed.lines().filter(|line| line.contains(" = ") && !line.starts_with('#')).count(), 49);
 }
 
 #[test]

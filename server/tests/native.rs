@@ -6,6 +6,7 @@ mod common;
 
 use std::time::Duration;
 
+use common::via::each;
 use common::*;
 use tagwire::frame::encode;
 use tagwire::pb::arena::v1 as arena;
@@ -21,7 +22,7 @@ fn member_event(player: &mut Player) -> v1::Member {
     })
 }
 
-#[test]
+each! {
 fn a_login_is_welcomed_with_what_the_client_needs_to_know() {
     let server = TestServer::start();
     let player = server.player("player1");
@@ -36,7 +37,6 @@ fn a_login_is_welcomed_with_what_the_client_needs_to_know() {
     assert!(!welcome.resumed && welcome.frames_received == 0);
 }
 
-#[test]
 fn a_refused_login_says_why() {
     let server = TestServer::start();
     let refused = Player::login(server.address, "player1", "wrong").err().unwrap();
@@ -50,7 +50,6 @@ fn a_refused_login_says_why() {
     assert_eq!(server.metric("tagwire_logins_denied_total{reason=\"name\"}"), 1.0);
 }
 
-#[test]
 fn another_version_of_the_protocol_is_told_which_is_served() {
     let server = TestServer::start();
     let mut client = Classic::connect(server.address);
@@ -63,7 +62,6 @@ fn another_version_of_the_protocol_is_told_which_is_served() {
     assert!(disconnect.reason.contains("version 1"), "{}", disconnect.reason);
 }
 
-#[test]
 fn round_trips_are_measured_and_told() {
     let server = TestServer::start();
     let mut player = server.player("player1");
@@ -74,7 +72,6 @@ fn round_trips_are_measured_and_told() {
     assert!((1..2_000_000).contains(&rtt), "{rtt} us");
 }
 
-#[test]
 fn chat_goes_to_all_and_mouse_to_the_others() {
     let server = TestServer::start();
     let (mut a, mut b) = (server.player("a"), server.player("b"));
@@ -87,7 +84,6 @@ fn chat_goes_to_all_and_mouse_to_the_others() {
     }
 }
 
-#[test]
 fn the_largest_frame_arrives() {
     let server = TestServer::start();
     let (mut a, mut b) = (server.player("a"), server.player("b"));
@@ -99,7 +95,6 @@ fn the_largest_frame_arrives() {
     assert_eq!(b.message(), (Some(a.id()), Tag(2), payload));
 }
 
-#[test]
 fn unknown_fields_of_a_newer_client_survive_the_relay() {
     let server = TestServer::start();
     let (mut a, mut b) = (server.player("a"), server.player("b"));
@@ -110,7 +105,6 @@ fn unknown_fields_of_a_newer_client_survive_the_relay() {
     assert_eq!(b.message(), (Some(a.id()), Tag(2), newer));
 }
 
-#[test]
 fn members_hear_who_is_there_and_who_comes_and_goes() {
     let server = TestServer::start();
     let mut a = server.player("a");
@@ -127,7 +121,6 @@ fn members_hear_who_is_there_and_who_comes_and_goes() {
     assert_eq!(member_event(&mut a), named(id, event::Value::Left, ""));
 }
 
-#[test]
 fn rooms_are_apart_and_the_response_is_the_boundary() {
     let server = TestServer::start();
     let (mut a, mut b, mut c) = (server.player("a"), server.player("b"), server.player("c"));
@@ -156,7 +149,6 @@ fn rooms_are_apart_and_the_response_is_the_boundary() {
     server.wait_for("tagwire_rooms", 1.0);
 }
 
-#[test]
 fn a_room_may_be_full_and_a_name_may_be_none() {
     let server =
         TestServer::with(|config| (config.limits.max_room_members, config.limits.max_rooms) = (2, 2));
@@ -178,7 +170,6 @@ fn a_room_may_be_full_and_a_name_may_be_none() {
     server.wait_for("tagwire_sessions", 3.0);
 }
 
-#[test]
 fn what_is_dropped_is_told() {
     let server = TestServer::start();
     let mut player = server.player("player1");
@@ -193,7 +184,6 @@ fn what_is_dropped_is_told() {
     assert!(answer.message.contains("arena.v1.MouseEvent"), "{}", answer.message);
 }
 
-#[test]
 fn offences_end_a_session_with_their_code() {
     let server = TestServer::start();
     for (what, bytes, code) in [
@@ -213,7 +203,6 @@ fn offences_end_a_session_with_their_code() {
     server.wait_for("tagwire_sessions", 0.0);
 }
 
-#[test]
 fn a_replaced_player_is_told_and_hears_nothing_more() {
     let server = TestServer::start();
     let mut first = server.player("player1");
@@ -225,7 +214,6 @@ fn a_replaced_player_is_told_and_hears_nothing_more() {
     server.wait_for("tagwire_sessions", 1.0);
 }
 
-#[test]
 fn a_stop_tells_players_to_come_back() {
     let mut server = TestServer::start();
     let mut players: Vec<_> = (0..10).map(|i| server.player(&format!("player{i}"))).collect();
@@ -238,7 +226,6 @@ fn a_stop_tells_players_to_come_back() {
     server.stop();
 }
 
-#[test]
 fn who_is_silent_for_too_long_is_told_and_away_and_then_gone() {
     let server = TestServer::with(|config| {
         config.limits.peer_timeout_ms = 2000;
@@ -264,7 +251,6 @@ fn who_is_silent_for_too_long_is_told_and_away_and_then_gone() {
     server.wait_for("tagwire_sessions", 2.0);
 }
 
-#[test]
 fn a_client_that_goes_is_gone_at_once() {
     let server = TestServer::start();
     let (mut a, mut b) = (server.player("a"), server.player("b"));
@@ -275,7 +261,6 @@ fn a_client_that_goes_is_gone_at_once() {
     assert_eq!(b.ended().reason, "EOF");
 }
 
-#[test]
 fn order_holds_over_ten_thousand_messages_and_several_senders() {
     for threads in [1, 2] {
         let server = TestServer::unlimited(|config| config.threads = threads);
@@ -290,7 +275,7 @@ fn order_holds_over_ten_thousand_messages_and_several_senders() {
                         sender.send(&frames);
                         // The others' events come back and must be read; bounded by a short pause.
                         std::thread::sleep(Duration::from_millis(2));
-                        while sender.stream.peek(&mut [0]).is_ok() {
+                        while sender.has_more() {
                             sender.next();
                         }
                     }
@@ -309,7 +294,6 @@ fn order_holds_over_ten_thousand_messages_and_several_senders() {
     }
 }
 
-#[test]
 fn what_happens_is_counted() {
     let server = TestServer::start();
     let (mut a, mut b, c) = (server.player("a"), server.player("b"), server.classic("c"));
@@ -341,4 +325,5 @@ fn what_happens_is_counted() {
     let line = metrics.line();
     assert!(line.contains("tagwire_sessions=0 ") && line.contains("tagwire_tasks=0"), "{line}");
     assert!(!line.contains("_bucket") && !line.contains("tagwire_messages_shed_total"), "{line}");
+}
 }

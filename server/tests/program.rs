@@ -7,6 +7,7 @@ mod common;
 use std::io::Write;
 
 use common::program::{Program, run};
+use common::via::{IDENTITY, Via};
 use common::*;
 use rustix::process::Signal;
 use tagwire::CloseCode;
@@ -63,6 +64,33 @@ fn the_log_tells_who_came_and_what_they_sent_and_never_a_password() {
 }
 
 #[test]
+fn a_certificate_is_made_or_read_again_at_sighup() {
+    let made = Program::start(&["--tls", "self-signed"]);
+    let log = made.wait_for_log("clients pin sha256:");
+    let pin: String =
+        log.split("sha256:").nth(1).unwrap().chars().take_while(char::is_ascii_hexdigit).collect();
+    assert_eq!(pin.len(), 64, "{log}");
+    made.signal(Signal::HUP);
+    let log = made.wait_for_log("settings read again");
+    assert_eq!(log.matches(&pin).count(), 2, "it stays the same while the server runs: {log}");
+    assert_eq!(made.stop().0.code(), Some(0));
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("server.pem");
+    std::fs::copy(&IDENTITY.pem, &path).unwrap();
+    let server = Program::start(&["--tls", path.to_str().unwrap()]);
+    let mut player = Via::Tls.run(|| Player::login(server.address, "player1", "welcome")).unwrap();
+    std::fs::write(&path, "no certificate").unwrap();
+    server.signal(Signal::HUP);
+    server.wait_for_log("ERROR the certificate stays as it is: tls.certificate = ");
+    server.wait_for_log("settings read again");
+    let mut other = Via::WebSocketTls.run(|| Player::login(server.address, "player2", "welcome")).unwrap();
+    player.send(&mouse(1, 2));
+    assert_eq!(other.mouse(), (player.id(), mouse(1, 2)));
+    assert_eq!(server.stop().0.code(), Some(0));
+}
+
+#[test]
 fn sigterm_and_sigint_end_it_cleanly_for_all() {
     for signal in [Signal::TERM, Signal::INT] {
         let server = Program::start(&[]);
@@ -87,6 +115,9 @@ fn bad_input_names_itself_and_the_fix_and_ends_with_2() {
     let unknown_key = config("[limits]\nmax_rom_members = 5\n");
     let wrong_kind = config("\nthreads = \"two\"\n");
     let too_large = config("threads = 2\n[limits]\nmax_frame_bytes = 1000000\n");
+    let pem = std::fs::read_to_string(&IDENTITY.pem).unwrap();
+    let alone = config(&pem[..pem.find("-----BEGIN PRIVATE KEY").unwrap()]);
+    let certificate = alone.path().to_str().unwrap().to_string();
     let path = |file: &tempfile::NamedTempFile| file.path().to_str().unwrap().to_string();
     for (arguments, says) in [
         (vec!["--lissen".to_string()], vec!["--lissen", "--listen"]),
@@ -103,6 +134,24 @@ fn bad_input_names_itself_and_the_fix_and_ends_with_2() {
         (vec!["--threads".into(), "5000".into()], vec!["threads = 5000 (--threads)", "0 to 1024"]),
         (vec!["--log".into(), "a=b=c".into()], vec!["--log", "a=b=c", "fix:"]),
         (vec!["--config".into(), "/does/not/exist".into()], vec!["/does/not/exist", "No such file"]),
+        (
+            vec!["--tls".into(), "/does/not/exist.pem".into()],
+            vec!["tls.certificate = \"/does/not/exist.pem\"", "no such file", "fix:"],
+        ),
+        (
+            vec!["--tls".into(), path(&unknown_key)],
+            vec!["tls.certificate = ", "no certificate in it", "fix: name a PEM file"],
+        ),
+        (
+            vec!["--tls".into(), certificate.clone()],
+            vec!["tls.certificate = ", "no private key in it", "tls.key"],
+        ),
+        (vec!["--tls-key".into(), "key.pem".into()], vec!["tls.key = ", "(--tls-key)", "fix:", "--tls"]),
+        (
+            vec!["--set".into(), "websocket_origins=game.example".into()],
+            vec!["websocket_origins = \"game.example\"", "https://game.example"],
+        ),
+        (vec!["--set".into(), "plaintext=maybe".into()], vec!["--set plaintext = maybe", "auto"]),
         (
             vec!["--config".into(), path(&unknown_key)],
             vec!["line 2", "max_rom_members", "fix: did you mean limits.max_room_members?"],

@@ -7,6 +7,7 @@ mod common;
 use std::time::{Duration, Instant};
 
 use common::program::Program;
+use common::via::{Via, each};
 use common::*;
 use tagwire::CloseCode;
 use tagwire::bytes::Bytes;
@@ -73,7 +74,7 @@ fn resume_of(player: &Player, frames_received: u64, connection: u32) -> v1::Resu
     v1::Resume { token: player.welcome.resume_token.clone(), frames_received, connection }
 }
 
-#[test]
+each! {
 fn who_comes_back_has_missed_nothing_and_is_who_it_was() {
     for threads in [1, 2] {
         let server = TestServer::unlimited(|config| config.threads = threads);
@@ -110,7 +111,6 @@ fn who_comes_back_has_missed_nothing_and_is_who_it_was() {
 }
 
 /// Wherever the cut finds them: written, on their way, or read and not acknowledged.
-#[test]
 fn what_was_said_before_the_cut_is_heard_once_and_in_order() {
     let server = TestServer::unlimited(|_| ());
     let (mut a, mut b) = two(&server);
@@ -134,48 +134,6 @@ fn what_was_said_before_the_cut_is_heard_once_and_in_order() {
     });
 }
 
-/// The old connection is open as far as the server knows, and is being written to.
-#[test]
-fn a_connection_that_is_written_to_gives_way() {
-    let server = TestServer::unlimited(|config| {
-        // More than the buffers of two sockets hold.
-        config.limits.outbox_max_kept_bytes = 64 << 20;
-        config.limits.outbox_max_bytes = 64 << 20;
-        config.limits.outbox_max_frames = 1 << 20;
-    });
-    let (mut a, mut b) = two(&server);
-    let mut old = a.stream.try_clone().unwrap();
-    // Its socket fills up while nobody reads.
-    let text = "x".repeat(1000);
-    let mut said = 0;
-    while server.metric("tagwire_outbox_bytes") == 0.0 {
-        chat(&mut b, &format!("{said} {text}"));
-        hear(&mut b);
-        said += 1;
-    }
-    let welcome = a.come_back(server.address).unwrap();
-    assert!(welcome.resumed);
-    for line in 0..said {
-        assert!(hear(&mut a).starts_with(&format!("{line} ")), "line {line} of {said}");
-    }
-    chat(&mut a, "all of it");
-    while hear(&mut b) != "all of it" {}
-    // What the old one was sent ends with a whole frame, and why.
-    let mut decoder = tagwire::frame::Decoder::default();
-    let (mut frames, mut buffer) = (vec![], [0; 65536]);
-    while let Ok(count @ 1..) = std::io::Read::read(&mut old, &mut buffer) {
-        let mut input = &buffer[..count];
-        while let Some(frame) = decoder.next(&mut input).unwrap() {
-            frames.push((frame.tag.0, frame.payload.to_vec()));
-        }
-    }
-    assert!(decoder.is_empty(), "a frame was cut");
-    let (tag, last) = frames.pop().unwrap();
-    let told = v1::Disconnect::decode(last.as_slice()).unwrap();
-    assert_eq!((tag, told.code), (241, u32::from(CloseCode::REPLACED.0)));
-}
-
-#[test]
 fn who_comes_in_later_is_told_who_is_away() {
     let server = TestServer::start();
     let (mut a, mut b) = two(&server);
@@ -193,7 +151,6 @@ fn who_comes_in_later_is_told_who_is_away() {
 
 /// The room of 1,000 that comes back after a hiccup of the network: what its members hear of each other while they are
 /// away is what is so in the end.
-#[test]
 fn who_is_away_hears_only_the_last_of_who_comes_and_goes() {
     let server = TestServer::unlimited(|_| ());
     let (mut a, mut b) = two(&server);
@@ -202,6 +159,8 @@ fn who_is_away_hears_only_the_last_of_who_comes_and_goes() {
     for _ in 0..20 {
         b.lose();
         assert!(b.come_back(server.address).unwrap().resumed);
+        // Answered: the room knows that it is back.
+        b.request(&mouse(1, 1));
     }
     a.come_back(server.address).unwrap();
     chat(&mut b, "the end");
@@ -225,7 +184,6 @@ fn who_is_away_hears_only_the_last_of_who_comes_and_goes() {
     assert_eq!(change(&mut a), (b.id(), Change::Away));
 }
 
-#[test]
 fn a_session_that_nobody_comes_back_to_ends() {
     let server = TestServer::with(|config| config.limits.resume_window_ms = 1500);
     let (mut a, mut b) = two(&server);
@@ -248,7 +206,6 @@ fn a_session_that_nobody_comes_back_to_ends() {
     assert_eq!(refused(&server, "ended"), 2.0);
 }
 
-#[test]
 fn who_does_not_want_it_has_sessions_that_end_with_their_connection() {
     let server = TestServer::with(|config| config.limits.resume_window_ms = 0);
     let (mut a, mut b) = two(&server);
@@ -258,7 +215,6 @@ fn who_does_not_want_it_has_sessions_that_end_with_their_connection() {
     server.wait_for("tagwire_sessions", 1.0);
 }
 
-#[test]
 fn a_full_buffer_ends_who_is_away() {
     let server = TestServer::unlimited(|_| ());
     let (mut a, mut b) = two(&server);
@@ -275,7 +231,6 @@ fn a_full_buffer_ends_who_is_away() {
     assert!(!a.come_back(server.address).unwrap().resumed);
 }
 
-#[test]
 fn what_may_wait_aside_never_ends_who_is_away() {
     let server = TestServer::unlimited(|_| ());
     let (mut a, mut b) = two(&server);
@@ -291,7 +246,6 @@ fn what_may_wait_aside_never_ends_who_is_away() {
     assert_eq!(a.mouse().1.x, 4999, "and of the others the last");
 }
 
-#[test]
 fn the_same_name_takes_the_place_of_one_who_is_away() {
     let server = TestServer::start();
     let (mut a, mut b) = two(&server);
@@ -305,7 +259,6 @@ fn the_same_name_takes_the_place_of_one_who_is_away() {
     server.wait_for("tagwire_sessions", 2.0);
 }
 
-#[test]
 fn a_stop_ends_those_who_are_away_too() {
     let server = TestServer::start();
     let (mut a, mut b) = two(&server);
@@ -317,35 +270,6 @@ fn a_stop_ends_those_who_are_away_too() {
     }
 }
 
-#[test]
-fn a_guess_counts_as_a_failed_login_and_disturbs_nobody() {
-    let server = TestServer::with(|config| {
-        config.limits.max_failed_logins_per_address = 3;
-        config.limits.trusted = vec![];
-    });
-    let (mut a, mut b) = two(&server);
-    for bit in 0..3 {
-        let mut token = a.welcome.resume_token.to_vec();
-        token[31] ^= 1 << bit;
-        let guess = v1::Resume { token: token.into(), frames_received: 0, connection: 2 };
-        let ended = log_in(&server, "", guess).unwrap_err();
-        assert_eq!(
-            (ended.code, ended.reason.as_str()),
-            (Some(CloseCode::RESUME_REFUSED), "no session has this token")
-        );
-    }
-    assert_eq!(refused(&server, "wrong token"), 3.0);
-    // Now not even the right one is looked at, nor the right password.
-    for password in ["", "welcome"] {
-        let ended = log_in(&server, password, resume_of(&a, 1, 2)).unwrap_err();
-        assert_eq!(ended.code, Some(CloseCode::LOGIN_REFUSED));
-        assert!(ended.reason.starts_with("too many logins failed"), "{}", ended.reason);
-    }
-    chat(&mut a, "undisturbed");
-    assert_eq!((hear(&mut a), hear(&mut b)), ("undisturbed".to_string(), "undisturbed".to_string()));
-}
-
-#[test]
 fn what_is_no_token_opens_nothing() {
     let server = TestServer::start();
     let (a, _b) = two(&server);
@@ -377,7 +301,6 @@ fn what_is_no_token_opens_nothing() {
 }
 
 /// The token is all there is to show: who has it has the session, and its owner is told.
-#[test]
 fn a_stolen_token_takes_the_session_and_its_owner_is_told() {
     let server = TestServer::start();
     let (mut a, mut b) = two(&server);
@@ -389,7 +312,6 @@ fn a_stolen_token_takes_the_session_and_its_owner_is_told() {
     assert_eq!(change(&mut b), (a.id(), Change::Back));
 }
 
-#[test]
 fn a_resume_that_is_sent_twice_gives_the_same_and_one_that_comes_late_disturbs_nobody() {
     let server = TestServer::start();
     let (mut a, mut b) = two(&server);
@@ -418,7 +340,6 @@ fn a_resume_that_is_sent_twice_gives_the_same_and_one_that_comes_late_disturbs_n
     assert_eq!(hear(&mut a), "still here");
 }
 
-#[test]
 fn a_replay_of_what_was_acknowledged_since_is_refused() {
     let server = TestServer::start();
     let (mut a, mut b) = two(&server);
@@ -434,7 +355,6 @@ fn a_replay_of_what_was_acknowledged_since_is_refused() {
     assert_eq!(hear(&mut a), "still here");
 }
 
-#[test]
 fn of_two_who_come_back_at_once_one_has_the_session() {
     let server = TestServer::unlimited(|config| config.threads = 2);
     let (mut a, mut b) = two(&server);
@@ -443,7 +363,10 @@ fn of_two_who_come_back_at_once_one_has_the_session() {
         a.lose();
         let (server, a) = (&server, &a);
         let welcomes: Vec<_> = std::thread::scope(|scope| {
-            let back = |_| scope.spawn(move || log_in(server, "", resume_of(a, received, 2 + round)));
+            let via = Via::current();
+            let back = |_| {
+                scope.spawn(move || via.run(|| log_in(server, "", resume_of(a, received, 2 + round))))
+            };
             (0..4).map(back).collect::<Vec<_>>().into_iter().map(|one| one.join().unwrap()).collect()
         });
         // Each had it; the last has it still, or has lost its connection as the others have.
@@ -462,7 +385,6 @@ fn of_two_who_come_back_at_once_one_has_the_session() {
     assert_eq!(server.metric("tagwire_sessions"), 2.0);
 }
 
-#[test]
 fn a_count_beyond_either_end_is_refused() {
     let server = TestServer::unlimited(|config| {
         config.limits.max_frame_bytes = 8192;
@@ -502,7 +424,6 @@ fn a_count_beyond_either_end_is_refused() {
 }
 
 /// With credentials beside it a resume that is refused is a login.
-#[test]
 fn a_refused_resume_with_credentials_is_a_new_session() {
     let server = TestServer::start();
     let (a, mut b) = two(&server);
@@ -514,7 +435,6 @@ fn a_refused_resume_with_credentials_is_a_new_session() {
     assert_eq!(wrong.code, Some(CloseCode::LOGIN_REFUSED));
 }
 
-#[test]
 fn who_comes_back_needs_no_place_besides_the_one_it_has() {
     let server = TestServer::with(|config| config.limits.max_connections = 2);
     let (mut a, mut b) = two(&server);
@@ -531,7 +451,6 @@ fn who_comes_back_needs_no_place_besides_the_one_it_has() {
 }
 
 /// The others hear of each return: a client that comes back all the time is as loud as one that changes rooms all the time.
-#[test]
 fn who_comes_back_too_often_waits() {
     let server = TestServer::with(|config| config.limits.max_joins_per_second = 5);
     let (mut a, mut b) = two(&server);
@@ -567,7 +486,6 @@ fn who_comes_back_too_often_waits() {
 }
 
 /// A classic session ends with its connection, whatever its login says.
-#[test]
 fn a_classic_client_does_not_come_back() {
     let server = TestServer::start();
     let (a, mut b) = two(&server);
@@ -583,6 +501,85 @@ fn a_classic_client_does_not_come_back() {
     assert_eq!(event, Change::Joined);
     drop(classic);
     assert_eq!(change(&mut b), (id, Change::Left));
+}
+
+fn every_session_has_a_secret_of_its_own() {
+    let server = TestServer::start();
+    let tokens: Vec<_> = (0..20).map(|i| server.player(&format!("p{i}")).welcome.resume_token).collect();
+    for (at, token) in tokens.iter().enumerate() {
+        assert_eq!(token.len(), 32);
+        assert!(tokens[..at].iter().all(|other| other[16..] != token[16..]));
+    }
+}
+}
+
+/// The old connection is open as far as the server knows, and is being written to.
+#[test]
+fn a_connection_that_is_written_to_gives_way() {
+    let server = TestServer::unlimited(|config| {
+        // More than the buffers of two sockets hold.
+        config.limits.outbox_max_kept_bytes = 64 << 20;
+        config.limits.outbox_max_bytes = 64 << 20;
+        config.limits.outbox_max_frames = 1 << 20;
+    });
+    let (mut a, mut b) = two(&server);
+    let mut old = a.stream.tcp().unwrap().try_clone().unwrap();
+    // Its socket fills up while nobody reads.
+    let text = "x".repeat(1000);
+    let mut said = 0;
+    while server.metric("tagwire_outbox_bytes") == 0.0 {
+        chat(&mut b, &format!("{said} {text}"));
+        hear(&mut b);
+        said += 1;
+    }
+    let welcome = a.come_back(server.address).unwrap();
+    assert!(welcome.resumed);
+    for line in 0..said {
+        assert!(hear(&mut a).starts_with(&format!("{line} ")), "line {line} of {said}");
+    }
+    chat(&mut a, "all of it");
+    while hear(&mut b) != "all of it" {}
+    // What the old one was sent ends with a whole frame, and why.
+    let mut decoder = tagwire::frame::Decoder::default();
+    let (mut frames, mut buffer) = (vec![], [0; 65536]);
+    while let Ok(count @ 1..) = std::io::Read::read(&mut old, &mut buffer) {
+        let mut input = &buffer[..count];
+        while let Some(frame) = decoder.next(&mut input).unwrap() {
+            frames.push((frame.tag.0, frame.payload.to_vec()));
+        }
+    }
+    assert!(decoder.is_empty(), "a frame was cut");
+    let (tag, last) = frames.pop().unwrap();
+    let told = v1::Disconnect::decode(last.as_slice()).unwrap();
+    assert_eq!((tag, told.code), (241, u32::from(CloseCode::REPLACED.0)));
+}
+
+#[test]
+fn a_guess_counts_as_a_failed_login_and_disturbs_nobody() {
+    let server = TestServer::with(|config| {
+        config.limits.max_failed_logins_per_address = 3;
+        config.limits.trusted = vec![];
+    });
+    let (mut a, mut b) = two(&server);
+    for bit in 0..3 {
+        let mut token = a.welcome.resume_token.to_vec();
+        token[31] ^= 1 << bit;
+        let guess = v1::Resume { token: token.into(), frames_received: 0, connection: 2 };
+        let ended = log_in(&server, "", guess).unwrap_err();
+        assert_eq!(
+            (ended.code, ended.reason.as_str()),
+            (Some(CloseCode::RESUME_REFUSED), "no session has this token")
+        );
+    }
+    assert_eq!(refused(&server, "wrong token"), 3.0);
+    // Now not even the right one is looked at, nor the right password.
+    for password in ["", "welcome"] {
+        let ended = log_in(&server, password, resume_of(&a, 1, 2)).unwrap_err();
+        assert_eq!(ended.code, Some(CloseCode::LOGIN_REFUSED));
+        assert!(ended.reason.starts_with("too many logins failed"), "{}", ended.reason);
+    }
+    chat(&mut a, "undisturbed");
+    assert_eq!((hear(&mut a), hear(&mut b)), ("undisturbed".to_string(), "undisturbed".to_string()));
 }
 
 /// What a run with everything logged has printed holds no token, in no spelling.
@@ -616,15 +613,5 @@ fn no_log_shows_a_token() {
         escaped.trim_start_matches("b\"").trim_end_matches('"'),
     ] {
         assert!(!log.to_lowercase().contains(&spelling.to_lowercase()), "{spelling}");
-    }
-}
-
-#[test]
-fn every_session_has_a_secret_of_its_own() {
-    let server = TestServer::start();
-    let tokens: Vec<_> = (0..20).map(|i| server.player(&format!("p{i}")).welcome.resume_token).collect();
-    for (at, token) in tokens.iter().enumerate() {
-        assert_eq!(token.len(), 32);
-        assert!(tokens[..at].iter().all(|other| other[16..] != token[16..]));
     }
 }

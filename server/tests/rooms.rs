@@ -5,7 +5,6 @@
 mod common;
 
 use std::collections::BTreeSet;
-use std::net::TcpStream;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,6 +14,7 @@ use common::program::{Program, command_of_example};
 use common::table::game;
 use common::table::game::table::v1::{CountReply, CountRequest, DealReply, Move, Shout, Step, Told, World};
 use common::table::{deal, say, table};
+use common::via::{End, each};
 use common::*;
 use rustix::process::Signal;
 use tagwire::pb::tagwire::v1::{self, member::event::Value as Change, reason, status::Value as Status};
@@ -45,7 +45,7 @@ fn at_a_table() -> TestServer {
 const TICKS: Options = Options { tick_hz: 20, flush: Flush::OnTick, max_members: usize::MAX };
 
 fn try_login(server: &TestServer, name: &str) -> Result<Player, Ended> {
-    Player::login_with(game::schema(), TcpStream::connect(server.address).unwrap(), name, "welcome")
+    Player::login_by(game::schema(), End::connect(server.address), name, "welcome")
 }
 
 fn login(server: &TestServer, name: &str) -> Player {
@@ -70,7 +70,41 @@ fn ended_room(player: &mut Player) -> v1::RoomEnded {
     })
 }
 
-#[test]
+fn hear_what(player: &mut Player, text: &str) -> String {
+    loop {
+        let heard = hear(player);
+        if heard == text {
+            return heard;
+        }
+    }
+}
+
+/// The schema of a client that was made before there was a World; its Told has no text yet.
+fn older_schema() -> tagwire::Schema {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../codegen/tests/golden/table/table.proto");
+    let text = std::fs::read_to_string(path).unwrap();
+    let (before, after) = text.split_once("// Where everybody is").unwrap();
+    let (_, after) = after.split_once("}\n").unwrap();
+    let (told, rest) = before.split_once("// What the room tells.").unwrap();
+    let rest = rest.replacen("  // Set by the server.\n  string text = 1;\n", "", 1);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("table.proto");
+    std::fs::write(&file, format!("{told}{rest}{after}")).unwrap();
+    read_schema(&file).unwrap()
+}
+
+/// Panics over one name.
+#[derive(Debug)]
+struct Fragile;
+
+impl Authenticator for Fragile {
+    fn authenticate(&self, attempt: &Attempt<'_>) -> Result<Identity, Denied> {
+        assert!(attempt.login.username != "bomb", "the secret of the authenticator");
+        Ok(Identity::new(&attempt.login.username, tagwire::Access::Player))
+    }
+}
+
+each! {
 fn a_room_hears_who_comes_says_something_and_goes() {
     let server = at_a_table();
     let mut a = login(&server, "a");
@@ -109,7 +143,6 @@ fn a_room_hears_who_comes_says_something_and_goes() {
     assert_eq!(metrics.snapshot()["tagwire_tasks"], 0.0);
 }
 
-#[test]
 fn a_room_hears_who_is_away_and_who_is_back() {
     let server = at_a_table();
     let (mut a, mut b) = (login(&server, "a"), login(&server, "b"));
@@ -133,7 +166,6 @@ fn a_room_hears_who_is_away_and_who_is_back() {
     assert!(!b.come_back(server.address).unwrap().resumed);
 }
 
-#[test]
 fn a_room_answers_requests_in_its_order() {
     let server = at_a_table();
     let (mut a, mut b) = (login(&server, "a"), login(&server, "b"));
@@ -164,7 +196,6 @@ fn a_room_answers_requests_in_its_order() {
     assert_eq!(notice.reason(), reason::Value::Unhandled, "{}", notice.text);
 }
 
-#[test]
 fn a_room_refuses_who_may_not_come_in() {
     let (server, _) = serve(Options { max_members: 2, ..Options::default() }, |_| ());
     let mut a = login(&server, "a");
@@ -193,7 +224,6 @@ fn a_room_refuses_who_may_not_come_in() {
     server.wait_for("tagwire_rooms", 2.0);
 }
 
-#[test]
 fn a_refused_login_is_told_why_and_leaves_nothing() {
     let server = at_a_table();
     let refused = |name: &str| match try_login(&server, name) {
@@ -210,7 +240,6 @@ fn a_refused_login_is_told_why_and_leaves_nothing() {
     login(&server, "a");
 }
 
-#[test]
 fn the_response_to_a_change_of_rooms_stands_between_them() {
     let (server, _) = serve(Options::default(), |config| {
         config.limits.max_joins_per_second = 0;
@@ -242,7 +271,6 @@ fn the_response_to_a_change_of_rooms_stands_between_them() {
     }
 }
 
-#[test]
 fn a_room_may_end_and_send_players_away() {
     let server = at_a_table();
     let (mut a, mut b) = (login(&server, "a"), login(&server, "b"));
@@ -281,7 +309,6 @@ fn a_room_may_end_and_send_players_away() {
     assert_eq!(hear(&mut a), "b left 1");
 }
 
-#[test]
 fn a_message_that_no_client_takes_is_not_sent() {
     let server = at_a_table();
     let mut a = login(&server, "a");
@@ -292,7 +319,6 @@ fn a_message_that_no_client_takes_is_not_sent() {
 }
 
 /// Each ends the room and nothing else; what the panic said is told to nobody.
-#[test]
 fn a_panic_ends_the_room_alone() {
     type Act = fn(&TestServer, &mut Player);
     let acts: [(&str, Act); 8] = [
@@ -370,55 +396,6 @@ fn a_panic_ends_the_room_alone() {
     assert_eq!(server.stop().snapshot()["tagwire_tasks"], 0.0);
 }
 
-fn hear_what(player: &mut Player, text: &str) -> String {
-    loop {
-        let heard = hear(player);
-        if heard == text {
-            return heard;
-        }
-    }
-}
-
-/// What a panic says is for who runs the server: in its log, in the form that the log has, and on no wire.
-#[test]
-fn what_a_panic_says_is_in_the_log_and_never_on_the_wire() {
-    for format in ["human", "json"] {
-        let server = Program::spawn(command_of_example("table", &["--log-format", format]));
-        let login = |name: &str| {
-            let stream = TcpStream::connect(server.address).unwrap();
-            Player::login_with(game::schema(), stream, name, "welcome").unwrap()
-        };
-        let (mut a, mut b) = (login("a"), login("b"));
-        b.send(&say("panic"));
-        assert_eq!(
-            (ended_room(&mut a).reason, ended_room(&mut b).reason),
-            ("the room failed".into(), "the room failed".into())
-        );
-        assert_eq!(
-            (a.join("1").status(), a.request(&deal("panic")).status()),
-            (Status::Ok, Status::Internal)
-        );
-        assert_eq!(ended_room(&mut a).room, "1");
-        for player in [&a, &b] {
-            let text = String::from_utf8_lossy(&player.received);
-            assert!(!text.contains("secret") && !text.contains("panic"), "{text}");
-        }
-        server.signal(Signal::TERM);
-        let (status, log) = server.wait();
-        assert_eq!(status.code(), Some(0), "{log}");
-        for said in ["the secret of message", "the secret of request", "tests/common/table.rs"] {
-            assert!(log.contains(said), "no {said:?} in\n{log}");
-        }
-        assert!(log.contains("tagwire_panics_total=2") && log.contains("tagwire_sessions=0"), "{log}");
-        assert!(log.contains("tagwire_rooms=0") && log.contains("tagwire_rooms_failed_total=2"), "{log}");
-        if format == "json" {
-            let lines: Vec<_> = log.lines().map(serde_json::from_str::<serde_json::Value>).collect();
-            assert!(lines.iter().all(Result::is_ok), "{log}");
-        }
-    }
-}
-
-#[test]
 fn a_tick_tells_all_at_once_and_the_newest_of_each() {
     let (server, _) = serve(TICKS, |config| config.default_room = "table".to_string());
     let (mut a, mut b) = (login(&server, "a"), login(&server, "b"));
@@ -456,7 +433,6 @@ fn a_tick_tells_all_at_once_and_the_newest_of_each() {
     assert!(server.metric("tagwire_tick_seconds_count") >= ticks + 18.0);
 }
 
-#[test]
 fn ticks_that_take_too_long_keep_no_message_waiting() {
     let (server, _) = serve(TICKS, |config| config.default_room = "table".to_string());
     let mut a = login(&server, "a");
@@ -476,7 +452,6 @@ fn ticks_that_take_too_long_keep_no_message_waiting() {
 }
 
 /// What was read and had no space in the room's mailbox when the connection was lost is neither lost nor said twice.
-#[test]
 fn what_waits_before_a_full_mailbox_outlives_the_connection() {
     let (server, gate) = serve(Options::default(), |config| {
         config.limits.max_room_mailbox_bytes = 16 * 1024;
@@ -506,7 +481,6 @@ fn what_waits_before_a_full_mailbox_outlives_the_connection() {
 
 /// While the code of a room does not come back, its mailbox fills: who sends is not read from, is pinged all the same,
 /// and loses nothing; who does not send is not affected.
-#[test]
 fn a_full_mailbox_stops_those_who_fill_it() {
     let (server, gate) = serve(Options::default(), |config| {
         config.limits.max_room_mailbox_bytes = 16 * 1024;
@@ -550,27 +524,11 @@ fn a_full_mailbox_stops_those_who_fill_it() {
     assert_eq!(count.count, 1, "what was given up was not run");
 }
 
-/// The schema of a client that was made before there was a World; its Told has no text yet.
-fn older_schema() -> tagwire::Schema {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../codegen/tests/golden/table/table.proto");
-    let text = std::fs::read_to_string(path).unwrap();
-    let (before, after) = text.split_once("// Where everybody is").unwrap();
-    let (_, after) = after.split_once("}\n").unwrap();
-    let (told, rest) = before.split_once("// What the room tells.").unwrap();
-    let rest = rest.replacen("  // Set by the server.\n  string text = 1;\n", "", 1);
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("table.proto");
-    std::fs::write(&file, format!("{told}{rest}{after}")).unwrap();
-    read_schema(&file).unwrap()
-}
-
-#[test]
 fn each_gets_what_it_can_understand() {
     let (server, _) = serve(TICKS, |config| config.default_room = "table".to_string());
     let mut new = login(&server, "new");
     let older_schema = older_schema();
-    let stream = TcpStream::connect(server.address).unwrap();
-    let mut older = Player::login_with(older_schema.clone(), stream, "older", "welcome").unwrap();
+    let mut older = Player::login_by(older_schema.clone(), End::connect(server.address), "older", "welcome").unwrap();
     assert!(older.offered, "it was compared");
     let mut classic = Classic::connect(server.address);
     classic.login("classic", "welcome");
@@ -627,17 +585,64 @@ fn each_gets_what_it_can_understand() {
     assert_eq!(server.metric("tagwire_messages_unfit_total"), 1.0, "the long one");
 }
 
-/// Panics over one name.
-#[derive(Debug)]
-struct Fragile;
+fn rooms_that_cannot_be_served_are_no_server() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let serve = |server: Server| {
+        runtime.block_on(async {
+            let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+            server.serve(vec![listener], std::future::pending()).await.unwrap_err().to_string()
+        })
+    };
+    let factory = |name: &str| table(name, Options::default(), &Arc::default());
+    let twice = Server::new(Config::default(), game::schema()).rooms(factory).rooms(factory);
+    assert_eq!(serve(twice), "two kinds of rooms are called \"*\"");
+    let other = Server::new(Config::default(), tagwire::pb::schema()).rooms_named("table*", factory);
+    assert_eq!(
+        serve(other),
+        "the rooms \"table*\" take tag 2, which is no message to code from clients of the schema that is served"
+    );
+}
+}
 
-impl Authenticator for Fragile {
-    fn authenticate(&self, attempt: &Attempt<'_>) -> Result<Identity, Denied> {
-        assert!(attempt.login.username != "bomb", "the secret of the authenticator");
-        Ok(Identity::new(&attempt.login.username, tagwire::Access::Player))
+/// What a panic says is for who runs the server: in its log, in the form that the log has, and on no wire.
+#[test]
+fn what_a_panic_says_is_in_the_log_and_never_on_the_wire() {
+    for format in ["human", "json"] {
+        let server = Program::spawn(command_of_example("table", &["--log-format", format]));
+        let login = |name: &str| {
+            Player::login_by(game::schema(), End::connect(server.address), name, "welcome").unwrap()
+        };
+        let (mut a, mut b) = (login("a"), login("b"));
+        b.send(&say("panic"));
+        assert_eq!(
+            (ended_room(&mut a).reason, ended_room(&mut b).reason),
+            ("the room failed".into(), "the room failed".into())
+        );
+        assert_eq!(
+            (a.join("1").status(), a.request(&deal("panic")).status()),
+            (Status::Ok, Status::Internal)
+        );
+        assert_eq!(ended_room(&mut a).room, "1");
+        for player in [&a, &b] {
+            let text = String::from_utf8_lossy(&player.received);
+            assert!(!text.contains("secret") && !text.contains("panic"), "{text}");
+        }
+        server.signal(Signal::TERM);
+        let (status, log) = server.wait();
+        assert_eq!(status.code(), Some(0), "{log}");
+        for said in ["the secret of message", "the secret of request", "tests/common/table.rs"] {
+            assert!(log.contains(said), "no {said:?} in\n{log}");
+        }
+        assert!(log.contains("tagwire_panics_total=2") && log.contains("tagwire_sessions=0"), "{log}");
+        assert!(log.contains("tagwire_rooms=0") && log.contains("tagwire_rooms_failed_total=2"), "{log}");
+        if format == "json" {
+            let lines: Vec<_> = log.lines().map(serde_json::from_str::<serde_json::Value>).collect();
+            assert!(lines.iter().all(Result::is_ok), "{log}");
+        }
     }
 }
 
+/// Its server is made by hand, for TCP.
 #[test]
 fn a_panic_of_the_authenticator_ends_its_login_alone() {
     let server = TestServer::with_game(
@@ -662,23 +667,4 @@ fn a_panic_of_the_authenticator_ends_its_login_alone() {
     for gauge in ["tagwire_connections", "tagwire_sessions", "tagwire_rooms"] {
         server.wait_for(gauge, 0.0);
     }
-}
-
-#[test]
-fn rooms_that_cannot_be_served_are_no_server() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let serve = |server: Server| {
-        runtime.block_on(async {
-            let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
-            server.serve(vec![listener], std::future::pending()).await.unwrap_err().to_string()
-        })
-    };
-    let factory = |name: &str| table(name, Options::default(), &Arc::default());
-    let twice = Server::new(Config::default(), game::schema()).rooms(factory).rooms(factory);
-    assert_eq!(serve(twice), "two kinds of rooms are called \"*\"");
-    let other = Server::new(Config::default(), tagwire::pb::schema()).rooms_named("table*", factory);
-    assert_eq!(
-        serve(other),
-        "the rooms \"table*\" take tag 2, which is no message to code from clients of the schema that is served"
-    );
 }

@@ -4,11 +4,11 @@
 
 mod common;
 
-use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use common::via::{End, each};
 use common::*;
 use tagwire::Tag;
 use tagwire::pb::tagwire::v1::{self, status::Value as Status};
@@ -68,8 +68,7 @@ fn serve(change: impl FnOnce(&mut Config)) -> (TestServer, Arc<AtomicU32>) {
 }
 
 fn login(server: &TestServer, name: &str) -> Player {
-    let stream = TcpStream::connect(server.address).unwrap();
-    Player::login_with(game::schema(), stream, name, "welcome").unwrap()
+    Player::login_by(game::schema(), End::connect(server.address), name, "welcome").unwrap()
 }
 
 fn play(what: &str, ms: u32) -> PlayRequest {
@@ -92,7 +91,7 @@ fn calls(response: &v1::Response) -> u32 {
     PlayReply::decode(response.body.clone()).unwrap().calls
 }
 
-#[test]
+each! {
 fn a_request_is_answered_by_code() {
     let (server, _) = serve(|_| ());
     let mut player = login(&server, "zoe");
@@ -123,7 +122,6 @@ fn a_request_is_answered_by_code() {
     assert_eq!(server.metric("tagwire_request_seconds_count{message=\"lobby.v1.RenameRequest\"}"), 4.0);
 }
 
-#[test]
 fn what_the_schema_does_not_admit_never_reaches_the_code() {
     let (server, calls) = serve(|_| ());
     let mut player = login(&server, "zoe");
@@ -147,7 +145,6 @@ fn what_the_schema_does_not_admit_never_reaches_the_code() {
 }
 
 /// Compiled, and read when the server starts.
-#[test]
 fn a_broken_constraint_is_told_with_its_field_and_rule() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../codegen/tests/golden/lobby");
     for schema in [game::schema(), read_schema(&folder).unwrap()] {
@@ -181,7 +178,6 @@ fn a_broken_constraint_is_told_with_its_field_and_rule() {
     }
 }
 
-#[test]
 fn a_handler_that_takes_its_time_delays_nothing_else() {
     let (server, _) = serve(|config| config.threads = 1);
     let mut player = login(&server, "zoe");
@@ -204,7 +200,6 @@ fn a_handler_that_takes_its_time_delays_nothing_else() {
     assert_eq!(answer(&mut player).key, 1);
 }
 
-#[test]
 fn who_does_not_answer_in_time_is_given_up() {
     let (server, _) = serve(|config| config.limits.request_timeout_ms = 200);
     let mut player = login(&server, "zoe");
@@ -215,7 +210,6 @@ fn who_does_not_answer_in_time_is_given_up() {
     assert_eq!(calls(&player.request(&play("", 0))), 2);
 }
 
-#[test]
 fn a_panic_ends_its_request_alone_and_tells_nothing() {
     let (server, _) = serve(|_| ());
     let (mut player, mut other) = (login(&server, "zoe"), login(&server, "kit"));
@@ -226,7 +220,6 @@ fn a_panic_ends_its_request_alone_and_tells_nothing() {
     assert_eq!(calls(&other.request(&play("", 0))), 3);
 }
 
-#[test]
 fn sixteen_requests_of_a_session_run_at_once() {
     let (server, _) = serve(|_| ());
     let (mut player, mut other) = (login(&server, "zoe"), login(&server, "kit"));
@@ -244,7 +237,6 @@ fn sixteen_requests_of_a_session_run_at_once() {
     assert_eq!(answer(&mut player).status(), Status::Ok);
 }
 
-#[test]
 fn a_key_runs_once_however_often_it_is_sent() {
     let (server, count) = serve(|_| ());
     let mut player = login(&server, "zoe");
@@ -267,7 +259,6 @@ fn a_key_runs_once_however_often_it_is_sent() {
     assert_eq!(count.load(Ordering::Relaxed), 69);
 }
 
-#[test]
 fn a_batch_runs_in_order_and_stops_where_it_is_told_to() {
     let (server, count) = serve(|_| ());
     let mut player = login(&server, "zoe");
@@ -297,7 +288,6 @@ fn a_batch_runs_in_order_and_stops_where_it_is_told_to() {
     assert_eq!(RenameReply::decode(answer(&mut player).body).unwrap().name, "kit of zoe in red");
 }
 
-#[test]
 fn a_request_runs_on_though_who_asked_is_gone() {
     let (server, count) = serve(|_| ());
     let mut player = login(&server, "zoe");
@@ -310,7 +300,6 @@ fn a_request_runs_on_though_who_asked_is_gone() {
     server.wait_for("tagwire_requests_answered_total{status=\"OK\"}", 1.0);
 }
 
-#[test]
 fn an_answer_waits_for_who_asked() {
     let (server, count) = serve(|_| ());
     let mut player = login(&server, "zoe");
@@ -336,7 +325,6 @@ fn an_answer_waits_for_who_asked() {
 }
 
 /// Its session is over when it is its turn: nobody enters, and no empty room stays for ever.
-#[test]
 fn who_is_gone_enters_no_room() {
     let (server, _) = serve(|_| ());
     let mut player = login(&server, "zoe");
@@ -357,7 +345,6 @@ fn who_is_gone_enters_no_room() {
     server.wait_for("tagwire_rooms", 1.0);
 }
 
-#[test]
 fn two_services_for_one_request_are_no_server() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let serve = |server: Server| {
@@ -374,4 +361,5 @@ fn two_services_for_one_request_are_no_server() {
         serve(other),
         "lobby.v1.Lobby answers tag 300, which is no request of the schema that is served"
     );
+}
 }

@@ -41,6 +41,8 @@ pub struct Credentials {
     pub username: String,
     /// What proves it.
     pub password: String,
+    /// Or this, which holds the name as well: a JWT, say.
+    pub token: String,
 }
 
 /// What a frame of the server tells the client.
@@ -173,6 +175,7 @@ impl ClientSession {
         let login = v1::PlayerLogin {
             username: self.credentials.username.clone(),
             password: self.credentials.password.clone(),
+            token: self.credentials.token.clone(),
             client: Some(v1::ClientInfo {
                 protocol: crate::PROTOCOL_VERSION,
                 fingerprint: Bytes::copy_from_slice(&self.schema.fingerprint().0),

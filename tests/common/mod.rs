@@ -169,7 +169,11 @@ pub struct ClientSide {
 
 impl ClientSide {
     pub fn new(username: &str, password: &str) -> Self {
-        let credentials = Credentials { username: username.to_string(), password: password.to_string() };
+        let credentials = Credentials {
+            username: username.to_string(),
+            password: password.to_string(),
+            ..Credentials::default()
+        };
         let mut session = ClientSession::new(schema(), credentials, OutboxLimits::default());
         session.connect(START);
         ClientSide { session, decoder: Decoder::default(), now: START }

@@ -140,7 +140,11 @@ pub fn number(text: &str) -> u32 {
 impl<'a> World<'a> {
     /// One whose n-th link, from 0, is what `links` makes at that microsecond.
     pub fn new(script: &'a Script, window: Window, links: impl FnMut(usize, u64) -> Link + 'a) -> Self {
-        let credentials = Credentials { username: "zoe".to_string(), password: "welcome".to_string() };
+        let credentials = Credentials {
+            username: "zoe".to_string(),
+            password: "welcome".to_string(),
+            ..Credentials::default()
+        };
         World {
             script,
             done: 0,

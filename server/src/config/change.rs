@@ -18,7 +18,7 @@ pub struct Change {
 impl Change {
     /// True where a running server can take the new value.
     pub fn is_live(&self) -> bool {
-        self.key == "log" || self.key.starts_with("limits.")
+        self.key == "log" || self.key.starts_with("limits.") || self.key.starts_with("tls.")
     }
 }
 

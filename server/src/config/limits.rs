@@ -166,7 +166,7 @@ impl Limits {
 }
 
 /// Reads networks; a bare address is the network of that address alone.
-fn networks<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
+pub(super) fn networks<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
     let network = |text: String| {
         text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).map_err(|_| {
             let expected = "an address or a network, \"10.0.0.1\" or \"10.0.0.0/8\"";

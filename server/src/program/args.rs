@@ -15,12 +15,14 @@ Examples:
   PROGRAM --listen 127.0.0.1:0 --log debug
   PROGRAM --schema ../my_game/proto     another game, nothing compiled
   PROGRAM --listen 0.0.0.0:7777 --allow-public-dev-auth
+  PROGRAM --tls cert.pem --tls-key key.pem
+  PROGRAM --tls self-signed             its fingerprint, for clients to pin, is in the log
   PROGRAM --set limits.max_rooms=5 --set default_room=lobby
   TAGWIRE_LIMITS_MAX_ROOMS=5 PROGRAM
   PROGRAM --print-config > tagwire.toml     every key, its meaning, its value
 
 Settings come from the defaults, then the file, then the environment (TAGWIRE_ and the key), then
-flags; the later wins. SIGHUP reads them again: log and limits.* change at once. SIGUSR1 logs what is counted.
+flags; the later wins. SIGHUP reads them again: log, limits.* and tls.* change at once. SIGUSR1 logs what is counted.
 Exit codes: 0 stopped by SIGTERM or SIGINT, 1 failed while running, 2 bad flag, variable, file or address.";
 
 /// What else it does than serve.
@@ -61,6 +63,14 @@ pub(super) struct Args {
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,
 
+    /// TLS: PEM file with the certificate, or self-signed: one is made, for development
+    #[arg(long, value_name = "FILE|self-signed")]
+    tls: Option<String>,
+
+    /// PEM file with the certificate's private key [default: it is in the file of the certificate]
+    #[arg(long, value_name = "FILE")]
+    tls_key: Option<String>,
+
     /// Admit development passwords on addresses that others can reach
     #[arg(long)]
     allow_public_dev_auth: bool,
@@ -93,6 +103,8 @@ impl Args {
             ("--threads", "threads", self.threads),
             ("--log", "log", self.log),
             ("--log-format", "log_format", self.log_format),
+            ("--tls", "tls.certificate", self.tls),
+            ("--tls-key", "tls.key", self.tls_key),
             ("--allow-public-dev-auth", "dev_auth.allow_public", allow_public),
         ] {
             flags.extend(value.map(|value| Flag { name: name.to_string(), key: key.to_string(), value }));

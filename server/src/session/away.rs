@@ -16,7 +16,7 @@ use tokio::sync::futures::Notified;
 use super::{Ending, Out, Session};
 use crate::config::Limits;
 use crate::door::Place;
-use crate::link::Link;
+use crate::link::{Last, Link};
 use crate::rooms::{Letter, Room};
 
 /// What of a connection goes on with its session, from one to the next.
@@ -48,10 +48,11 @@ impl Session {
         let Some(link) = out.link.take() else { return };
         // The frame that has begun must not be cut by what is said last.
         let last = ending.frame(self.player.dialect).map(|last| [out.outbox.rest_of_frame(), &last].concat());
+        let last = Last { bytes: last.unwrap_or_default(), close: ending.close() };
         out.outbox.detach();
         out.away_since = None;
         out.lost = Some(Box::new(ending));
-        link.cut(last.unwrap_or_default());
+        link.cut(last);
     }
 
     /// True where no connection has the session.

@@ -7,6 +7,7 @@ use tagwire::pb::tagwire::v1::{self, login_part};
 use tagwire::session::Dialect;
 
 use crate::auth::Denied;
+use crate::transport::Broken;
 
 /// How a session ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +49,14 @@ impl Ending {
         }
     }
 
+    /// Nothing more can be read from the client.
+    pub(crate) fn broken(broken: Broken) -> Self {
+        match broken {
+            Broken::WebSocket(code, why) => Ending::told(code, why),
+            broken => Ending::Lost(broken.to_string()),
+        }
+    }
+
     /// The last frame of a session that ends so; `None` where nothing is to be said, or not in that dialect.
     pub(crate) fn frame(&self, dialect: Dialect) -> Option<Vec<u8>> {
         let Ending::Told { code, reason, retry_after_ms, findings, refused } = self else { return None };
@@ -61,6 +70,15 @@ impl Ending {
         };
         let mut frame = vec![];
         dialect.encode_stack(&disconnect, &mut frame).then_some(frame)
+    }
+
+    /// With what a transport that has a goodbye of its own is closed.
+    pub(crate) fn close(&self) -> Option<(CloseCode, String)> {
+        match self {
+            Ending::Told { code, reason, .. } => Some((*code, reason.clone())),
+            Ending::Left { .. } => Some((CloseCode::NORMAL, String::new())),
+            Ending::Lost(_) => None,
+        }
     }
 
     pub(crate) fn code(&self) -> Option<CloseCode> {

@@ -147,7 +147,11 @@ impl Crowd {
     }
 
     pub fn login(&self, mut client: Client) -> Client {
-        let credentials = Credentials { username: client.name.clone(), password: "welcome".to_string() };
+        let credentials = Credentials {
+            username: client.name.clone(),
+            password: "welcome".to_string(),
+            ..Credentials::default()
+        };
         let schema = Arc::clone(&self.schema);
         let mut session = ClientSession::new(schema, credentials, OutboxLimits::default());
         session.connect(client.now());

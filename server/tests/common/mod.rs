@@ -9,16 +9,17 @@ pub mod program;
 pub mod returning;
 pub mod siege;
 pub mod table;
+pub mod via;
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use socket2::{Domain, SockRef, Socket, Type};
+use socket2::{Domain, Socket, Type};
 use tagwire::frame::{Decoder, encode, encode_message};
 use tagwire::pb::arena::v1 as arena;
 use tagwire::pb::tagwire::v1;
@@ -31,6 +32,7 @@ use tagwire::{CloseCode, Message, Schema, Tag};
 use tagwire_server::metrics::Metrics;
 use tagwire_server::{Config, Control, Server, bind};
 use tokio::sync::oneshot;
+use via::{End, IDENTITY, Via};
 
 /// The full numbers of a test, and its judgements by the clock: a busy machine must not fail a quick run.
 pub fn is_long() -> bool {
@@ -93,6 +95,9 @@ impl TestServer {
         let thread_name = format!("server-{}", STARTED.fetch_add(1, Ordering::Relaxed));
         let mut config =
             Config { listen: vec!["127.0.0.1:0".parse().unwrap()], threads: 2, ..Config::default() };
+        if Via::current().has_tls() {
+            config.tls.certificate = IDENTITY.pem.to_str().unwrap().to_string();
+        }
         change(&mut config);
         config.validate().unwrap();
         let server = game(Server::new(config.clone(), schema));
@@ -108,6 +113,7 @@ impl TestServer {
         };
         let listener = runtime.block_on(async { bind(config.listen[0]).unwrap() });
         let address = listener.local_addr().unwrap();
+        via::register(address, server.connector());
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new().name(thread_name.clone()).spawn(move || {
             let shutdown = async { stopped.await.unwrap_or_default() };
@@ -213,7 +219,7 @@ pub type Raw = (u16, Vec<u8>);
 
 /// A client of the reference: sends bytes, sees bytes.
 pub struct Classic {
-    pub stream: TcpStream,
+    pub stream: End,
     decoder: Decoder,
     waiting: Vec<Raw>,
 }
@@ -228,12 +234,15 @@ pub fn connect_from(source: &str, address: SocketAddr) -> TcpStream {
 
 impl Classic {
     pub fn connect(address: SocketAddr) -> Self {
-        Self::over(TcpStream::connect(address).unwrap())
+        Self::by(End::connect(address))
     }
 
     pub fn over(stream: TcpStream) -> Self {
-        stream.set_nodelay(true).unwrap();
-        stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+        Self::by(End::over(stream))
+    }
+
+    /// By whichever way.
+    pub fn by(stream: End) -> Self {
         Classic { stream, decoder: Decoder::default(), waiting: vec![] }
     }
 
@@ -258,18 +267,30 @@ impl Classic {
                 return Some(self.waiting.remove(0));
             }
             assert!(start.elapsed() < PATIENCE, "nothing came");
-            let mut buffer = [0; 4096];
-            let count = match self.stream.read(&mut buffer) {
-                Ok(0) => return None,
-                Ok(count) => count,
-                Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => continue,
-                Err(e) => panic!("not a clean end: {e}"),
-            };
-            let mut input = &buffer[..count];
-            while let Some(frame) = self.decoder.next(&mut input).unwrap() {
-                self.waiting.push((frame.tag.0, frame.payload.to_vec()));
+            if self.read() == Some(0) {
+                return None;
             }
         }
+    }
+
+    /// Reads what is there, 0 bytes at the end. `None`: nothing came in a moment.
+    fn read(&mut self) -> Option<usize> {
+        let mut buffer = [0; 4096];
+        let count = match self.stream.read(&mut buffer) {
+            Ok(count) => count,
+            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => return None,
+            Err(e) => panic!("not a clean end: {e}"),
+        };
+        let mut input = &buffer[..count];
+        while let Some(frame) = self.decoder.next(&mut input).unwrap() {
+            self.waiting.push((frame.tag.0, frame.payload.to_vec()));
+        }
+        Some(count)
+    }
+
+    /// True where a frame has come; waits a moment for one.
+    pub fn has_more(&mut self) -> bool {
+        !self.waiting.is_empty() || self.read().is_some_and(|read| read > 0)
     }
 
     /// The next frame that is no Ping.
@@ -301,7 +322,7 @@ impl Classic {
 
 /// A client of this protocol.
 pub struct Player {
-    pub stream: TcpStream,
+    pub stream: End,
     pub session: ClientSession,
     pub welcome: v1::Welcome,
     decoder: Decoder,
@@ -323,7 +344,7 @@ pub struct Ended {
 
 impl Player {
     pub fn login(address: SocketAddr, name: &str, password: &str) -> Result<Player, Ended> {
-        Self::login_over(TcpStream::connect(address).unwrap(), name, password)
+        Self::login_by(tagwire::pb::schema(), End::connect(address), name, password)
     }
 
     pub fn login_over(stream: TcpStream, name: &str, password: &str) -> Result<Player, Ended> {
@@ -337,9 +358,16 @@ impl Player {
         name: &str,
         password: &str,
     ) -> Result<Player, Ended> {
-        stream.set_nodelay(true).unwrap();
-        stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
-        let credentials = Credentials { username: name.to_string(), password: password.to_string() };
+        Self::login_by(schema, End::over(stream), name, password)
+    }
+
+    /// By whichever way.
+    pub fn login_by(schema: Schema, stream: End, name: &str, password: &str) -> Result<Player, Ended> {
+        let credentials = Credentials {
+            username: name.to_string(),
+            password: password.to_string(),
+            ..Credentials::default()
+        };
         let now = Now { monotonic_us: 0, unix_us: 1 };
         let mut session = ClientSession::new(Arc::new(schema), credentials, OutboxLimits::default());
         session.connect(now);
@@ -457,21 +485,17 @@ impl Player {
 
     /// Loses the connection, as where a cable is pulled that was in the way.
     pub fn lose(&mut self) {
-        SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).unwrap();
-        // The socket is closed when another one takes its place.
-        let nowhere = TcpListener::bind("127.0.0.1:0").unwrap();
-        self.stream = TcpStream::connect(nowhere.local_addr().unwrap()).unwrap();
+        self.stream.lose();
         self.session.disconnect();
     }
 
     /// Connects again and asks for the session that there was, whose last connection may still be open.
     pub fn come_back(&mut self, address: SocketAddr) -> Result<v1::Welcome, Ended> {
-        self.come_back_over(TcpStream::connect(address).unwrap())
+        self.come_back_by(End::connect(address))
     }
 
-    pub fn come_back_over(&mut self, stream: TcpStream) -> Result<v1::Welcome, Ended> {
-        stream.set_nodelay(true).unwrap();
-        stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+    /// By whichever way.
+    pub fn come_back_by(&mut self, stream: End) -> Result<v1::Welcome, Ended> {
         self.session.disconnect();
         (self.stream, self.decoder) = (stream, Decoder::default());
         let taken = std::mem::take(&mut self.events);

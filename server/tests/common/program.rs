@@ -23,12 +23,17 @@ pub fn command(arguments: &[&str]) -> Command {
     command_of(Path::new(env!("CARGO_BIN_EXE_tagwire-server")), arguments)
 }
 
-/// An example of this package, as it was built with this test; on a free port.
+/// An example of this package that is a server, as it was built with this test; on a free port.
 pub fn command_of_example(name: &str, arguments: &[&str]) -> Command {
+    program_of_example(name, &[&["--listen", "127.0.0.1:0"], arguments].concat())
+}
+
+/// An example of this package, as it was built with this test.
+pub fn program_of_example(name: &str, arguments: &[&str]) -> Command {
     let this = std::env::current_exe().unwrap();
     let program = this.ancestors().nth(2).unwrap().join("examples").join(name);
     assert!(program.exists(), "{} is not built: cargo build -p tagwire-server --examples", program.display());
-    command_of(&program, &[&["--listen", "127.0.0.1:0"], arguments].concat())
+    command_of(&program, arguments)
 }
 
 fn command_of(program: &Path, arguments: &[&str]) -> Command {

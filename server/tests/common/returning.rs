@@ -74,7 +74,11 @@ pub struct Returning {
 
 impl Returning {
     pub fn new(address: SocketAddr, schema: Arc<Schema>, name: &str, room: &str, seed: u64) -> Self {
-        let credentials = Credentials { username: name.to_string(), password: "welcome".to_string() };
+        let credentials = Credentials {
+            username: name.to_string(),
+            password: "welcome".to_string(),
+            ..Credentials::default()
+        };
         Returning {
             name: name.to_string(),
             address,

@@ -1,0 +1,254 @@
+//! What a browser asks for on the port of the game: a WebSocket, or something that there is not.
+
+use std::net::IpAddr;
+
+use tungstenite::handshake::machine::TryParse;
+use tungstenite::handshake::server::{Request, create_response, write_response};
+use tungstenite::http::header::{HOST, ORIGIN, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
+use tungstenite::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
+
+/// The subprotocol that is spoken: whoever names any must name this.
+pub(crate) const SUBPROTOCOL: &str = "tagwire.v1";
+/// Longest head of a request, bytes.
+pub(crate) const MAX_HEAD_BYTES: usize = 8 * 1024;
+/// Where a WebSocket is; the second is the reference's.
+const PATHS: [&str; 2] = ["/", "/packets"];
+
+/// What is answered.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// The head is not complete yet.
+    More,
+    /// It becomes a WebSocket; so many bytes of what came are the head.
+    WebSocket { response: Vec<u8>, head_bytes: usize },
+    /// A page, and nothing more. `why`: for the log, where something was refused.
+    Page { response: Vec<u8>, why: Option<String> },
+}
+
+/// Answers what has come so far. `origins`: whose pages may open a WebSocket, as in `websocket_origins`.
+pub(crate) fn answer(input: &[u8], origins: &[String]) -> Answer {
+    let too_large =
+        || page(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "The head of the request is too large.");
+    let (head_bytes, request) = match Request::try_parse(input) {
+        Ok(Some((head_bytes, _))) if head_bytes > MAX_HEAD_BYTES => return too_large(),
+        Ok(Some(parsed)) => parsed,
+        Ok(None) if input.len() >= MAX_HEAD_BYTES => return too_large(),
+        Ok(None) => return Answer::More,
+        Err(tungstenite::Error::Capacity(_)) => return too_large(),
+        Err(error) => return page(StatusCode::BAD_REQUEST, &format!("That is no request: {error}.")),
+    };
+    let path = request.uri().path();
+    if !PATHS.contains(&path) {
+        return page(StatusCode::NOT_FOUND, "There is nothing here; a WebSocket is at /.");
+    }
+    if !request.headers().contains_key(UPGRADE) {
+        let text =
+            "This is a tagwire server. Clients connect by ws:// or wss:// with the subprotocol tagwire.v1.";
+        return Answer::Page { response: whole_page(StatusCode::OK, text), why: None };
+    }
+    let mut response = match create_response(&request) {
+        Ok(response) => response,
+        Err(error) => return page(StatusCode::BAD_REQUEST, &format!("That is no WebSocket: {error}.")),
+    };
+    if let Err(origin) = may_open(request.headers(), origins) {
+        let text = format!(
+            "Pages of {origin} may not connect. The server's setting websocket_origins says whose pages may."
+        );
+        return page(StatusCode::FORBIDDEN, &text);
+    }
+    let offered = request.headers().get_all(SEC_WEBSOCKET_PROTOCOL);
+    let mut names = offered.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+    if names.by_ref().any(|name| name.trim() == SUBPROTOCOL) {
+        response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+    } else if request.headers().contains_key(SEC_WEBSOCKET_PROTOCOL) {
+        return page(StatusCode::BAD_REQUEST, "The subprotocol here is tagwire.v1.");
+    }
+    let mut head = vec![];
+    match write_response(&mut head, &response) {
+        Ok(()) => Answer::WebSocket { response: head, head_bytes },
+        Err(error) => page(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+    }
+}
+
+/// Whether a page of the request's origin may; a request without one is no browser's.
+fn may_open(headers: &HeaderMap, origins: &[String]) -> Result<(), String> {
+    let text = |name: HeaderName| {
+        headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+    };
+    let Some(origin) = text(ORIGIN) else { return Ok(()) };
+    let page_host = host_of(&origin);
+    let may = origins.iter().any(|admitted| match admitted.as_str() {
+        "*" => true,
+        "same" => {
+            let here = text(HOST).and_then(|host| host_of(&format!("http://{host}")));
+            page_host.is_some() && page_host == here
+        }
+        "loopback" => page_host.as_deref().is_some_and(is_loopback),
+        exact => exact.eq_ignore_ascii_case(&origin),
+    });
+    // Shown to people: what is in it is a stranger's.
+    if may { Ok(()) } else { Err(origin.escape_debug().take(200).collect()) }
+}
+
+fn host_of(origin: &str) -> Option<String> {
+    Some(origin.parse::<Uri>().ok()?.host()?.to_ascii_lowercase())
+}
+
+fn is_loopback(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    host == "localhost" || host.ends_with(".localhost") || address.is_ok_and(|address| address.is_loopback())
+}
+
+/// Whether this can be in `websocket_origins`.
+pub(crate) fn is_origin_rule(rule: &str) -> bool {
+    let is_origin = || {
+        let Ok(uri) = rule.parse::<Uri>() else { return false };
+        uri.scheme().is_some() && uri.host().is_some() && !rule.ends_with('/') && uri.path() == "/"
+    };
+    matches!(rule, "*" | "same" | "loopback" | "null") || is_origin()
+}
+
+fn page(status: StatusCode, text: &str) -> Answer {
+    Answer::Page { response: whole_page(status, text), why: Some(text.to_string()) }
+}
+
+fn whole_page(status: StatusCode, text: &str) -> Vec<u8> {
+    format!(
+        "HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\n\
+         Content-Length: {}\r\nConnection: close\r\n\r\n{text}\n",
+        text.len() + 1
+    )
+    .into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: &str = "Host: game.example:7777\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\
+                        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+
+    fn ask(line: &str, headers: &str, origins: &[&str]) -> (String, Option<usize>) {
+        let input = format!("{line}\r\n{headers}\r\n");
+        let origins: Vec<_> = origins.iter().map(|rule| (*rule).to_string()).collect();
+        match answer(input.as_bytes(), &origins) {
+            Answer::More => ("more".to_string(), None),
+            Answer::WebSocket { response, head_bytes } => {
+                (String::from_utf8(response).expect("text"), Some(head_bytes))
+            }
+            Answer::Page { response, .. } => (String::from_utf8(response).expect("text"), None),
+        }
+    }
+
+    fn status(line: &str, headers: &str, origins: &[&str]) -> u16 {
+        ask(line, headers, origins).0[9..12].parse().expect("a status")
+    }
+
+    #[test]
+    fn the_example_of_the_rfc_is_answered_as_there() {
+        for path in ["/", "/packets", "/?room=1"] {
+            let (response, head) = ask(&format!("GET {path} HTTP/1.1"), HEAD, &[]);
+            assert!(response.starts_with("HTTP/1.1 101 Switching Protocols\r\n"), "{response}");
+            assert!(
+                response.to_lowercase().contains("sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=\r\n"),
+                "{response}"
+            );
+            assert!(!response.to_lowercase().contains("protocol:"), "none was offered: {response}");
+            assert!(response.ends_with("\r\n\r\n"));
+            assert_eq!(head, Some(format!("GET {path} HTTP/1.1\r\n{HEAD}\r\n").len()));
+        }
+    }
+
+    #[test]
+    fn a_head_that_is_cut_anywhere_waits_for_more() {
+        let input = format!("GET / HTTP/1.1\r\n{HEAD}\r\n");
+        for end in 4..input.len() {
+            assert_eq!(answer(&input.as_bytes()[..end], &[]), Answer::More, "{end}");
+        }
+    }
+
+    #[test]
+    fn of_subprotocols_ours_is_chosen_and_others_alone_are_refused() {
+        let with =
+            |names: &str| ask("GET / HTTP/1.1", &format!("{HEAD}Sec-WebSocket-Protocol: {names}\r\n"), &[]).0;
+        assert!(with("graphql-ws, tagwire.v1").contains("sec-websocket-protocol: tagwire.v1\r\n"));
+        assert!(with("graphql-ws").starts_with("HTTP/1.1 400 "));
+        let twice = with("graphql-ws\r\nSec-WebSocket-Protocol: tagwire.v1");
+        assert!(twice.contains("sec-websocket-protocol: tagwire.v1\r\n"), "{twice}");
+    }
+
+    #[test]
+    fn pages_of_strangers_open_nothing() {
+        let of = |origin: &str, rules: &[&str]| {
+            status("GET / HTTP/1.1", &format!("{HEAD}Origin: {origin}\r\n"), rules)
+        };
+        let usual = ["same", "loopback"];
+        for origin in [
+            "https://game.example",
+            "http://GAME.example:8080",
+            "http://localhost:5173",
+            "http://127.0.0.1",
+            "http://[::1]:3000",
+            "https://dev.localhost",
+            "capacitor://localhost",
+        ] {
+            assert_eq!(of(origin, &usual), 101, "{origin}");
+        }
+        for origin in [
+            "https://evil.example",
+            "null",
+            "https://game.example.evil.example",
+            "https://notlocalhost",
+            "http://localhost.evil.example",
+            "garbage",
+            "http://127.0.0.1.evil.example",
+        ] {
+            assert_eq!(of(origin, &usual), 403, "{origin}");
+            assert_eq!(of(origin, &["*"]), 101, "{origin}");
+        }
+        assert_eq!(of("https://play.example", &["https://play.example"]), 101);
+        assert_eq!(of("http://play.example", &["https://play.example"]), 403);
+        assert_eq!(of("https://game.example", &[]), 403);
+        assert_eq!(of("null", &["null"]), 101);
+    }
+
+    #[test]
+    fn what_is_no_websocket_gets_a_page() {
+        assert_eq!(status("GET / HTTP/1.1", "Host: x\r\n", &[]), 200);
+        assert_eq!(status("GET /admin HTTP/1.1", HEAD, &[]), 404);
+        assert_eq!(status("GET / HTTP/1.0", HEAD, &[]), 400);
+        assert_eq!(status("GET / HTTP/1.1", &HEAD.replace("13", "8"), &[]), 400);
+        assert_eq!(status("GET / HTTP/1.1", &HEAD.replace("dGhl", "x"), &[]), 400);
+        assert_eq!(status("GET / HTTP/1.1", "Host x\r\n", &[]), 400);
+    }
+
+    #[test]
+    fn a_large_head_is_refused_complete_or_not() {
+        let long = format!("{HEAD}Cookie: {}\r\n", "x".repeat(MAX_HEAD_BYTES));
+        assert_eq!(status("GET / HTTP/1.1", &long, &[]), 431);
+        let many = format!("{HEAD}{}", "A: b\r\n".repeat(500));
+        assert_eq!(status("GET / HTTP/1.1", &many, &[]), 431);
+        let endless = format!("GET / HTTP/1.1\r\nCookie: {}", "x".repeat(MAX_HEAD_BYTES));
+        assert!(matches!(answer(endless.as_bytes(), &[]), Answer::Page { .. }));
+    }
+
+    #[test]
+    fn rules_are_words_or_origins() {
+        for rule in [
+            "*",
+            "same",
+            "loopback",
+            "null",
+            "https://game.example",
+            "http://localhost:5173",
+            "tauri://localhost",
+        ] {
+            assert!(is_origin_rule(rule), "{rule}");
+        }
+        for rule in
+            ["", "game.example", "https://game.example/", "https://game.example/play", "everyone", "https://"]
+        {
+            assert!(!is_origin_rule(rule), "{rule}");
+        }
+    }
+}
