@@ -137,7 +137,8 @@ def why_no_handshake(error: Exception, secure: str, plain: str) -> str:
     if isinstance(error, ssl.SSLEOFError) or not isinstance(error, ssl.SSLError):
         return (
             f"the server closed the connection in the TLS handshake ({why_broken(error)}); does it speak TLS "
-            f"on this port? One without it has {plain}:// addresses instead of {secure}://"
+            f"on this port, and want no certificate of this client? One without TLS has {plain}:// addresses "
+            f"instead of {secure}://"
         )
     return f"the TLS handshake failed: {why_broken(error)}"
 
