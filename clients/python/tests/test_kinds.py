@@ -167,6 +167,7 @@ async def test_closing_sends_what_waits_first(peer: Peer):
     client, link = await peer.connected()
     for n in range(200):
         client.send_soon(arena.Chat(text=f"{n:0500}"))
+    began = time.monotonic()
     closing = asyncio.ensure_future(client.close())
     for n in range(200):
         assert (await link.take(arena.Chat)).text == f"{n:0500}"
@@ -174,10 +175,11 @@ async def test_closing_sends_what_waits_first(peer: Peer):
     assert await link.eof()
     link.close()
     await soon(closing)
+    assert time.monotonic() - began < 0.9, "it waited, though the server has closed as well"
 
 
-async def test_nothing_is_left_behind(peer: Peer):
-    """No task, no socket, nothing that asyncio tells of later."""
+async def test_nothing_is_left_behind(peer: Peer, caplog):
+    """No task, no socket, nothing that asyncio tells of, now or later."""
     told: list[Any] = []
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(context))
     for _ in range(3):
@@ -185,6 +187,9 @@ async def test_nothing_is_left_behind(peer: Peer):
         link.writer.transport.abort()
         await soon(client._line.connection.ended)
         await client.close()
+    client, link = await peer.connected(reconnect=False)
+    link.close()
+    await soon(client._line.over)
     client, link = await peer.connected()
     closing = asyncio.ensure_future(client.close())
     await link.eof()
@@ -194,6 +199,8 @@ async def test_nothing_is_left_behind(peer: Peer):
     await asyncio.sleep(0.05)
     gc.collect()
     assert told == []
+    assert [record.getMessage() for record in caplog.records if record.name == "asyncio"] == []
+    assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 async def test_the_pump_plays_and_comes_back(peer: Peer):
