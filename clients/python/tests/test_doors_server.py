@@ -20,6 +20,7 @@ from conftest import QUICK, Server, soon
 from doors import Authority
 from helpers import next_of, until
 from tagwire.tls import security_of
+from test_cuts import PATIENT, Faults, endure
 from test_resume_server import kill
 
 KINDS = ["tagwire", "tagwires", "ws", "wss"]
@@ -121,11 +122,38 @@ async def test_a_session_goes_on_after_its_socket_was_killed(doors: Doors, kind:
     assert [event.resumed for event in returns] == [True] * 3
 
 
-@EVERY_KIND
-async def test_much_arrives_once_and_in_order(start: Callable[..., Doors], unlimited_schema: Path, kind: str):
+@pytest.fixture
+def unlimited_doors(start: Callable[..., Doors], unlimited_schema: Path) -> Doors:
+    """For tests that send as fast as they can."""
     rates = ["max_frames_per_second", "max_bytes_per_second", "max_joins_per_second"]
-    unlimited = [part for rate in rates for part in ("--set", f"limits.{rate}=0")]
-    doors = start("--schema", str(unlimited_schema), *unlimited)
+    flags = [part for rate in rates for part in ("--set", f"limits.{rate}=0")]
+    return start("--schema", str(unlimited_schema), *flags)
+
+
+@pytest.mark.parametrize("kind", KINDS[1:])  # the first is what test_cuts.py is about
+async def test_nothing_is_lost_and_nothing_comes_twice_in_a_bad_network(
+    unlimited_doors: Doors, kind: str, monkeypatch: pytest.MonkeyPatch
+):
+    """Which cuts everywhere: in handshakes, in upgrades, in frames."""
+    faults = Faults(
+        unlimited_doors.server.address, "--cut-after", "0..12000", "--reset", "50", "--split", "5"
+    )
+    faults("faults off")
+
+    def join(name: str) -> tagwire.Connecting:
+        options = unlimited_doors.options(kind, name, reconnect=PATIENT, timeout=2.0)
+        port = faults.address.rpartition(":")[2]
+        return tagwire.connect(**{**options, "address": f"{kind}://localhost:{port}"})
+
+    try:
+        await endure(faults, join, monkeypatch, kind)
+    finally:
+        assert faults.stop() == 0
+
+
+@EVERY_KIND
+async def test_much_arrives_once_and_in_order(unlimited_doors: Doors, kind: str):
+    doors = unlimited_doors
     count = 2000
     async with doors.connect(kind, "anna") as anna, doors.connect("tagwire", "ben", receive=False) as ben:
         await until(lambda: anna.members)
