@@ -190,6 +190,8 @@ async def open_transport(target: Target, owner: Owner, *, timeout: float) -> Non
             await within(left, opening.run(family, kind, proto, where))
             return
         except asyncio.TimeoutError:
+            if opening.connected:  # in the last moment
+                return
             attempts.append((name, f"no {opening.awaited} within {left:.2g} s"))
         except Refused as error:
             attempts.append((name, str(error)))
@@ -207,6 +209,8 @@ class _Opening:
         self._target = target
         self._owner = owner
         self.tcp_stands = False
+        self.connected = False
+        """Whether the owner was told. From then on the transport is its own."""
         self.awaited = "answer"
         """What it waits for."""
 
@@ -238,9 +242,12 @@ class _Opening:
             self.awaited = "answer to the request for WebSocket"
             await transport.opened
         except BaseException:
-            transport.abort()
-            if not transport.opened.cancel() and not transport.opened.cancelled():
-                transport.opened.exception()  # known to us, so not to be logged
+            opened = transport.opened
+            opened.cancel()
+            # What it raises is known to us, and not to be logged.
+            self.connected = not opened.cancelled() and opened.exception() is None
+            if not self.connected:
+                transport.abort()
             raise
 
     def why(self, error: Exception) -> str:

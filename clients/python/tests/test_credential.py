@@ -13,6 +13,7 @@ import pytest
 import arena
 import tagwire
 from conftest import QUICK, Peer, resumable, soon, welcome
+from doors import answering
 from helpers import awaited, until
 from tagwire.gen.v1 import Disconnect, LoginPart, PlayerLogin
 
@@ -118,6 +119,21 @@ async def test_the_time_for_the_token_is_part_of_the_time_out(peer: Peer):
     with pytest.raises(tagwire.ConnectError, match="was not answered within 1 s"):
         await peer.connect(token=slow, timeout=1.0)
     assert time.monotonic() - began < 1.4
+
+
+async def test_what_comes_behind_the_token_has_the_time_that_is_left():
+    async def slow() -> str:
+        await asyncio.sleep(0.5)
+        return "token"
+
+    async def stall(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    async with answering(stall) as port:
+        with pytest.raises(tagwire.ConnectError, match=r"no TLS handshake within 0\.[34]"):
+            await tagwire.connect(
+                f"tagwires://127.0.0.1:{port}", token=slow, timeout=0.9, schema=arena.SCHEMA
+            )
 
 
 async def test_a_function_that_fails_later_is_asked_again(peer: Peer, caplog):

@@ -154,6 +154,25 @@ async def test_all_addresses_together_have_one_time_out(monkeypatch):
     assert time.monotonic() - began < 2
 
 
+async def test_a_connection_that_stands_in_the_last_moment_is_kept(peer, monkeypatch):
+    """Its owner was told of it, so that no other may follow."""
+    loop = asyncio.get_running_loop()
+    found = answer(("127.0.0.1", peer.port), ("127.0.0.2", peer.port))
+    monkeypatch.setattr(loop, "getaddrinfo", found)
+    real = loop.create_connection
+
+    async def create_connection(*arguments, **options):
+        await real(*arguments, **options)
+        await asyncio.sleep(60)  # the time-out comes before its answer
+
+    monkeypatch.setattr(loop, "create_connection", create_connection)
+    owner = Recorder()
+    await open_tcp(Address("game.example.com", 7777), owner, timeout=0.4)
+    assert owner.calls == ["connected"]
+    assert owner.transport is not None
+    owner.transport.abort()
+
+
 async def test_a_host_that_is_not_found(monkeypatch):
     async def getaddrinfo(*arguments, **options):
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
