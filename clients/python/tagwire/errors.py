@@ -68,6 +68,9 @@ _REQUEST_HINTS: dict[int, str] = {
 def _hint(closed: Closed) -> str:
     """What to do about an end. Empty: nothing comes to mind."""
     if closed.code == CloseCode.LOGIN_REFUSED:
+        # Without a part it may be anything, say a connection without TLS; older servers name it in words.
+        if closed.part is None and closed.reason and "password" not in closed.reason:
+            return ""
         return _PART_HINTS.get(closed.part, "")
     return _HINTS.get(closed.code, "")
 

@@ -258,3 +258,11 @@ async def test_what_of_the_login_was_refused(peer: Peer, told: Disconnect, part,
     assert caught.value.part == part
     assert hint in str(caught.value)
     assert caught.value.closed.part == part
+
+
+async def test_no_password_is_advised_where_it_was_something_else(peer: Peer):
+    task = asyncio.ensure_future(awaited(peer.connect()))
+    _, link = await login_of(peer)
+    link.send(Disconnect(code=3501, reason="this server asks for TLS: connect to tagwires://"))
+    with pytest.raises(tagwire.LoginRefused, match=r"connect to tagwires://$"):
+        await soon(task)

@@ -261,9 +261,8 @@ async def test_a_server_without_tls_is_explained(server: Server):
 async def test_a_server_that_wants_tls_lets_nobody_in_without(start: Callable[..., Doors]):
     doors = start("--set", "plaintext=deny")
     for kind in ("tagwire", "ws"):
-        with pytest.raises(tagwire.ConnectError, match=rf"{kind.removesuffix('s')}s?s://") as caught:
+        with pytest.raises(tagwire.TagwireError, match=r"asks for TLS.*tagwires:// or wss://$"):
             await doors.connect(kind, "anna")
-        assert "TLS" in str(caught.value)
     for kind in ("tagwires", "wss"):
         async with doors.connect(kind, "anna") as client:
             assert client.name == "anna"
