@@ -192,7 +192,7 @@ async def open_transport(target: Target, owner: Owner, *, timeout: float) -> Non
         except asyncio.TimeoutError:
             if opening.connected:  # in the last moment
                 return
-            attempts.append((name, f"no {opening.awaited} within {left:.2g} s"))
+            attempts.append((name, f"no {opening.awaited} within {max(left, 0.1):.1f} s"))
         except Refused as error:
             attempts.append((name, str(error)))
         except (OSError, ValueError) as error:  # ValueError: no name that TLS could ask for

@@ -327,7 +327,7 @@ async def test_a_handshake_that_stalls_ends_with_the_time_out(sent):
 
     async with answering(answer) as port:
         began = time.monotonic()
-        with pytest.raises(tagwire.ConnectError, match=r"no TLS handshake within 0\.(3|29) s"):
+        with pytest.raises(tagwire.ConnectError, match=r"no TLS handshake within 0\.3 s"):
             await tagwire.connect(f"tagwires://127.0.0.1:{port}", timeout=0.3, **LOGIN)
         assert 0.25 < time.monotonic() - began < 2
         deadline = time.monotonic() + 2
