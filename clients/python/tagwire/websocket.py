@@ -2,7 +2,7 @@
 
 The rules of WebSocket are those of the package `websockets`, used without its I/O. A flush is one binary
 message, of at most 64 KiB unless a single frame is larger; no compression, no text. `docs/PROTOCOL.md`,
-"Transports".
+"Ways in".
 """
 
 from __future__ import annotations
