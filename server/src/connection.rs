@@ -134,7 +134,7 @@ pub(crate) async fn run(core: Arc<Core>, stream: Stream, peer: Peer, place: Plac
     let entry = entry.unwrap_or_else(|interrupted| Err(interrupted.refused(&core, protocol.dialect())));
     let (inside, letter) = match entry {
         Ok(Entry::New(granted)) => {
-            let inside = Box::pin(admit(&core, &limits, &mut protocol, *granted, Arc::clone(&link))).await;
+            let inside = admit(&core, &limits, &mut protocol, *granted, Arc::clone(&link)).await;
             (inside, None)
         }
         Ok(Entry::Resumed(resumed)) => {

@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use atomic_waker::AtomicWaker;
 use socket2::SockRef;
 use tagwire::CloseCode;
+use tracing::debug;
 
 use crate::transport::{Outlet, Peer};
 
@@ -20,6 +21,8 @@ pub(crate) struct Link {
     /// Wakes the connection's task: it is cut, or the socket is full.
     task: AtomicWaker,
     cut: AtomicBool,
+    /// A write has failed.
+    broken: AtomicBool,
     last: Mutex<Last>,
 }
 
@@ -39,6 +42,7 @@ impl Link {
             outlet,
             task: AtomicWaker::new(),
             cut: AtomicBool::new(false),
+            broken: AtomicBool::new(false),
             last: Mutex::default(),
         })
     }
@@ -71,6 +75,16 @@ impl Link {
     /// The code with which the peer closed its WebSocket.
     pub(crate) fn goodbye(&self) -> Option<u16> {
         self.outlet.goodbye()
+    }
+
+    /// Nothing can be written any more.
+    pub(crate) fn set_broken(&self, error: &io::Error) {
+        debug!(peer = %self.peer, "a write failed: {error}");
+        self.broken.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::Acquire)
     }
 
     /// The TCP socket, for its options.

@@ -297,6 +297,9 @@ impl Session {
 
     fn write(&self, out: &mut Out) {
         let Out { link: Some(link), outbox, begun, .. } = out else { return };
+        if link.is_broken() {
+            return;
+        }
         let was_waiting = outbox.is_blocked() || link.is_pending();
         let mut failed = None;
         if outbox.is_empty() && link.is_pending() {
@@ -327,7 +330,8 @@ impl Session {
         match failed {
             // The session has ended, and its last frames cannot be written.
             Some(_) if out.ending.is_some() => out.outbox.clear(),
-            Some(error) => self.lose(out, Ending::Lost(error.to_string())),
+            // What has come can still be read, a Disconnect maybe: whoever reads comes to the end.
+            Some(error) => link.set_broken(&error),
             None => {}
         }
     }
@@ -337,6 +341,7 @@ impl Session {
     pub(crate) fn poll_flush(&self, link: &Arc<Link>, cx: &mut Context<'_>) -> Poll<()> {
         let mut out = self.out();
         while (out.outbox.is_blocked() || link.is_pending())
+            && !link.is_broken()
             && out.link.as_ref().is_some_and(|current| Arc::ptr_eq(current, link))
         {
             match link.poll_writable(cx) {

@@ -159,6 +159,27 @@ fn a_ping_of_a_websocket_is_answered() {
     }
 }
 
+/// Also where somebody speaks to it at that moment, and the write finds nobody: it was read first that it leaves.
+#[test]
+fn who_says_that_it_leaves_is_not_away() {
+    for via in Via::ALL {
+        let server = via.run(|| TestServer::unlimited(|config| config.threads = 2));
+        let mut speaker = by(Via::Tcp, &server, "speaker");
+        for round in 0..if is_long() { 200 } else { 40 } {
+            let player = by(via, &server, "player");
+            for _ in 0..5 {
+                chat(&mut speaker, "are you there?");
+            }
+            player.leave();
+            for _ in 0..5 {
+                hear(&mut speaker);
+            }
+            server.wait_for("tagwire_connections", 1.0);
+            assert_eq!(server.metric("tagwire_sessions"), 1.0, "{via:?}, round {round}");
+        }
+    }
+}
+
 /// More than sockets hold, over each way: nothing is lost, out of order or torn where writes are cut.
 #[test]
 fn a_slow_reader_gets_all_of_it_by_each_way() {
@@ -240,6 +261,7 @@ fn a_proxy_says_where_a_client_comes_from() {
     // It is not on this machine, whatever the socket says: no TLS, no login.
     let refused = by_proxy(&server, v1, "a").err().unwrap();
     assert_eq!(refused.code, Some(CloseCode::LOGIN_REFUSED), "{}", refused.reason);
+    server.wait_for("tagwire_connections", 0.0);
     for header in [v1.as_slice(), &v2] {
         Via::Tls.run(|| {
             let a = by_proxy(&server, header, "a").unwrap();

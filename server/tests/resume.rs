@@ -163,7 +163,8 @@ fn who_is_away_hears_only_the_last_of_who_comes_and_goes() {
         b.request(&mouse(1, 1));
     }
     a.come_back(server.address).unwrap();
-    chat(&mut b, "the end");
+    // Said by itself: it is read when the room knows that it is back.
+    chat(&mut a, "the end");
     let mut changes = vec![];
     a.wait(|event| match event {
         Event::Member(member) => {

@@ -15,7 +15,11 @@ One concept a file:
     session      the conversation as a state machine, without I/O and clock
     events       what it tells
     outbox       what was sent and not yet acknowledged, to be sent again
-    transport    addresses and TCP
+    address      what a server is called
+    transport    one socket, and finding an address that answers
+    tcp, websocket   the kinds of it
+    tls          whom to trust, and what went wrong
+    credential   tokens
     connection   one socket's life
     reconnect    when to connect again: the policy
     reconnecting one connection after the other
@@ -69,6 +73,7 @@ from .pump import SyncClient, connect_sync
 from .reconnect import Reconnect, Reconnected, Reconnecting
 from .schema import Rules, Schema
 from .service import Service, SyncService
+from .tls import Tls
 from .version import VERSION as __version__
 
 __all__ = [
@@ -107,6 +112,7 @@ __all__ = [
     "SyncClient",
     "SyncService",
     "TagwireError",
+    "Tls",
     "Verdict",
     "__version__",
     "connect",

@@ -27,12 +27,14 @@ from typing import Any, TypeVar
 
 from google.protobuf.message import DecodeError, EncodeError, Message
 
+from .address import Address
 from .ask import Ask, join_of
 from .backlog import Backlog
 from .batch import Batch
 from .clock import Steady
 from .close import CloseCode, Closed
 from .connection import Connection
+from .credential import TokenSource
 from .elsewhere import run_on
 from .errors import (
     ConnectError,
@@ -64,6 +66,7 @@ from .reconnecting import Line
 from .schema import Rules, Schema
 from .sending import Sender, fail
 from .session import WRAPPER_BYTES, Session, State
+from .transport import Target
 from .validate import Validator
 
 __all__ = ["Client"]
@@ -106,6 +109,7 @@ class Client(Handling):
         receive: bool = True,
         validator: Validator | None = None,
         reconnect: Reconnect | None = None,
+        token: TokenSource | None = None,
     ) -> None:
         """For `connect` only."""
         super().__init__()
@@ -113,7 +117,13 @@ class Client(Handling):
         self._receive = receive
         self._validator = validator
         self._loop = asyncio.get_running_loop()
-        self._line = Line(session, reconnect, on_event=self._handle_event, on_writable=self._handle_writable)
+        self._line = Line(
+            session,
+            reconnect,
+            token=token,
+            on_event=self._handle_event,
+            on_writable=self._handle_writable,
+        )
         self._sender = Sender(self._line, self._closed_error)
         self._opened: asyncio.Future[None] = self._loop.create_future()
         self._reconnecting: Reconnecting | None = None
@@ -345,12 +355,12 @@ class Client(Handling):
 
     # Opening and closing
 
-    async def _open(self, address: Any, timeout: float) -> None:
+    async def _open(self, target: Target, timeout: float) -> None:
         deadline = self._loop.time() + timeout
         timer = None
         opened = False
         try:
-            await self._line.open(address, timeout=timeout)
+            await self._line.open(target, timeout=timeout)
             timer = self._loop.call_later(max(0.0, deadline - self._loop.time()), self._login_timed_out)
             await self._opened
             opened = True  # and maybe lost again already, which is the line's to see to
@@ -359,12 +369,12 @@ class Client(Handling):
             if closed.by_peer and closed.code != CloseCode.TIMEOUT:
                 mismatch = closed.code == CloseCode.SCHEMA_MISMATCH
                 raise (SchemaMismatch if mismatch else LoginRefused)(closed) from None
-            raise self._no_session(address, closed.reason) from error.__cause__
+            raise self._no_session(target.address, closed.reason) from error.__cause__
         except asyncio.TimeoutError:
             why = f"the login was not answered within {timeout:g} s"
             if self._session.schema_wanted:
                 why += "; the server asked for the schema of this client and may still be comparing it"
-            raise self._no_session(address, why) from None
+            raise self._no_session(target.address, why) from None
         finally:
             if timer is not None:
                 timer.cancel()
@@ -376,9 +386,11 @@ class Client(Handling):
                 else:  # cancelled in the moment in which it came
                     self._line.close(CloseCode.NORMAL, "")
 
-    def _no_session(self, address: Any, why: str) -> ConnectError:
+    def _no_session(self, address: Address, why: str) -> ConnectError:
         # Only a tagwire server asks for a schema.
         doubt = "" if self._session.schema_wanted else ". Is it a tagwire server?"
+        if doubt and not address.secure:
+            doubt += f" It may want TLS: {address.scheme}s://"
         return ConnectError(str(address), f"connected, but {why}{doubt}")
 
     def _login_timed_out(self) -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from .gen.v1 import CloseCode as _Table
 from .named import Named
 
-__all__ = ["CloseCode", "Closed"]
+__all__ = ["CloseCode", "Closed", "LoginPart"]
+
+LoginPart = Literal["name", "password", "token", "version", "schema"]
+"""What of a login was refused."""
 
 
 class CloseCode(Named):
@@ -42,6 +46,16 @@ class Closed:
     findings: tuple[str, ...] = ()
     """With SCHEMA_MISMATCH: what differs between the two schemas."""
 
+    part: LoginPart | None = None
+    """With LOGIN_REFUSED, VERSION and SCHEMA_MISMATCH: what of the login was refused. None: not told."""
+
+    def __post_init__(self) -> None:
+        if self.part is None and (part := _PARTS.get(self.code)):
+            object.__setattr__(self, "part", part)
+
     def __str__(self) -> str:
         who = "the server" if self.by_peer else "this client"
         return f"closed by {who}: {self.code}" + (f", {self.reason}" if self.reason else "")
+
+
+_PARTS: dict[int, LoginPart] = {CloseCode.VERSION: "version", CloseCode.SCHEMA_MISMATCH: "schema"}

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from .close import CloseCode
 from .events import Event
 from .session import Now, Session, State
-from .transport import Address, TcpTransport, open_tcp
+from .transport import Target, Transport, open_transport
 
 __all__ = ["Connection"]
 
@@ -45,19 +45,19 @@ class Connection:
         """Done when the socket is closed."""
         self._on_event = on_event
         self._on_writable = on_writable
-        self._transport: TcpTransport | None = None
+        self._transport: Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._flush_planned = False
         self._fresh_frames = 0
         self._fresh_bytes = 0
         self._stepping = False
-        self._eof_written = False
+        self._finished = False
         self._socket_takes_more = False
 
-    async def open(self, address: Address, *, timeout: float) -> None:
+    async def open(self, target: Target, *, timeout: float) -> None:
         """Connects and sends the login. Raises `ConnectError`."""
         try:
-            await open_tcp(address, self, timeout=timeout)
+            await open_transport(target, self, timeout=timeout)
         except (Exception, asyncio.CancelledError):
             if self._transport is None:
                 self._set_ended()
@@ -93,7 +93,7 @@ class Connection:
 
     # Owner of the transport
 
-    def handle_connected(self, transport: TcpTransport) -> None:
+    def handle_connected(self, transport: Transport) -> None:
         self._transport = transport
         self._socket_takes_more = True
         self._step(self.session.start)
@@ -101,11 +101,26 @@ class Connection:
     def handle_data(self, data: bytes) -> None:
         self._step(lambda now: self.session.receive_data(data, now))
 
+    def handle_message(self, data: bytes) -> None:
+        self._step(lambda now: self.session.receive_message(data, now))
+
+    def handle_part(self) -> None:
+        self.session.hear(self.now())
+
+    def max_message_bytes(self) -> int:
+        return self.session.max_receive_bytes
+
+    def handle_broken(self, code: int, reason: str) -> None:
+        self._step(lambda now: self.session.close(code, reason, now))
+
+    def handle_close(self, code: int, reason: str) -> None:
+        self._step(lambda now: self.session.receive_close(code, reason))
+
     def handle_eof(self) -> None:
         self._step(lambda now: self.session.receive_eof())
 
-    def handle_lost(self, error: Exception | None) -> None:
-        why = f"the connection broke: {error}" if error is not None else ""
+    def handle_lost(self, error: str) -> None:
+        why = f"the connection broke: {error}" if error else ""
         self._transport = None
         self._socket_takes_more = self.writable = False
         self._step(lambda now: self.session.receive_eof(why))
@@ -136,9 +151,9 @@ class Connection:
         self._flush()
         if self.session.state in (State.AWAY, State.CLOSED):
             self.abort()
-        elif self.session.state is State.CLOSING and not self._eof_written and self._transport is not None:
-            self._eof_written = True
-            self._transport.write_eof()
+        elif self.session.state is State.CLOSING and not self._finished and self._transport is not None:
+            self._finished = True
+            self._transport.finish(self.session.farewell_code)
         self._set_timer()
         self._look_if_writable()
 

@@ -2,7 +2,7 @@
 
     TagwireError
     ├── ConnectError          no session came to be, and no server said why
-    │   └── AddressError      the address is none, or of a kind that is not supported yet
+    │   └── AddressError      the address is none, or of an unknown kind
     ├── LoginRefused          the server answered the login with a refusal
     │   └── SchemaMismatch    because the schemas of the two sides do not fit
     ├── ConnectionClosed      the session has ended
@@ -16,7 +16,7 @@ Mistakes of the caller, such as a message that only the server may send, are `Ty
 
 from __future__ import annotations
 
-from .close import CloseCode, Closed
+from .close import CloseCode, Closed, LoginPart
 from .gen.v1 import Response
 from .gen.v1 import Status as _StatusTable
 from .named import Named
@@ -35,8 +35,18 @@ __all__ = [
     "TagwireError",
 ]
 
+_PART_HINTS: dict[str | None, str] = {
+    None: "the dev password is 'welcome' unless the server was told otherwise",
+    "name": "log in with another name",
+    "password": (
+        "one of the two is wrong; the dev password is 'welcome' unless the server was told otherwise"
+    ),
+    "token": (
+        "get a new one where this one came from; connect() takes a function as `token`, which gives one for "
+        "each connection"
+    ),
+}
 _HINTS = {
-    CloseCode.LOGIN_REFUSED: "the dev password is 'welcome' unless the server was told otherwise",
     CloseCode.SCHEMA_MISMATCH: (
         "run `scripts/gen` (`tagwire gen`) with the server's schema, or update the server"
     ),
@@ -53,6 +63,16 @@ _REQUEST_HINTS: dict[int, str] = {
     _StatusTable.UNKNOWN: "the server, or the player's room, has no service that takes it",
     _StatusTable.INTERNAL: "this is a fault of the server, whose log says more; it may have run in part",
 }
+
+
+def _hint(closed: Closed) -> str:
+    """What to do about an end. Empty: nothing comes to mind."""
+    if closed.code == CloseCode.LOGIN_REFUSED:
+        # Without a part it may be anything, say a connection without TLS; older servers name it in words.
+        if closed.part is None and closed.reason and "password" not in closed.reason:
+            return ""
+        return _PART_HINTS.get(closed.part, "")
+    return _HINTS.get(closed.code, "")
 
 
 class Status(Named):
@@ -88,17 +108,22 @@ class ConnectError(TagwireError):
 
 
 class AddressError(ConnectError):
-    """The address cannot be understood, or is of a kind that this version does not support."""
+    """The address cannot be understood, is of an unknown kind, or does not go with `tls`."""
 
 
 class LoginRefused(TagwireError):
-    """The server answered the login with a refusal. `code` is a `CloseCode`."""
+    """The server answered the login with a refusal. `code` is a `CloseCode`.
+
+    `part` says what of the login it was, for programs: `"name"`, `"password"` (or the name; which of the
+    two, servers tell nobody), `"token"`, `"version"` of the protocol, `"schema"`; `None` where it was none of
+    these or is not told.
+    """
 
     code: CloseCode
     _default_reason = ""
 
     def __init__(self, closed: Closed) -> None:
-        hint = _HINTS.get(closed.code, "")
+        hint = _hint(closed)
         reason = closed.reason or self._default_reason
         text = f"login refused: {closed.code}"
         text += f", {reason}" if reason else ""
@@ -106,6 +131,8 @@ class LoginRefused(TagwireError):
         text += "".join(f"\n  {finding}" for finding in closed.findings)
         super().__init__(text, code=closed.code, reason=reason or closed.code.name)
         self.closed = closed
+        self.part: LoginPart | None = closed.part
+        """What of the login was refused."""
         self.findings = list(closed.findings)
         """What differs between the two schemas, a line each. Empty unless it is a `SchemaMismatch`."""
         self.retry_after = closed.retry_after
@@ -133,7 +160,7 @@ class ConnectionClosed(TagwireError):
     code: CloseCode
 
     def __init__(self, closed: Closed, *, may_have_run: bool = False) -> None:
-        hint = _HINTS.get(closed.code, "") if closed.by_peer else ""
+        hint = _hint(closed) if closed.by_peer else ""
         text = f"the connection was {closed}" + (f"; {hint}" if hint else "")
         text += "; what was asked for may have run all the same" if may_have_run else ""
         super().__init__(

@@ -14,13 +14,14 @@ from .backlog import Backlog
 from .client import INBOX_BYTES, INBOX_MESSAGES, Client, key_of
 from .close import CloseCode, Closed
 from .connecting import Connecting
+from .credential import TokenSource
 from .errors import ConnectionClosed, RequestTimeout, TagwireError
 from .events import Event, MemberChanged, Noticed, Opened, Pinged, Received, Responded, RoomEnded
 from .gen.v1 import JoinRoomReply, Response, Status, Welcome
 from .handlers import EVENT_BYTES, HandledEvent, delivery_of
 from .reconnect import Reconnect, Reconnected, Reconnecting
 from .session import JOIN_ROOM, Session
-from .transport import Address
+from .transport import Target
 from .validate import Validator
 
 __all__ = ["Answered", "Arrival", "Asked", "Measured", "Moved", "Network", "Returned", "Wire"]
@@ -96,8 +97,14 @@ class Wire(Client):
 
     _how_to_take = "call sync() in each frame"
 
-    def __init__(self, session: Session, validator: Validator | None, reconnect: Reconnect | None) -> None:
-        super().__init__(session, validator=validator, reconnect=reconnect)
+    def __init__(
+        self,
+        session: Session,
+        validator: Validator | None,
+        reconnect: Reconnect | None,
+        token: TokenSource | None,
+    ) -> None:
+        super().__init__(session, validator=validator, reconnect=reconnect, token=token)
         self.arrivals = Arrivals()
         self.first_welcome = Welcome()
         """The answer to the first login."""
@@ -204,8 +211,8 @@ class Network:
     """The thread that a client lives in, from its login to its end, whatever connections come and go in
     between. It never keeps the program running."""
 
-    def __init__(self, address: Address, connecting: Connecting, timeout: float) -> None:
-        self._address = address
+    def __init__(self, target: Target, connecting: Connecting, timeout: float) -> None:
+        self._target = target
         self._connecting = connecting
         self._timeout = timeout
         self._thread = threading.Thread(target=self._run, name="tagwire", daemon=True)
@@ -255,9 +262,10 @@ class Network:
 
     async def _live(self) -> None:
         self._loop, self._living = asyncio.get_running_loop(), asyncio.current_task()
-        wire = Wire(self._connecting._session, self._connecting._validator, self._connecting._policy)
+        connecting = self._connecting
+        wire = Wire(connecting._session, connecting._validator, connecting._policy, connecting._token)
         try:
-            await wire._open(self._address, self._timeout)
+            await wire._open(self._target, self._timeout)
         except BaseException as error:
             self._failure = error
             return

@@ -39,6 +39,7 @@ from .client import close_code
 from .clock import Steady
 from .close import CloseCode, Closed
 from .connecting import connect
+from .credential import Token
 from .errors import ConnectionClosed, TagwireError
 from .events import (
     Dropped,
@@ -54,7 +55,7 @@ from .handlers import AnyHandler, HandledEvent, Handling, arguments_of
 from .network import Answered, Arrival, Asked, Measured, Moved, Network, Returned, Wire
 from .reconnect import Reconnect, Reconnected, Reconnecting
 from .schema import Schema
-from .transport import parse_address
+from .tls import Tls
 
 __all__ = ["SyncClient", "connect_sync"]
 
@@ -69,14 +70,16 @@ def connect_sync(
     schema: Schema,
     username: str = "",
     password: str = "",
-    token: str = "",
+    token: Token = "",
+    tls: Tls | None = None,
     timeout: float = 5.0,
     validate: bool = False,
     reconnect: bool | Reconnect = True,
 ) -> SyncClient:
     """Connects, logs in, and gives a client for a game loop. Waits for it, `timeout` seconds at most.
 
-    Arguments and exceptions are those of `connect`. Use the client with `with`, or call its `close`.
+    Arguments and exceptions are those of `connect`. A function given as `token` is called on the network's
+    thread. Use the client with `with`, or call its `close`.
     """
     connecting = connect(
         address,
@@ -84,11 +87,12 @@ def connect_sync(
         username=username,
         password=password,
         token=token,
+        tls=tls,
         timeout=timeout,
         validate=validate,
         reconnect=reconnect,
     )
-    network = Network(parse_address(address), connecting, timeout)
+    network = Network(connecting._target(), connecting, timeout)
     return SyncClient(network, network.open())
 
 

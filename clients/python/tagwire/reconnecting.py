@@ -14,11 +14,12 @@ from collections.abc import Callable
 
 from .close import CloseCode, Closed
 from .connection import Connection
+from .credential import TokenSource, fresh
 from .errors import ConnectError
 from .events import Event, Lost, Opened
 from .reconnect import Delays, Reconnect, Reconnecting
 from .session import Session, State
-from .transport import Address
+from .transport import Target
 
 __all__ = ["Line"]
 
@@ -37,6 +38,7 @@ class Line:
         session: Session,
         policy: Reconnect | None,
         *,
+        token: TokenSource | None = None,
         on_event: Callable[[Event | Reconnecting], None],
         on_writable: Callable[[bool], None],
     ) -> None:
@@ -45,6 +47,7 @@ class Line:
         """How many attempts were begun or planned since the connection was lost. 0: it stands."""
         self.failure: Exception | None = None
         """The fault of this library that ended the session. None: there was none."""
+        self._token = token
         self._policy = policy or Reconnect()
         self._delays = Delays(self._policy, random.random)
         self._on_event = on_event
@@ -60,10 +63,18 @@ class Line:
         self._lost_at = 0.0
         self.connection = self._new_connection()
 
-    async def open(self, address: Address, *, timeout: float) -> None:
-        """Makes the first connection and sends the login. Raises `ConnectError`."""
-        self._address, self._timeout = address, timeout
-        await self.connection.open(address, timeout=timeout)
+    async def open(self, target: Target, *, timeout: float) -> None:
+        """Makes the first connection and sends the login. Raises `ConnectError`, and what the function for
+        the token raises."""
+        self._target, self._timeout = target, timeout
+        deadline = self._loop.time() + timeout
+        await self._renew_token()
+        await self.connection.open(target, timeout=deadline - self._loop.time())
+
+    async def _renew_token(self) -> None:
+        if self._token is not None:
+            token = await fresh(self._token, str(self._target.address), self._timeout)
+            self.session.set_token(token)
 
     def close(self, code: int, reason: str) -> None:
         """Ends the session from this side: tells the server, where there is a connection, flushes, closes.
@@ -128,9 +139,17 @@ class Line:
 
     async def _open_next(self) -> None:
         await asyncio.wait([self.connection.ended])  # the old socket is closed before there is a new one
-        connection = self.connection = self._new_connection()
         deadline = self._loop.time() + self._timeout
-        await connection.open(self._address, timeout=self._timeout)
+        try:
+            await self._renew_token()
+        except ConnectError:
+            raise
+        except Exception as error:  # not ours; the next attempt may have more luck
+            log.warning("the function for the token failed", exc_info=error)
+            why = f"the function for the token failed with {type(error).__name__}"
+            raise ConnectError(str(self._target.address), why) from error
+        connection = self.connection = self._new_connection()
+        await connection.open(self._target, timeout=deadline - self._loop.time())
         if self.session.state is State.LOGIN:
             self._set_timer(self._loop.call_at(deadline, self._timed_out, connection))
 

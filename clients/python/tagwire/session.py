@@ -25,7 +25,7 @@ from typing import NamedTuple, TypeVar
 from google.protobuf.message import DecodeError, Message
 
 from .clock import ServerClock
-from .close import CloseCode, Closed
+from .close import CloseCode, Closed, LoginPart
 from .events import (
     Dropped,
     Event,
@@ -61,6 +61,7 @@ from .gen.v1 import (
     Status,
     Welcome,
 )
+from .gen.v1 import LoginPart as LoginPartTable
 from .gen.v1 import Member as MemberMessage
 from .gen.v1 import RoomEnded as RoomEndedMessage
 from .outbox import Outbox
@@ -86,6 +87,12 @@ BATCH_BYTES = 2
 """What a Batch adds to its entries, at most: `stop_on_error`."""
 BATCH_ENTRY_BYTES = 25
 """What a Batch adds to the body of each entry, at most: two lengths, the tag, the largest key."""
+
+_PARTS: dict[int, LoginPart] = {
+    LoginPartTable.NAME: "name",
+    LoginPartTable.PASSWORD: "password",
+    LoginPartTable.TOKEN: "token",
+}
 
 _T = TypeVar("_T", bound=Message)
 
@@ -172,6 +179,8 @@ class Session:
         """The counted frames of this side."""
         self.max_frame_bytes = DEFAULT_FRAME_BYTES
         """Largest payload that the server takes."""
+        self.farewell_code = 0
+        """What our Disconnect says."""
         self.schema_wanted = False
         """Whether the server has asked for the descriptors, which it does once a connection at most."""
         self.dropped = Dropped()
@@ -179,12 +188,9 @@ class Session:
         self._login = PlayerLogin(
             username=username,
             password=password,
-            token=token,
             client=ClientInfo(protocol=PROTOCOL, fingerprint=schema.fingerprint, sdk=SDK, version=VERSION),
         )
-        size = self._login.ByteSize()
-        if size > MAX_LOGIN_BYTES:
-            raise ValueError(f"a login of {size} bytes, limit {MAX_LOGIN_BYTES}")
+        self.set_token(token)
 
         self._decoder = Decoder(DEFAULT_FRAME_BYTES)
         self._resume_token = b""  # a secret, never shown
@@ -215,6 +221,14 @@ class Session:
         }
 
     # Input
+
+    def set_token(self, token: str) -> None:
+        """Logs in with this token from the next `start` on. Raises `ValueError` for one that does not fit."""
+        try:
+            self._login.token = token
+        except ValueError:  # surrogates; its text may have the token in it
+            raise ValueError("the token cannot be written as UTF-8") from None
+        self._require_login_fits()
 
     def start(self, now: Now) -> None:
         """A connection stands: logs in, and asks for the session that was lost with the one before."""
@@ -256,6 +270,29 @@ class Session:
         except FrameError as error:
             code = CloseCode.TOO_LARGE if isinstance(error, FrameTooLarge) else CloseCode.MALFORMED
             self.close(code, f"the server sent {error}", now)
+
+    def hear(self, now: Now) -> None:
+        """Something has come from the server that is no message yet."""
+        self._heard = now.monotonic
+
+    def receive_message(self, data: bytes, now: Now) -> None:
+        """Takes a message from the server, where the transport has such: whole frames, so that none spans
+        two."""
+        self.receive_data(data, now)
+        if self.state in (State.LOGIN, State.OPEN) and self._decoder.pending_bytes:
+            reason = f"the server sent a message that ends {self._decoder.pending_bytes} bytes into a frame"
+            self.close(CloseCode.MALFORMED, reason, now)
+
+    def receive_close(self, code: int, reason: str) -> None:
+        """The server ends the connection with a code, where the transport has such: one of ours is like a
+        Disconnect."""
+        if self.state in (State.LOGIN, State.OPEN) and code >= CloseCode.SHUTDOWN:
+            self._dismissed(Closed(CloseCode(code), reason, by_peer=True))
+            return
+        told = f", {reason}" if reason else ""
+        self.receive_eof(
+            f"the connection was closed with code {code} of WebSocket{told}, without a Disconnect"
+        )
 
     def receive_eof(self, why: str = "") -> None:
         """The server sends nothing more, or the connection broke: `why`."""
@@ -359,6 +396,11 @@ class Session:
         return self._clock.at(now.monotonic)
 
     @property
+    def max_receive_bytes(self) -> int:
+        """Largest payload that is taken from the server by now."""
+        return self._decoder.max_bytes
+
+    @property
     def me(self) -> Member:
         """This player."""
         return Member(self.player_id, self.name)
@@ -444,7 +486,12 @@ class Session:
                 by_peer=True,
                 retry_after=told.retry_after_ms / 1000,
                 findings=tuple(told.findings),
+                part=_PARTS.get(told.refused),
             )
+        self._dismissed(closed)
+
+    def _dismissed(self, closed: Closed) -> None:
+        """The server ends the connection, and says why."""
         refused = closed.code == CloseCode.RESUME_REFUSED and self._resuming
         if refused or (self.state is State.OPEN and closed.code != CloseCode.TIMEOUT):
             self._resume_token = b""  # that session is no more
@@ -568,6 +615,11 @@ class Session:
 
     # Helpers
 
+    def _require_login_fits(self) -> None:
+        size = self._login.ByteSize()
+        if size > MAX_LOGIN_BYTES:
+            raise ValueError(f"a login of {size} bytes, limit {MAX_LOGIN_BYTES}")
+
     def _decode(self, kind: type[_T], payload: bytes) -> _T | None:
         try:
             return kind.FromString(payload)
@@ -587,6 +639,7 @@ class Session:
         disconnect = Disconnect(code=code, reason=reason)
         self._farewell.append(encode(DISCONNECT, disconnect.SerializeToString()))
         self._close_by = now.monotonic + CLOSE_SECONDS
+        self.farewell_code = code
 
     def _lose(self, closed: Closed) -> None:
         """This connection is over. Where nobody makes another one, so is all."""

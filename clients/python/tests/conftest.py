@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import signal
+import ssl
 import subprocess
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -142,6 +143,9 @@ class Peer:
     """A server on a free port that leaves everything to the test."""
 
     address: str
+    scheme = "tagwire"
+    context: ssl.SSLContext | None = None
+    options: dict[str, Any] = {}  # noqa: RUF012
 
     def __init__(self) -> None:
         self.accepted: asyncio.Queue[Link] = asyncio.Queue()
@@ -149,17 +153,22 @@ class Peer:
 
     async def start(self) -> None:
         # A small buffer, so that a client's writes block soon.
-        self.server = await asyncio.start_server(self._accept, "127.0.0.1", 0, limit=1 << 16)
+        self.server = await asyncio.start_server(
+            self._accept, "127.0.0.1", 0, limit=1 << 16, ssl=self.context
+        )
         self.port = self.server.sockets[0].getsockname()[1]
-        self.address = f"127.0.0.1:{self.port}"
+        scheme = "" if self.scheme == "tagwire" else f"{self.scheme}://"
+        self.address = f"{scheme}127.0.0.1:{self.port}"
 
     async def stop(self) -> None:
         self.server.close()
         for link in self.links:
             link.writer.transport.abort()
 
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        link = Link(reader, writer)
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Any:
+        self._accepted(Link(reader, writer))
+
+    def _accepted(self, link: Link) -> None:
         self.links.append(link)
         self.accepted.put_nowait(link)
 
@@ -169,7 +178,9 @@ class Peer:
         return link
 
     def connect(self, **options: Any) -> tagwire.Connecting:
-        options = {"schema": arena.SCHEMA, "username": "player1", "password": "welcome", **options}
+        options = {"schema": arena.SCHEMA, "username": "player1", **self.options, **options}
+        if not options.get("token"):
+            options = {"password": "welcome", **options}
         return tagwire.connect(self.address, **options)
 
     async def connected(
@@ -308,3 +319,11 @@ def running(server: Server) -> Iterator[Server]:
         code = server.stop()
     assert code == 0, "".join(server.lines)
     assert "panicked" not in "".join(server.lines)
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Signs certificates."""
+    from doors import Authority  # it needs what is here
+
+    return Authority(tmp_path_factory.mktemp("authority"))

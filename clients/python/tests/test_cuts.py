@@ -14,7 +14,7 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -136,9 +136,16 @@ def connect(address: str, name: str) -> tagwire.Connecting:
 async def test_nothing_is_lost_and_nothing_comes_twice_whatever_the_network_does(
     bad: Faults, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ):
+    await endure(bad, lambda name: connect(bad.address, name), monkeypatch, request.node.name)
+
+
+async def endure(
+    bad: Faults, join: Callable[[str], tagwire.Connecting], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Two players send each other numbers through a network with faults; neither misses any."""
     # A connection that is dead and does not say so is to be noticed soon; pings come each second.
     monkeypatch.setattr("tagwire.session.SILENCE_SECONDS", 1.5)
-    async with connect(bad.address, "anna") as anna, connect(bad.address, "ben") as ben:
+    async with join("anna") as anna, join("ben") as ben:
         players = [Player(anna), Player(ben)]
         await until(lambda: anna.members and ben.members)
         bad("faults on")
@@ -160,7 +167,7 @@ async def test_nothing_is_lost_and_nothing_comes_twice_whatever_the_network_does
         resumes = sum(len(player.returns) for player in players)
         assert resumes > 0
         told: dict[str, Any] = {
-            "network": request.node.name,
+            "network": name,
             "seed": bad.seed,
             "seconds": round(time.monotonic() - began, 1),
             "cuts": {kind: number for kind, number in cuts.items() if number},

@@ -46,6 +46,7 @@ PUBLIC = {
     "SyncClient",
     "SyncService",
     "TagwireError",
+    "Tls",
     "Verdict",
     "__version__",
     "connect",
@@ -53,6 +54,7 @@ PUBLIC = {
 }
 
 MODULES = [
+    "address",
     "ask",
     "backlog",
     "batch",
@@ -61,6 +63,7 @@ MODULES = [
     "close",
     "connecting",
     "connection",
+    "credential",
     "deadline",
     "elsewhere",
     "errors",
@@ -78,9 +81,12 @@ MODULES = [
     "sending",
     "service",
     "session",
+    "tcp",
+    "tls",
     "transport",
     "validate",
     "version",
+    "websocket",
 ]
 
 

@@ -206,7 +206,7 @@ def test_connecting_raises_what_the_async_client_raises(stage: Stage):
         stage.connect(timeout=0.2)
     assert time.monotonic() - began < 1
     with pytest.raises(tagwire.AddressError):
-        tagwire.connect_sync("ws://localhost", schema=arena.SCHEMA)
+        tagwire.connect_sync("http://localhost", schema=arena.SCHEMA)
     with pytest.raises(tagwire.ConnectError, match="Is the server running"):
         tagwire.connect_sync("127.0.0.1:1", schema=arena.SCHEMA)
     with pytest.raises(TypeError, match="must be the SCHEMA"):

@@ -1,9 +1,11 @@
 """Each program in the README runs, against the real server, and prints what it says. Those with services,
-of which the real server has none, run against one that answers as the text has it."""
+of which the real server has none, run against one that answers as the text has it; so do those with TLS and
+tokens, for whose certificates and refusals that server is made."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import subprocess
 import sys
@@ -15,13 +17,15 @@ import pytest
 
 import tagwire
 from conftest import Link, Peer, Server, soon, welcome
-from tagwire.gen.v1 import Batch, PlayerLogin, Request, Response, Status
+from doors import Authority, TlsPeer, WsPeer, running
+from tagwire.gen.v1 import Batch, Disconnect, LoginPart, PlayerLogin, Request, Response, Status
 from tagwire.session import BATCH, DISCONNECT, REQUEST
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 ALL_PROGRAMS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 ASKING = [program for program in ALL_PROGRAMS if "import hall" in program]
-PROGRAMS = [program for program in ALL_PROGRAMS if program not in ASKING]
+SECURE = [program for program in ALL_PROGRAMS if "s://" in program]
+PROGRAMS = [program for program in ALL_PROGRAMS if program not in ASKING + SECURE]
 EXPECTED = [
     r"player1: hello\n",
     r"player9: hello\n",
@@ -45,7 +49,15 @@ ASKING_EXPECTED = [
 ]
 
 
+SECURE_EXPECTED = [
+    "player14\n",
+    "player15\n",
+    "log in at the web site again: the token has expired\n",
+]
+
+
 def test_every_program_is_here():
+    assert len(SECURE) == len(SECURE_EXPECTED)
     assert len(PROGRAMS) == len(EXPECTED)
     assert len(ASKING) == len(ASKING_EXPECTED)
 
@@ -89,6 +101,39 @@ async def test_a_program_with_a_service_runs(peer: Peer, number):
     out, errors = await soon(process.communicate(), 30)
     assert (process.returncode, errors) == (0, b"")
     assert out.decode() == ASKING_EXPECTED[number]
+
+
+@pytest.mark.parametrize("number", range(len(SECURE_EXPECTED)))
+async def test_a_program_with_tls_runs(authority: Authority, tmp_path: Path, number):
+    program = SECURE[number]
+    issued = authority.issue()
+    (tmp_path / "ca.pem").write_bytes(authority.pem.read_bytes())
+    (tmp_path / "token.txt").write_text("eyJhbGciOi\n")
+    kind = WsPeer if "wss://" in program else TlsPeer
+    async with running(kind(issued.context(), None)) as peer:
+        program = program.replace("localhost:7777", f"localhost:{peer.port}")
+        program = re.sub(r"sha256:[0-9a-f]{64}", issued.pin, program)
+        assert program != SECURE[number]
+        code = f"import sys; sys.path[:0] = {sys.path!r}\n{program}"
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-W", "error", "-c", code),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=tmp_path,
+            env={**os.environ, "SSL_CERT_FILE": str(authority.pem)},
+        )
+        link = await peer.accept()
+        login = await link.take(PlayerLogin)
+        if login.token:
+            assert (login.token, login.password) == ("eyJhbGciOi", "")
+            link.send(Disconnect(code=3501, reason="the token has expired", refused=LoginPart.TOKEN))
+        else:
+            link.send(welcome(name=login.username))
+            await link.take(Disconnect)
+        link.close()
+        out, errors = await soon(process.communicate(), 30)
+    assert (process.returncode, errors) == (0, b"")
+    assert out.decode() == SECURE_EXPECTED[number]
 
 
 @pytest.mark.parametrize("number", range(len(EXPECTED)))

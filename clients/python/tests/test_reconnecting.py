@@ -99,13 +99,13 @@ async def test_the_old_socket_is_closed_before_there_is_a_new_one(peer: Peer, mo
     sock = client._connection._transport._transport.get_extra_info("socket")  # type: ignore[union-attr]
     await block(client, link)
     closed: list[bool] = []
-    real = connection_module.open_tcp
+    real = connection_module.open_transport
 
-    async def open_tcp(*arguments: Any, **options: Any) -> None:
+    async def open_transport(*arguments: Any, **options: Any) -> None:
         closed.append(sock.fileno() == -1)
         await real(*arguments, **options)
 
-    monkeypatch.setattr(connection_module, "open_tcp", open_tcp)
+    monkeypatch.setattr(connection_module, "open_transport", open_transport)
     await peer.accept()
     assert closed == [True]
 
@@ -732,7 +732,7 @@ async def test_closing_during_an_attempt_leaves_nothing_open(peer: Peer, when, m
             begun.set()
             await asyncio.sleep(3600)
 
-        monkeypatch.setattr("tagwire.connection.open_tcp", never)
+        monkeypatch.setattr("tagwire.connection.open_transport", never)
         link.close()
         await soon(begun.wait())
     else:
@@ -768,7 +768,7 @@ async def test_a_cancelled_attempt_ends_the_client_instead_of_hanging_it(peer: P
         await hang
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tagwire.connection.open_tcp", never)
+        patch.setattr("tagwire.connection.open_transport", never)
         link.close()
         await until(lambda: client._line._opening is not None)
         await asyncio.sleep(0.01)
@@ -785,7 +785,7 @@ async def test_a_fault_on_the_way_back_is_told_and_logged(peer: Peer, caplog):
         raise ZeroDivisionError("a bug")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tagwire.connection.open_tcp", broken)
+        patch.setattr("tagwire.connection.open_transport", broken)
         link.close()
         with pytest.raises(tagwire.ConnectionClosed, match="a bug") as caught:
             await soon(next_of(client))

@@ -1,4 +1,4 @@
-"""Addresses, and finding one that answers."""
+"""Finding an address that answers, and TCP."""
 
 from __future__ import annotations
 
@@ -9,8 +9,14 @@ import time
 import pytest
 
 from conftest import Peer
-from tagwire.errors import AddressError, ConnectError
-from tagwire.transport import Address, TcpTransport, open_tcp, parse_address
+from tagwire.address import Address
+from tagwire.connecting import target_of
+from tagwire.errors import ConnectError
+from tagwire.transport import Transport, open_transport
+
+
+async def open_tcp(address: Address, owner: Recorder, *, timeout: float) -> None:
+    await open_transport(target_of(address), owner, timeout=timeout)
 
 
 class Recorder:
@@ -18,88 +24,38 @@ class Recorder:
 
     def __init__(self) -> None:
         self.calls: list[str] = []
-        self.transport: TcpTransport | None = None
+        self.transport: Transport | None = None
 
-    def handle_connected(self, transport: TcpTransport) -> None:
+    def handle_connected(self, transport: Transport) -> None:
         self.calls.append("connected")
         self.transport = transport
 
     def handle_data(self, data: bytes) -> None:
         self.calls.append(f"data {data!r}")
 
+    def handle_message(self, data: bytes) -> None:
+        self.calls.append(f"message {data!r}")
+
+    def handle_part(self) -> None:
+        self.calls.append("part")
+
+    def max_message_bytes(self) -> int:
+        return 65536
+
+    def handle_broken(self, code: int, reason: str) -> None:
+        self.calls.append(f"broken {code} {reason}")
+
+    def handle_close(self, code: int, reason: str) -> None:
+        self.calls.append(f"close {code} {reason}")
+
     def handle_eof(self) -> None:
         self.calls.append("eof")
 
-    def handle_lost(self, error: Exception | None) -> None:
+    def handle_lost(self, error: str) -> None:
         self.calls.append("lost")
 
     def handle_writable(self, writable: bool) -> None:
         self.calls.append(f"writable {writable}")
-
-
-@pytest.mark.parametrize(
-    ("text", "host", "port"),
-    [
-        ("localhost", "localhost", 7777),
-        ("localhost:1", "localhost", 1),
-        (" localhost:65535 ", "localhost", 65535),
-        ("tagwire://game.example.com", "game.example.com", 7777),
-        ("tagwire://game.example.com:80/", "game.example.com", 80),
-        ("TAGWIRE://game.example.com", "game.example.com", 7777),
-        ("127.0.0.1:7778", "127.0.0.1", 7778),
-        ("[::1]:7778", "::1", 7778),
-        ("[::1]", "::1", 7777),
-        ("::1", "::1", 7777),
-        ("tagwire://[fe80::1%eth0]:1", "fe80::1%eth0", 1),
-    ],
-)
-def test_addresses(text, host, port):
-    assert parse_address(text) == Address(host, port)
-
-
-@pytest.mark.parametrize(
-    ("text", "why"),
-    [
-        ("", "no host"),
-        (":7777", "no host"),
-        ("tagwire://", "no host"),
-        ("localhost:", "port is ''"),
-        ("localhost:0", "port is '0'"),
-        ("localhost:65536", "port is '65536'"),
-        ("localhost:http", "port is 'http'"),
-        ("localhost:+1", r"port is '\+1'"),
-        ("localhost:\u0661", "port is"),
-        ("[::1", "written"),
-        ("[::1]7777", "written"),
-        ("local host", "not a host name"),
-        ("user@localhost", "not a host name"),
-        ("tagwire://localhost/packets", "not a host name"),
-        ("http://localhost", "http:// is not known"),
-    ],
-)
-def test_what_is_no_address_is_explained(text, why):
-    with pytest.raises(AddressError, match=why):
-        parse_address(text)
-
-
-@pytest.mark.parametrize(
-    ("text", "what"),
-    [
-        ("tagwires://localhost:7777", "TLS"),
-        ("ws://localhost", "WebSocket"),
-        ("wss://localhost", "WebSocket over TLS"),
-        ("mem:", "memory"),
-        ("mem:name", "memory"),
-        ("WSS://localhost", "WebSocket over TLS"),
-    ],
-)
-def test_kinds_that_come_later_are_named_and_never_served_in_plaintext(text, what):
-    with pytest.raises(AddressError, match=f"{what} is not supported yet"):
-        parse_address(text)
-
-
-def test_an_ipv6_address_prints_with_brackets():
-    assert str(Address("::1", 7777)) == "[::1]:7777"
 
 
 async def test_the_socket_sends_small_writes_at_once(peer):
@@ -121,7 +77,7 @@ async def test_the_owner_hears_of_data_eof_and_the_end(peer: Peer):
     while "eof" not in owner.calls:
         await asyncio.sleep(0.001)
     owner.transport.write([b"still ", b"here"])
-    owner.transport.write_eof()
+    owner.transport.finish(0)
     assert await link.reader.read() == b"still here"
     owner.transport.abort()
     while "lost" not in owner.calls:
@@ -196,6 +152,25 @@ async def test_all_addresses_together_have_one_time_out(monkeypatch):
     ):
         await open_tcp(Address("game.example.com", 7777), Recorder(), timeout=0.2)
     assert time.monotonic() - began < 2
+
+
+async def test_a_connection_that_stands_in_the_last_moment_is_kept(peer, monkeypatch):
+    """Its owner was told of it, so that no other may follow."""
+    loop = asyncio.get_running_loop()
+    found = answer(("127.0.0.1", peer.port), ("127.0.0.2", peer.port))
+    monkeypatch.setattr(loop, "getaddrinfo", found)
+    real = loop.create_connection
+
+    async def create_connection(*arguments, **options):
+        await real(*arguments, **options)
+        await asyncio.sleep(60)  # the time-out comes before its answer
+
+    monkeypatch.setattr(loop, "create_connection", create_connection)
+    owner = Recorder()
+    await open_tcp(Address("game.example.com", 7777), owner, timeout=0.4)
+    assert owner.calls == ["connected"]
+    assert owner.transport is not None
+    owner.transport.abort()
 
 
 async def test_a_host_that_is_not_found(monkeypatch):
