@@ -352,6 +352,9 @@ async fn serve(
     loop {
         if let Some((room, full)) = letter {
             letter = wait_for(room, full, session, link).await;
+            if letter.is_some() && link.is_broken() {
+                session.lose_link(link, Ending::Lost("the client closed the connection".to_string()));
+            }
         }
         if link.is_cut() {
             return letter;
@@ -411,7 +414,7 @@ fn is_meant(code: CloseCode) -> bool {
 }
 
 /// Posts what a room had no space for when it has, and reads nothing as long. The session is written to as ever. Gives it
-/// back where the connection is cut before.
+/// back where the connection is cut or broken before.
 async fn wait_for(
     room: Arc<Room>,
     letter: Letter,
@@ -423,7 +426,8 @@ async fn wait_for(
     let place = {
         let mut place = pin!(code.place_for(&letter));
         poll_fn(|cx| {
-            if link.poll_cut(cx) {
+            // Nothing is read that would tell of the end.
+            if link.poll_cut(cx) || link.is_broken() {
                 return Poll::Ready(None);
             }
             // Whether it is done or waits, so does the letter.

@@ -81,8 +81,10 @@ impl Link {
     pub(crate) fn set_broken(&self, error: &io::Error) {
         debug!(peer = %self.peer, "a write failed: {error}");
         self.broken.store(true, Ordering::Release);
+        self.task.wake();
     }
 
+    /// True from [`Link::set_broken`] on: reading comes to the end, once it is read from.
     pub(crate) fn is_broken(&self) -> bool {
         self.broken.load(Ordering::Acquire)
     }
