@@ -183,7 +183,6 @@ impl ClientSession {
                 version: env!("CARGO_PKG_VERSION").to_string(),
             }),
             resume,
-            ..v1::PlayerLogin::default()
         };
         self.opening = (vec![], 0);
         encode_message(&login, &mut self.opening.0);

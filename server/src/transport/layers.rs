@@ -263,7 +263,9 @@ impl Layers {
             && websocket.can_write()
         {
             let code = if code == CloseCode::NORMAL { NORMAL_CLOSURE } else { code.0 };
-            let reason = &reason[..reason.floor_char_boundary(MAX_CLOSE_REASON_BYTES)];
+            let most = MAX_CLOSE_REASON_BYTES.min(reason.len());
+            let end = (0..=most).rev().find(|at| reason.is_char_boundary(*at)).unwrap_or(0);
+            let reason = &reason[..end];
             let frame = CloseFrame { code: WebSocketCode::from(code), reason: reason.into() };
             let mut below = Below { input: &[], tls: self.tls.as_deref_mut(), socket };
             flushed(websocket.close(&mut below, Some(frame)).map_err(to_io))?;
@@ -445,6 +447,26 @@ mod tests {
         };
         let (plain, end) = unwrapped(&[half(false), half(true)].concat(), &[100]);
         assert!(plain.is_empty() && end.contains("Message too long"), "{end}");
+    }
+
+    #[test]
+    fn a_long_reason_is_cut_between_two_characters() {
+        for (reason, bytes) in [("é".repeat(100), 122), ("x".repeat(200), 123), ("x".repeat(10), 10)] {
+            let (here, there) = MemoryStream::pair();
+            let ((read, _open), (_, write)) = (here.into_split(), there.into_split());
+            let mut layers = Layers::default();
+            layers.start_websocket(MOST);
+            let told = Some((CloseCode::KICKED, reason.as_str()));
+            layers.close(&WriteHalf::Memory(write), told).expect("memory");
+            let mut buffer = [0; 200];
+            let mut buffer = tokio::io::ReadBuf::new(&mut buffer);
+            let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+            assert!(read.poll_read(&mut cx, &mut buffer).is_ready());
+            // FIN and Close, the length, the code.
+            let head = [0x88, bytes + 2, (3508_u16 >> 8) as u8, 3508_u16 as u8];
+            assert_eq!(buffer.filled()[..4], head);
+            assert_eq!(buffer.filled()[4..], reason.as_bytes()[..usize::from(bytes)]);
+        }
     }
 
     #[test]

@@ -123,8 +123,8 @@ pub type TlsStream = StreamOwned<ClientConnection, TcpStream>;
 pub enum End {
     Tcp(TcpStream),
     Tls(Box<TlsStream>),
-    WebSocket(WebSocketEnd<TcpStream>),
-    WebSocketTls(WebSocketEnd<TlsStream>),
+    WebSocket(Box<WebSocketEnd<TcpStream>>),
+    WebSocketTls(Box<WebSocketEnd<TlsStream>>),
     Memory(MemoryEnd),
     /// Lost.
     Nothing,
@@ -155,11 +155,11 @@ impl End {
                 End::Tcp(stream)
             }
             Via::Tls => End::Tls(Box::new(tls_over(stream, Arc::clone(&CONFIG)))),
-            Via::WebSocket => End::WebSocket(WebSocketEnd::open("ws", stream)),
+            Via::WebSocket => End::WebSocket(Box::new(WebSocketEnd::open("ws", stream))),
             Via::WebSocketTls => {
                 let stream = tls_over(stream, Arc::clone(&CONFIG));
                 stream.sock.set_read_timeout(None).unwrap();
-                End::WebSocketTls(WebSocketEnd::open("wss", stream))
+                End::WebSocketTls(Box::new(WebSocketEnd::open("wss", stream)))
             }
             Via::Memory => panic!("memory goes over no socket"),
         }
