@@ -13,9 +13,10 @@ use common::program::program_of_example;
 use common::via::{End, IDENTITY, Via, client_config, tls_over};
 use common::*;
 use rustls::pki_types::PrivateKeyDer;
-use tagwire::CloseCode;
 use tagwire::pb::arena::v1 as arena;
 use tagwire::prost::Message as _;
+use tagwire::{Access, CloseCode};
+use tagwire_server::auth::{Attempt, Authenticator, Denied, Identity};
 use tagwire_server::{ClientCertificates, Plaintext};
 
 /// With a certificate.
@@ -411,6 +412,42 @@ fn a_new_certificate_is_for_new_connections_and_a_broken_one_for_nobody() {
     // Who was inside has noticed nothing.
     chat(&mut inside, "still here");
     assert_eq!(hear(&mut inside).1, "still here");
+}
+
+/// Knows players by their certificates.
+struct ByCertificate(Vec<u8>);
+
+impl Authenticator for ByCertificate {
+    fn authenticate(&self, attempt: &Attempt<'_>) -> Result<Identity, Denied> {
+        assert!(attempt.secure && attempt.peer.is_some_and(|ip| ip.is_loopback()));
+        match attempt.certificate {
+            Some(shown) if shown == self.0 => Ok(Identity::new("known", Access::Player)),
+            Some(_) => Err(Denied::Refused("another certificate".to_string())),
+            None => Ok(Identity::new("unknown", Access::Player)),
+        }
+    }
+}
+
+#[test]
+fn an_authenticator_sees_the_certificate() {
+    let folder = tempfile::tempdir().unwrap();
+    let ca = folder.path().join("ca.pem");
+    let me = Certificate::new(&["me"]);
+    std::fs::write(&ca, me.made.cert.pem()).unwrap();
+    let server = TestServer::with_game(
+        tagwire::pb::schema(),
+        |config| {
+            config.tls.certificate = IDENTITY.pem.to_str().unwrap().to_string();
+            config.tls.client_ca = ca.to_str().unwrap().to_string();
+            config.tls.client_certificates = ClientCertificates::Optional;
+        },
+        |server| server.auth(ByCertificate(me.made.cert.der().to_vec())),
+    );
+    let key = PrivateKeyDer::try_from(me.made.signing_key.serialize_der()).unwrap();
+    let shown = client_config(Some((me.made.cert.der().clone(), key)));
+    let name = |config| tls_player(&server, config, "a").unwrap().welcome.name;
+    assert_eq!(name(shown), "known");
+    assert_eq!(name(client_config(None)), "unknown");
 }
 
 fn tls_player(server: &TestServer, config: Arc<rustls::ClientConfig>, name: &str) -> Result<Player, Ended> {
