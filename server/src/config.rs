@@ -59,7 +59,7 @@ pub struct Config {
     #[serde(deserialize_with = "limits::networks")]
     pub trusted_proxies: Vec<IpNet>,
     /// Pages that may open a WebSocket: "same", those of the host that is asked; "loopback", those of this machine; "*",
-    /// all; or origins like "https://game.example". Default `["same", "loopback"]`.
+    /// all; or origins like `"https://game.example"`. Default `["same", "loopback"]`.
     pub websocket_origins: Vec<String>,
     /// What may change while the server runs.
     pub limits: Limits,
