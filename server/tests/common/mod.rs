@@ -6,6 +6,7 @@ pub mod crowd;
 pub mod doors;
 pub mod forge;
 pub mod program;
+pub mod raw;
 pub mod returning;
 pub mod siege;
 pub mod table;
