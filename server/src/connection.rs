@@ -152,6 +152,7 @@ pub(crate) async fn run(core: Arc<Core>, stream: Stream, peer: Peer, place: Plac
         Err(error) => return refuse(&mut reader, &link, refused(&core, &error)).await,
     };
     reader.set_limits(protocol.decoder_limits());
+    reader.set_max_overhead(limits.overhead_per_second());
     let letter = serve(&core, &mut reader, &mut protocol, &inside.session, &link, letter).await;
     leave(inside, &mut reader, &link, Handover { protocol, letter, place }).await;
 }

@@ -1,5 +1,6 @@
 //! From the first byte of a connection to the first of a login: what is spoken, and what lies around it.
 
+use tagwire::frame::EXTENDED_HEADER_BYTES;
 use tagwire::opening::{Opening, sniff};
 use tagwire::session::login::MAX_LOGIN_BYTES;
 use tracing::{debug, info};
@@ -61,7 +62,8 @@ pub(crate) async fn open(
                 Answer::More => fill(wire, &mut first).await?,
                 Answer::WebSocket { response, head_bytes } => {
                     wire.write_all(&response).await.map_err(Broken::from)?;
-                    first = wire.start_websocket(&first[head_bytes..], MAX_LOGIN_BYTES);
+                    let largest = MAX_LOGIN_BYTES + EXTENDED_HEADER_BYTES;
+                    first = wire.start_websocket(&first[head_bytes..], largest);
                     http = true;
                 }
                 Answer::Page { response, why } => {

@@ -64,7 +64,12 @@ impl Reader {
         let largest = limits.max_frame_bytes + EXTENDED_HEADER_BYTES;
         // Where one frame alone is waited for, none comes with it.
         let most = if limits.only.is_some() { largest } else { largest.max(MAX_MESSAGE_BYTES) };
-        self.outlet().set_max_message_bytes(most);
+        self.inlet.set_max_message_bytes(most);
+    }
+
+    /// What is below the frames may add so many bytes to them in a second from now on; `None`: no limit.
+    pub(crate) fn set_max_overhead(&mut self, per_second: Option<u64>) {
+        self.inlet.set_max_overhead(per_second);
     }
 
     /// The writing side of the connection.

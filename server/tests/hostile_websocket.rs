@@ -299,9 +299,16 @@ fn floods_of_what_carries_nothing_are_closed_before_a_login_and_after_it() {
             let (before, start) = (server.cpu_ticks(), Instant::now());
             let (code, taken) = flood(stream, &bytes);
             let cpu_ms = (server.cpu_ticks() - before) * 10;
-            println!("{name}, inside {is_inside}: {code:?} after {taken} bytes, {:.2?}, {cpu_ms} ms of CPU", start.elapsed());
+            println!(
+                "{name}, inside {is_inside}: {code:?} after {taken} bytes, {:.2?}, {cpu_ms} ms of CPU",
+                start.elapsed()
+            );
             assert_eq!(code, Some(RATE_LIMITED), "{name}, inside {is_inside}");
         }
     }
+    // One that reads no answer: it is told all the same, and what waits for it is bounded.
+    let mut stream = inside(plain(&server), "a deaf flooder");
+    let _ = stream.write_all(&many(&ws_frame(FIN | PING, &[7; 125])).repeat(16));
+    assert_eq!(closed_with(&mut stream), Some(RATE_LIMITED));
     honest.end(server);
 }

@@ -14,6 +14,11 @@ use tagwire::session::resume::RESUME_WINDOW_US;
 
 use super::{ValueError, range};
 
+/// What TLS and WebSocket may add to each of the frames that a client may send, bytes: a header and a mask, a record.
+const OVERHEAD_OF_FRAME_BYTES: u64 = 64;
+/// And to one in so many bytes: a large message comes in many records.
+const OVERHEAD_SHARE: u64 = 16;
+
 /// The table `[limits]`. A session keeps those of its beginning; rooms and the server go by the newest.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -152,6 +157,13 @@ impl Limits {
             max_bytes_per_second: self.max_bytes_per_second,
             max_joins_per_second: self.max_joins_per_second,
         }
+    }
+
+    /// Bytes a second that TLS and WebSocket may add to the frames of one client; `None`: no limit. They add 8 to 45 to a frame
+    /// that is sent alone, and little to what is sent together.
+    pub(crate) fn overhead_per_second(&self) -> Option<u64> {
+        let (frames, bytes) = (u64::from(self.max_frames_per_second), u64::from(self.max_bytes_per_second));
+        (frames > 0 && bytes > 0).then_some(OVERHEAD_OF_FRAME_BYTES * frames + bytes / OVERHEAD_SHARE)
     }
 
     /// The bounds of what waits for one session.

@@ -53,6 +53,7 @@ impl Ending {
     pub(crate) fn broken(broken: Broken) -> Self {
         match broken {
             Broken::WebSocket(code, why) => Ending::told(code, why),
+            overhead @ Broken::Overhead => Ending::told(CloseCode::RATE_LIMITED, overhead.to_string()),
             broken => Ending::Lost(broken.to_string()),
         }
     }

@@ -6,9 +6,11 @@ use std::task::{Context, Poll, ready};
 
 use prometheus_client::metrics::counter::Counter;
 use tokio::io::ReadBuf;
+use tokio::time::Instant;
 
 use super::Broken;
 use super::outlet::Outlet;
+use super::overhead::Overhead;
 use super::stream::ReadHalf;
 
 /// A read takes at most so many bytes, so that one that floods leaves time to the others.
@@ -28,16 +30,33 @@ pub(crate) struct Inlet {
     half: ReadHalf,
     outlet: Arc<Outlet>,
     bytes_received: Counter,
+    overhead: Overhead,
 }
 
 impl Inlet {
-    pub(super) fn new(half: ReadHalf, outlet: Arc<Outlet>, bytes_received: Counter) -> Self {
-        Inlet { half, outlet, bytes_received }
+    pub(super) fn new(
+        half: ReadHalf,
+        outlet: Arc<Outlet>,
+        bytes_received: Counter,
+        overhead: Overhead,
+    ) -> Self {
+        Inlet { half, outlet, bytes_received, overhead }
     }
 
     /// The writing side.
     pub(crate) fn outlet(&self) -> &Arc<Outlet> {
         &self.outlet
+    }
+
+    /// Messages of a WebSocket may be so large from now on.
+    pub(crate) fn set_max_message_bytes(&mut self, max_message_bytes: usize) {
+        self.overhead.set_max_message_bytes(max_message_bytes);
+        self.outlet.set_max_message_bytes(max_message_bytes);
+    }
+
+    /// The layers may add so much in a second from now on; `None`: no limit.
+    pub(crate) fn set_max_overhead(&mut self, per_second: Option<u64>) {
+        self.overhead.admit(per_second, Instant::now());
     }
 
     /// Reads once and hands over what came of it, which may be nothing yet. 0: the peer sends no more.
@@ -46,7 +65,7 @@ impl Inlet {
         cx: &mut Context<'_>,
         take: impl FnOnce(&[u8]),
     ) -> Poll<Result<usize, Broken>> {
-        poll_read(&mut self.half, &self.outlet, &self.bytes_received, cx, take)
+        poll_read(&mut self.half, &self.outlet, &self.bytes_received, &mut self.overhead, cx, take)
     }
 
     /// Reads once and forgets it. 0: the peer sends no more.
@@ -59,13 +78,14 @@ pub(super) fn poll_read(
     half: &mut ReadHalf,
     outlet: &Outlet,
     bytes_received: &Counter,
+    overhead: &mut Overhead,
     cx: &mut Context<'_>,
     take: impl FnOnce(&[u8]),
 ) -> Poll<Result<usize, Broken>> {
     if let Some(end) = outlet.take_end() {
         return Poll::Ready(end.map(|()| 0));
     }
-    let mut end = None;
+    let (mut end, mut is_bounded) = (None, true);
     let read = ready!(poll_raw(half, cx, |raw| {
         if !outlet.has_layers() {
             return take(raw);
@@ -77,6 +97,7 @@ pub(super) fn poll_read(
                 // Nothing is to be handed over before the end.
                 end = outlet.take_end();
             }
+            is_bounded = overhead.take(raw.len(), plain.len(), Instant::now);
             take(plain);
             if plain.capacity() > MAX_KEPT_BYTES {
                 *plain = Vec::new();
@@ -84,6 +105,9 @@ pub(super) fn poll_read(
         });
     }))?;
     bytes_received.inc_by(read as u64);
+    if !is_bounded {
+        return Poll::Ready(Err(Broken::Overhead));
+    }
     Poll::Ready(match end {
         Some(end) => end.map(|()| 0),
         None => Ok(read),

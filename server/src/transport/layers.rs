@@ -174,7 +174,8 @@ impl Layers {
         plain: &mut Vec<u8>,
     ) -> Result<Option<End>, Broken> {
         let Some(websocket) = &mut self.websocket else { return Ok(None) };
-        let mut below = Below { input: inner, tls: self.tls.as_deref_mut(), socket };
+        // Pongs are written together below: each by itself, as tungstenite would, is a system call for six bytes.
+        let mut below = Below { input: inner, tls: self.tls.as_deref_mut(), socket, is_reading: true };
         let mut answers = false;
         let end = loop {
             match websocket.read(&mut below) {
@@ -220,7 +221,7 @@ impl Layers {
         if self.pending {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        let mut below = Below { input: &[], tls: self.tls.as_deref_mut(), socket };
+        let mut below = Below { input: &[], tls: self.tls.as_deref_mut(), socket, is_reading: false };
         let Some(websocket) = &mut self.websocket else {
             let taken = below.write(bytes)?;
             self.pending = self.tls.as_ref().is_some_and(|tls| tls.wants_write());
@@ -244,7 +245,7 @@ impl Layers {
 
     /// Writes what is held back, as much as the socket takes.
     pub(super) fn flush(&mut self, socket: &WriteHalf) -> io::Result<()> {
-        let mut below = Below { input: &[], tls: self.tls.as_deref_mut(), socket };
+        let mut below = Below { input: &[], tls: self.tls.as_deref_mut(), socket, is_reading: false };
         let messages = match &mut self.websocket {
             Some(websocket) => flushed(websocket.flush(&mut below).map_err(to_io))?,
             None => true,
@@ -267,7 +268,7 @@ impl Layers {
             let end = (0..=most).rev().find(|at| reason.is_char_boundary(*at)).unwrap_or(0);
             let reason = &reason[..end];
             let frame = CloseFrame { code: WebSocketCode::from(code), reason: reason.into() };
-            let mut below = Below { input: &[], tls: self.tls.as_deref_mut(), socket };
+            let mut below = Below { input: &[], tls: self.tls.as_deref_mut(), socket, is_reading: false };
             flushed(websocket.close(&mut below, Some(frame)).map_err(to_io))?;
         }
         if let Some(tls) = &mut self.tls {
@@ -337,6 +338,8 @@ struct Below<'a> {
     input: &'a [u8],
     tls: Option<&'a mut ServerConnection>,
     socket: &'a WriteHalf,
+    /// Answers wait.
+    is_reading: bool,
 }
 
 impl Read for Below<'_> {
@@ -352,6 +355,9 @@ impl Read for Below<'_> {
 impl Write for Below<'_> {
     /// Takes what the socket does, and of TLS all that is in a record that has begun: 64 KiB at most.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.is_reading {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
         let Some(tls) = &mut self.tls else { return self.socket.try_write(bytes) };
         let mut taken = 0;
         while taken < bytes.len() {

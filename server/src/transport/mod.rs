@@ -13,6 +13,7 @@ mod inlet;
 mod layers;
 mod memory;
 mod outlet;
+mod overhead;
 mod stream;
 mod wire;
 
@@ -95,4 +96,7 @@ pub(crate) enum Broken {
     /// The peer does not keep to the rules of WebSockets, or of ours for them.
     #[error("{1}")]
     WebSocket(CloseCode, String),
+    /// What comes is hardly frames any more.
+    #[error("TLS and WebSocket add too much to what is sent")]
+    Overhead,
 }

@@ -81,7 +81,7 @@ impl Outlet {
     }
 
     /// Messages of a WebSocket may be so large from now on.
-    pub(crate) fn set_max_message_bytes(&self, max_message_bytes: usize) {
+    pub(super) fn set_max_message_bytes(&self, max_message_bytes: usize) {
         if let Some(mut layers) = self.layers() {
             layers.set_max_message_bytes(max_message_bytes);
         }
