@@ -5,12 +5,13 @@
 mod common;
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write as _};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use common::crowd::{Crowd, End, Talk};
+use common::raw::{FIN, PING, PONG, inside, next_ws_frame, open_server, plain, ws_frame};
 use common::*;
 use game::table::v1::{FromClient, Step, World};
 use rustix::process::{Pid, Signal, kill_process};
@@ -245,4 +246,23 @@ fn a_room_with_a_tick_costs_one_write_a_member_and_tick() {
     crowd.leave.cancel();
     let seen = crowd.ended(players);
     assert!(seen.iter().all(|one| one.end == End::Left), "{seen:?}");
+}
+
+#[test]
+fn a_thousand_pings_of_a_websocket_are_answered_by_a_few_writes() {
+    const PINGS: usize = 1000;
+    let _alone = alone();
+    let server = open_server(|_| ());
+    let mut stream = inside(plain(&server), "a player");
+    let strace = Strace::attach(&server);
+    stream.write_all(&ws_frame(FIN | PING, b"x").repeat(PINGS)).unwrap();
+    let mut pongs = 0;
+    while pongs < PINGS {
+        let (first, _) = next_ws_frame(&mut stream).expect("it stays open");
+        pongs += usize::from(first == FIN | PONG);
+    }
+    let (calls, took) = strace.detach();
+    let writes = sum(&calls, &["write", "writev", "sendto", "sendmsg"]);
+    println!("{PINGS} pongs in {writes} writes, {took:.1} s: {calls:?}");
+    assert!((1..PINGS as u64 / 10).contains(&writes), "{writes} writes");
 }
