@@ -247,7 +247,11 @@ impl Layers {
     pub(super) fn flush(&mut self, socket: &WriteHalf) -> io::Result<()> {
         let mut below = Below { input: &[], tls: self.tls.as_deref_mut(), socket, is_reading: false };
         let messages = match &mut self.websocket {
-            Some(websocket) => flushed(websocket.flush(&mut below).map_err(to_io))?,
+            Some(websocket) => match websocket.flush(&mut below) {
+                // Both have said goodbye; TLS has not.
+                Err(Error::ConnectionClosed | Error::AlreadyClosed) => true,
+                written => flushed(written.map_err(to_io))?,
+            },
             None => true,
         };
         let records = match &mut self.tls {
