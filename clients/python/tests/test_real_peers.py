@@ -153,7 +153,11 @@ class OpenSsl(Ears):
 
     def close(self) -> None:
         self.process.kill()
-        self.process.communicate(timeout=SECONDS)
+        self.process.wait(SECONDS)
+        self.ends()
+        for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
+            assert pipe is not None
+            pipe.close()
 
 
 PAGE = """<!doctype html><meta charset="utf-8"><title>a page</title><script>
@@ -409,8 +413,8 @@ def test_sslscan_finds_new_versions_and_strong_ciphers_alone(server):
 async def joined(server: Server, scheme: str, name: str) -> AsyncIterator[tuple[ClientConnection, Ears]]:
     """A client made of the library `websockets`, inside.
 
-    Not of its `sync` half: that one reads from a TLS connection in one thread and writes in another, which OpenSSL does
-    not allow, and loses bytes once in a hundred times.
+    Not of its `sync` half: that one reads from a TLS connection in one thread and writes in another, which
+    OpenSSL does not allow, and loses bytes once in a hundred times.
     """
     ears = Ears()
     async with websocket(
@@ -496,7 +500,7 @@ def test_a_page_hears_why_it_is_closed(server, browser):
     assert closed == {"closed": 3503, "reason": "a message of a WebSocket holds whole frames"}
 
 
-def test_a_page_of_a_stranger_is_refused(server, browser):
+async def test_a_page_of_a_stranger_is_refused(server, browser):
     page = browser.open(f"ws://{server.address}/", host="evil.example")
     # A page is told nothing more than that.
     assert page.closed.get(timeout=SECONDS) == {"closed": 1006, "reason": ""}
@@ -504,7 +508,7 @@ def test_a_page_of_a_stranger_is_refused(server, browser):
     refused = (
         f"Pages of {origin} may not connect. The server's setting websocket_origins says whose pages may."
     )
-    assert any(refused in line for line in server.lines), server.lines
+    await until(lambda: any(refused in line for line in server.lines))
 
 
 async def test_all_kinds_of_clients_are_in_one_room(server, browser):
