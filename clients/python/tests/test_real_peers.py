@@ -243,6 +243,8 @@ class WebHandler(http.server.BaseHTTPRequestHandler):
         with contextlib.suppress(ConnectionError):
             self.send_response(200)
             self.send_header("Content-Type", kind)
+            # Nor may one request wait for the answer to another.
+            self.send_header("Cache-Control", "no-store")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
