@@ -169,10 +169,12 @@ const tell = (what) => { telling = telling.then(() => post(what)); };
 const hex = (data) => Array.from(new Uint8Array(data), (byte) => byte.toString(16).padStart(2, "0")).join("");
 const socket = new WebSocket(url, "tagwire.v1");
 socket.binaryType = "arraybuffer";
-socket.onopen = () => tell({open: socket.protocol, extensions: socket.extensions});
+const opened = new Promise((resolve) => { socket.onopen = resolve; });
 socket.onmessage = (event) => tell({came: typeof event.data === "string" ? "text" : hex(event.data)});
 socket.onclose = (event) => tell({closed: event.code, reason: event.reason});
 (async () => {
+  await opened;
+  tell({open: socket.protocol, extensions: socket.extensions});
   for (;;) {
     const {send, close, done} = await (await fetch(`/next?${id}`)).json();
     if (done) break;
@@ -243,8 +245,6 @@ class WebHandler(http.server.BaseHTTPRequestHandler):
         with contextlib.suppress(ConnectionError):
             self.send_response(200)
             self.send_header("Content-Type", kind)
-            # Nor may one request wait for the answer to another.
-            self.send_header("Cache-Control", "no-store")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
