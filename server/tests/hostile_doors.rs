@@ -423,8 +423,11 @@ fn where_plaintext_is_denied_a_login_is_told_so_and_a_classic_one_nothing() {
     server.stop();
 }
 
+/// What a connection begins with.
+type Begin = Box<dyn Fn(&mut TcpStream)>;
+
 /// So many stop in the middle of a handshake and stay; what one holds of the server's memory, bytes.
-fn memory_of(server: &Program, what: &str, count: usize, begin: &dyn Fn(&mut TcpStream)) -> u64 {
+fn memory_of(server: &Program, what: &str, count: usize, begin: &Begin) -> u64 {
     let (before_kib, _) = server.memory();
     let stalled: Vec<_> = (0..count)
         .map(|_| {
@@ -455,7 +458,7 @@ fn handshakes_that_stop_hold_little_memory() {
     let hello = Arc::new(client_hello().1);
     let mut announced = ws_header(FIN | BINARY, 8000);
     announced.extend([1, 2, 3]);
-    let kinds: [(&str, Box<dyn Fn(&mut TcpStream)>); 4] = [
+    let kinds: [(&str, Begin); 4] = [
         ("nothing sent", Box::new(|_| ())),
         ("half a ClientHello", {
             let hello = Arc::clone(&hello);
@@ -477,7 +480,7 @@ fn handshakes_that_stop_hold_little_memory() {
         ),
     ];
     for (what, begin) in kinds {
-        let each = memory_of(&server, what, count, &*begin);
+        let each = memory_of(&server, what, count, &begin);
         assert!(each < 64 << 10, "{what}: {each} bytes each");
     }
     server.wait_for_counts(&empty(tasks));

@@ -40,22 +40,30 @@ struct Strace {
 
 impl Strace {
     fn attach(server: &TestServer) -> Self {
-        let threads: Vec<_> =
-            server.threads().iter().flat_map(|id| ["-p".to_string(), id.to_string()]).collect();
-        let summary = tempfile::NamedTempFile::new().unwrap();
-        let mut child = Command::new("strace")
-            .args(["-c", "-U", "name,calls", "-o"])
-            .arg(summary.path())
-            .args(threads)
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("strace is needed: apt-get install strace");
-        let mut said = String::new();
-        BufReader::new(child.stderr.as_mut().unwrap()).read_line(&mut said).unwrap();
-        assert!(said.contains("attached"), "strace: {said}");
-        // It says so thread by thread.
-        std::thread::sleep(Duration::from_millis(300));
-        Strace { child, summary, start: Instant::now() }
+        loop {
+            let threads: Vec<_> =
+                server.threads().iter().flat_map(|id| ["-p".to_string(), id.to_string()]).collect();
+            let summary = tempfile::NamedTempFile::new().unwrap();
+            let mut child = Command::new("strace")
+                .args(["-c", "-U", "name,calls", "-o"])
+                .arg(summary.path())
+                .args(threads)
+                .stderr(Stdio::piped())
+                .spawn()
+                .expect("strace is needed: apt-get install strace");
+            let mut said = String::new();
+            BufReader::new(child.stderr.as_mut().unwrap()).read_line(&mut said).unwrap();
+            if said.contains("No such process") {
+                // A thread of the last test was just ending. Of the others some may be attached to.
+                child.kill().unwrap();
+                child.wait().unwrap();
+                continue;
+            }
+            assert!(said.contains("attached"), "strace: {said}");
+            // It says so thread by thread.
+            std::thread::sleep(Duration::from_millis(300));
+            return Strace { child, summary, start: Instant::now() };
+        }
     }
 
     /// Stops counting: the calls by name, and the seconds.
