@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use common::program::Program;
 use common::raw::*;
-use common::siege::{empty, login};
+use common::siege::login;
 use common::via::{IDENTITY, client_config};
 use common::*;
 use rustls::ClientConnection;
@@ -426,8 +426,10 @@ fn where_plaintext_is_denied_a_login_is_told_so_and_a_classic_one_nothing() {
 /// What a connection begins with.
 type Begin = Box<dyn Fn(&mut TcpStream)>;
 
-/// So many stop in the middle of a handshake and stay; what one holds of the server's memory, bytes.
-fn memory_of(server: &Program, what: &str, count: usize, begin: &Begin) -> u64 {
+/// So many stop in the middle of a handshake and stay; what one holds of the memory of a server that had nobody before, bytes.
+fn memory_of(what: &str, count: usize, begin: &Begin) -> u64 {
+    let pem = IDENTITY.pem.to_str().unwrap();
+    let server = Program::start(&["--tls", pem, "--set", "limits.login_timeout_ms=60000"]);
     let (before_kib, _) = server.memory();
     let stalled: Vec<_> = (0..count)
         .map(|_| {
@@ -444,6 +446,9 @@ fn memory_of(server: &Program, what: &str, count: usize, begin: &Begin) -> u64 {
         let _ = stream.shutdown(Shutdown::Both);
     }
     server.wait_for_counts(&[("tagwire_connections", 0.0)]);
+    let (status, log) = server.stop();
+    assert_eq!(status.code(), Some(0));
+    assert!(!log.contains("panicked"), "{log}");
     each
 }
 
@@ -451,10 +456,6 @@ fn memory_of(server: &Program, what: &str, count: usize, begin: &Begin) -> u64 {
 fn handshakes_that_stop_hold_little_memory() {
     raise_descriptor_limit().unwrap();
     let count = if is_long() { 5000 } else { 500 };
-    let pem = IDENTITY.pem.to_str().unwrap();
-    let server = Program::start(&["--tls", pem, "--set", "limits.login_timeout_ms=60000"]);
-    std::thread::sleep(Duration::from_millis(1500));
-    let tasks = server.counted()["tagwire_tasks"];
     let hello = Arc::new(client_hello().1);
     let mut announced = ws_header(FIN | BINARY, 8000);
     announced.extend([1, 2, 3]);
@@ -480,11 +481,8 @@ fn handshakes_that_stop_hold_little_memory() {
         ),
     ];
     for (what, begin) in kinds {
-        let each = memory_of(&server, what, count, &begin);
-        assert!(each < 64 << 10, "{what}: {each} bytes each");
+        let each = memory_of(what, count, &begin);
+        // 12 KiB measured: a session of TLS, or what a WebSocket reads into (4 KiB) and its task, in a debug build.
+        assert!(each < 20 << 10, "{what}: {each} bytes each");
     }
-    server.wait_for_counts(&empty(tasks));
-    let (status, log) = server.stop();
-    assert_eq!(status.code(), Some(0));
-    assert!(!log.contains("panicked"), "{log}");
 }
