@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import contextlib
+import gc
 import importlib.util
 import os
 import re
@@ -190,6 +191,20 @@ class Screen:
         root.event_generate("<Motion>", warp=True, x=x, y=y)
         root.update()
         root.destroy()
+
+
+@pytest.fixture(autouse=True)
+def _windows_are_collected_here() -> Iterator[None]:
+    """Tcl ends the process when another thread than its own collects what is left of a window."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.collect()
+        gc.enable()
+    if "tkinter" in sys.modules:
+        windows = [one for one in gc.get_objects() if isinstance(one, sys.modules["tkinter"].Tk)]
+        assert not windows
 
 
 @pytest.fixture(scope="module")
