@@ -261,8 +261,6 @@ def test_the_commands_of_the_guide_show_what_is_wrong(
 def test_the_client_of_the_guide_pins_what_the_log_says(
     root: pathlib.Path, program: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
-    if not (root / "clients/python/tagwire/tls.py").exists():
-        pytest.skip("this client has no TLS")
     (piece,) = blocks(root, "tls", "python")
     log = tmp_path / "server.log"
     with running(
