@@ -226,6 +226,18 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn who_waits_for_bytes_is_woken_by_the_end() {
+        let (mut here, there) = MemoryStream::pair();
+        let waiting = tokio::spawn(async move { here.read(&mut [0; 8]).await });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        drop(there);
+        let ended = tokio::time::timeout(std::time::Duration::from_secs(10), waiting).await;
+        let read = ended.expect("it is woken").expect("no panic").expect("memory");
+        assert_eq!(read, 0);
+    }
+
+    #[tokio::test]
     async fn writing_to_nobody_fails() {
         let (here, there) = MemoryStream::pair();
         drop(there);
