@@ -155,17 +155,23 @@ async def test_nothing_is_lost_and_nothing_comes_twice_in_a_bad_network(
 async def test_much_arrives_once_and_in_order(unlimited_doors: Doors, kind: str):
     doors = unlimited_doors
     count = 2000
-    async with doors.connect(kind, "anna") as anna, doors.connect("tagwire", "ben", receive=False) as ben:
+    async with (
+        doors.connect(kind, "anna", reconnect=False) as anna,
+        doors.connect("tagwire", "ben", receive=False, reconnect=False) as ben,
+    ):
         await until(lambda: anna.members)
+        under_way = asyncio.Semaphore(500)  # more than 1024 would be SLOW, on a machine with much else to do
 
         async def send() -> None:
             for n in range(count):
+                await under_way.acquire()
                 await ben.send(arena.Chat(text=f"{n} {'x' * (n % 900)}"))
 
         sending = asyncio.create_task(send())
         messages = aiter(anna)
         for n in range(count):
             assert (await soon(anext(messages))).text == f"{n} {'x' * (n % 900)}"
+            under_way.release()
         await sending
 
 
