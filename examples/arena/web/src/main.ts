@@ -1,0 +1,173 @@
+/** The page: logs in, tells the others what our mouse does, and shows what theirs do. */
+
+import {
+  CloseCode,
+  connectSync,
+  MemberChange,
+  MemberChanged,
+  Noticed,
+  NoticeReason,
+  Reconnected,
+  RoomEnded,
+  TagwireError,
+  type Member,
+  type SyncClient,
+} from "@tagwire/client";
+import {
+  ChatSchema,
+  Colour,
+  MouseEventSchema,
+  PickColourSchema,
+  SCHEMA,
+} from "../../../../clients/typescript/gen/arena/index.js";
+import { colours, element, showLine, showPlayers, showState } from "./panel.js";
+import { Players, SHADES } from "./players.js";
+import { Stage } from "./stage.js";
+
+/** Milliseconds of each frame that messages may take. */
+const BUDGET = 5;
+/** Milliseconds between two moves: the schema allows 120 a second, and screens show 60. */
+const MOVE_EVERY = 16;
+/** Milliseconds between two colours: the schema allows 5 a second. */
+const COLOUR_EVERY = 250;
+const COLOURS = [...SHADES.keys()];
+
+/** One game, from the login to the end of the session. */
+class Game {
+  readonly #client: SyncClient;
+  readonly #players = new Players();
+  readonly #stage: Stage;
+  readonly #showPicked: (picked: Colour) => void;
+  #mouse: { x: number; y: number; left: boolean; right: boolean } | undefined;
+  #colour: Colour;
+  // What the others are to be told, and when they were told last.
+  #moved = false;
+  #movedAt = 0;
+  #coloured = true;
+  #colouredAt = 0;
+  #drawnAt = 0;
+
+  constructor(client: SyncClient, stage: Stage, showPicked: (picked: Colour) => void) {
+    this.#client = client;
+    this.#stage = stage;
+    this.#showPicked = showPicked;
+    this.#colour = COLOURS[client.playerId % COLOURS.length] ?? Colour.BLUE;
+    this.#me.colour = this.#colour;
+    showPicked(this.#colour);
+
+    client.on(MouseEventSchema, (message, sender) => {
+      if (sender) this.#meet(sender).mouse = { x: message.x, y: message.y, down: message.leftClick };
+    });
+    client.on(PickColourSchema, (message, sender) => {
+      if (!sender) return;
+      if (sender.id !== client.playerId) this.#meet(sender).colour = message.colour; // ours comes back, too
+      this.#showPlayers();
+    });
+    client.on(ChatSchema, (message, sender) => {
+      showLine(message.text, sender && this.#meet(sender));
+    });
+    client.on(MemberChanged, (event) => { this.#memberChanged(event); });
+    client.on(Noticed, (notice) => { showLine(`${notice.name || "a message"} was dropped: ${NoticeReason[notice.reason]}`); });
+    client.on(RoomEnded, (event) => { showLine(`The room has ended: ${event.reason}`); });
+    client.on(Reconnected, (event) => { this.#reconnected(event); });
+    this.#showPlayers();
+  }
+
+  mouse(mouse: { x: number; y: number; left: boolean; right: boolean }): void {
+    this.#mouse = mouse;
+    this.#me.mouse = { x: mouse.x, y: mouse.y, down: mouse.left };
+    this.#moved = true;
+  }
+
+  pick(colour: Colour): void {
+    this.#colour = this.#me.colour = colour;
+    this.#coloured = true;
+    this.#showPicked(colour);
+    this.#showPlayers();
+  }
+
+  say(text: string): void {
+    this.#client.send(ChatSchema, { text });
+  }
+
+  leave(): void {
+    this.#client.close();
+  }
+
+  /** A frame: sends what has changed, runs what has arrived, draws. Throws when the session has ended. */
+  frame(now: number): void {
+    const client = this.#client;
+    if (this.#moved && this.#mouse && now >= this.#movedAt + MOVE_EVERY) {
+      const { x, y, left, right } = this.#mouse;
+      client.send(MouseEventSchema, { x, y, leftClick: left, rightClick: right });
+      this.#moved = false;
+      this.#movedAt = now;
+    }
+    if (this.#coloured && now >= this.#colouredAt + COLOUR_EVERY) {
+      client.send(PickColourSchema, { colour: this.#colour });
+      this.#coloured = false;
+      this.#colouredAt = now;
+    }
+    client.sync(BUDGET);
+    this.#stage.draw(this.#players, client.playerId, now - this.#drawnAt);
+    this.#drawnAt = now;
+    this.#showConnection();
+  }
+
+  /** Takes everything off the stage. */
+  clear(): void {
+    this.#players.clear();
+    this.#stage.draw(this.#players, undefined, 0);
+    this.#showPlayers();
+  }
+
+  get #me(): ReturnType<Players["meet"]> {
+    return this.#players.meet(this.#client.playerId, this.#client.name);
+  }
+
+  #meet(member: Member): ReturnType<Players["meet"]> {
+    return this.#players.meet(member.id, member.name);
+  }
+
+  #memberChanged({ member, change }: MemberChanged): void {
+    if (change === MemberChange.LEFT) {
+      this.#players.delete(member.id);
+    } else {
+      this.#meet(member).away = member.away;
+    }
+    if (change === MemberChange.JOINED) {
+      showLine(`${member.name} is here`);
+      this.#moved = this.#coloured = true; // who comes has not seen what was sent before
+    } else if (change === MemberChange.LEFT) {
+      showLine(`${member.name} has left`);
+    }
+    this.#showPlayers();
+  }
+
+  #reconnected(event: Reconnected): void {
+    if (event.resumed) return;
+    // A new session: the members of its room are told anew, and we have another number.
+    const { mouse } = this;
+    void mouse;
+    this.#players.clear();
+    this.#me.colour = this.#colour;
+    for (const member of this.#client.members.values()) this.#meet(member).away = member.away;
+    this.#moved = this.#coloured = true;
+    this.#showPlayers();
+  }
+
+  #showPlayers(): void {
+    showPlayers(this.#players, this.#client.playerId);
+  }
+
+  #showConnection(): void {
+    const again = this.#client.reconnecting;
+    if (again) {
+      showState("lost", `connection lost, attempt ${again.attempt}`);
+      return;
+    }
+    showState("open", `in ${this.#client.room || "no room"} as ${this.#client.name}`);
+    const { rtt, jitter } = this.#client;
+    element("ping", HTMLOutputElement).textContent = rtt === undefined ? "" : `${rtt.toFixed(1)} ms ± ${(jitter ?? 0).toFixed(1)}`;
+  }
+}
