@@ -173,7 +173,7 @@ fn every_key_can_be_said_by_environment_and_by_flag() {
     assert!(differ.contains(&"threads: 0 -> 3".to_string()), "{differ:?}");
     assert!(differ.contains(&"dev_auth.password: changed".to_string()), "{differ:?}");
     let printed = Config::default().to_commented_toml();
-    assert_eq!(printed.lines().filter(|line| line.contains(" = ") && !line.starts_with('#')).count(), 49);
+    assert_eq!(printed.lines().filter(|line| line.contains(" = ") && !line.starts_with('#')).count(), 51);
 }
 
 #[test]
