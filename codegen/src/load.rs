@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use prost_reflect::prost_types::SourceCodeInfo;
+use prost_reflect::prost_types::source_code_info::Location as SourceLocation;
 use prost_reflect::{
     Cardinality, DescriptorPool, DynamicMessage, EnumDescriptor, ExtensionDescriptor, FieldDescriptor,
     FileDescriptor, Kind as ReflectKind, MessageDescriptor, ReflectMessage, ServiceDescriptor, Syntax, Value,
@@ -13,7 +14,8 @@ use protox::file::{ChainFileResolver, File as ProtoxFile, FileResolver, GoogleFi
 
 use crate::constraints::{Constraints, MessageConstraints, Placed};
 pub use crate::descriptors::{
-    DescriptorsError, MAX_DEPTH, MAX_DESCRIPTOR_BYTES, MAX_FILES, MAX_NAME_BYTES, MAX_PARTS, load_descriptors,
+    DescriptorsError, MAX_DEPTH, MAX_DESCRIPTOR_BYTES, MAX_DOCUMENTED_BYTES, MAX_DOCUMENTED_FILES,
+    MAX_DOCUMENTED_PARTS, MAX_FILES, MAX_NAME_BYTES, MAX_PARTS, load_descriptors, load_documented,
 };
 use crate::error::Error;
 use crate::model::{
@@ -291,6 +293,13 @@ fn why_option(text: &str, name: &str, source: &str) -> Option<(String, String)> 
     option_error::explain(&compiler.descriptor_pool(), place.next()?, source, line, column)
 }
 
+/// What is said before something, or else behind it.
+pub(crate) fn comment(location: &SourceLocation) -> String {
+    let text = location.leading_comments.as_ref().or(location.trailing_comments.as_ref());
+    let lines = text.map(String::as_str).unwrap_or_default().trim_end().lines();
+    lines.map(|line| line.strip_prefix(' ').unwrap_or(line).trim_end()).collect::<Vec<_>>().join("\n")
+}
+
 struct FileReader<'a> {
     rules: Option<ExtensionDescriptor>,
     service: Option<ExtensionDescriptor>,
@@ -321,7 +330,7 @@ impl<'a> FileReader<'a> {
         }
     }
 
-    fn find(&self, path: &[i32]) -> Option<&prost_reflect::prost_types::source_code_info::Location> {
+    fn find(&self, path: &[i32]) -> Option<&SourceLocation> {
         self.source?.location.iter().find(|l| l.path == path)
     }
 
@@ -331,10 +340,7 @@ impl<'a> FileReader<'a> {
     }
 
     fn comment(&self, path: &[i32]) -> String {
-        let found = self.find(path);
-        let text = found.and_then(|l| l.leading_comments.as_ref().or(l.trailing_comments.as_ref()));
-        let lines = text.map(String::as_str).unwrap_or_default().trim_end().lines();
-        lines.map(|line| line.strip_prefix(' ').unwrap_or(line).trim_end()).collect::<Vec<_>>().join("\n")
+        self.find(path).map(comment).unwrap_or_default()
     }
 
     fn message(&self, message: &MessageDescriptor, scope: &[String], into: &mut Model) {
