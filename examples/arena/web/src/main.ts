@@ -1,7 +1,6 @@
 /** The page: logs in, tells the others what our mouse does, and shows what theirs do. */
 
 import {
-  CloseCode,
   connectSync,
   MemberChange,
   MemberChanged,
@@ -21,7 +20,7 @@ import {
   SCHEMA,
 } from "../../../../clients/typescript/gen/arena/index.js";
 import { colours, element, showLine, showPlayers, showState } from "./panel.js";
-import { Players, SHADES } from "./players.js";
+import { Players, SHADES, type Player } from "./players.js";
 import { Stage } from "./stage.js";
 
 /** Milliseconds of each frame that messages may take. */
@@ -90,8 +89,8 @@ class Game {
     this.#client.send(ChatSchema, { text });
   }
 
-  leave(): void {
-    this.#client.close();
+  async leave(): Promise<void> {
+    await this.#client.close();
   }
 
   /** A frame: sends what has changed, runs what has arrived, draws. Throws when the session has ended. */
@@ -121,11 +120,11 @@ class Game {
     this.#showPlayers();
   }
 
-  get #me(): ReturnType<Players["meet"]> {
+  get #me(): Player {
     return this.#players.meet(this.#client.playerId, this.#client.name);
   }
 
-  #meet(member: Member): ReturnType<Players["meet"]> {
+  #meet(member: Member): Player {
     return this.#players.meet(member.id, member.name);
   }
 
@@ -146,13 +145,11 @@ class Game {
 
   #reconnected(event: Reconnected): void {
     if (event.resumed) return;
-    // A new session: the members of its room are told anew, and we have another number.
-    const { mouse } = this;
-    void mouse;
+    // A new session: we have another number, and who else is there is told anew.
     this.#players.clear();
     this.#me.colour = this.#colour;
-    for (const member of this.#client.members.values()) this.#meet(member).away = member.away;
-    this.#moved = this.#coloured = true;
+    if (this.#mouse) this.mouse(this.#mouse);
+    this.#coloured = true;
     this.#showPlayers();
   }
 
@@ -171,3 +168,125 @@ class Game {
     element("ping", HTMLOutputElement).textContent = rtt === undefined ? "" : `${rtt.toFixed(1)} ms ± ${(jitter ?? 0).toFixed(1)}`;
   }
 }
+
+/** The page from one login to the next. */
+class Page {
+  readonly #login = element("login", HTMLFormElement);
+  readonly #refused = element("refused", HTMLElement);
+  readonly #leave = element("leave", HTMLButtonElement);
+  readonly #say = element("say", HTMLFormElement);
+  readonly #stage: Stage;
+  readonly #showPicked: (picked: Colour) => void;
+  #game: Game | undefined;
+
+  constructor() {
+    this.#stage = new Stage(element("stage", HTMLElement), (mouse) => this.#game?.mouse(mouse));
+    this.#showPicked = colours((colour) => this.#game?.pick(colour));
+    this.#login.addEventListener("submit", (event) => {
+      event.preventDefault();
+      void this.#play();
+    });
+    this.#say.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.#sayIt();
+    });
+    this.#leave.addEventListener("click", () => void this.#end());
+    const name = new URLSearchParams(location.search).get("name");
+    if (name !== null) {
+      field(this.#login, "name").value = name;
+      void this.#play();
+    }
+  }
+
+  async #play(): Promise<void> {
+    const username = field(this.#login, "name").value;
+    const password = field(this.#login, "password").value;
+    this.#refused.textContent = "";
+    showState("idle", "connecting");
+    busy(this.#login, true);
+    try {
+      const client = await connectSync(server(), { username, password, schema: SCHEMA });
+      this.#game = new Game(client, this.#stage, this.#showPicked);
+    } catch (error) {
+      if (!(error instanceof TagwireError)) throw error;
+      this.#refused.textContent = error.message;
+      showState("idle", "not connected");
+      return;
+    } finally {
+      busy(this.#login, false);
+    }
+    this.#show(true);
+    this.#frames(this.#game);
+  }
+
+  #frames(game: Game): void {
+    const frame = (now: number): void => {
+      if (this.#game !== game) return;
+      try {
+        game.frame(now);
+      } catch (error) {
+        if (!(error instanceof TagwireError)) throw error;
+        void this.#end(error.message);
+        return;
+      }
+      requestAnimationFrame(frame);
+    };
+    requestAnimationFrame(frame);
+  }
+
+  async #end(why = ""): Promise<void> {
+    const game = this.#game;
+    this.#game = undefined;
+    this.#refused.textContent = why;
+    this.#show(false);
+    game?.clear();
+    await game?.leave();
+  }
+
+  #sayIt(): void {
+    const text = field(this.#say, "text");
+    if (!text.value.trim()) return;
+    try {
+      this.#game?.say(text.value);
+    } catch (error) {
+      if (!(error instanceof TagwireError)) throw error;
+      showLine(error.message); // and the line stays where it is, to be sent again
+      return;
+    }
+    text.value = "";
+  }
+
+  #show(playing: boolean): void {
+    this.#login.hidden = playing;
+    this.#leave.hidden = !playing;
+    busy(this.#say, !playing);
+    const stage = element("stage", HTMLElement);
+    stage.classList.toggle("playing", playing);
+    if (playing) {
+      stage.focus();
+    } else {
+      showState("idle", "not connected");
+      element("ping", HTMLOutputElement).textContent = "";
+    }
+  }
+}
+
+function field(form: HTMLFormElement, name: string): HTMLInputElement {
+  const found = form.elements.namedItem(name);
+  if (!(found instanceof HTMLInputElement)) throw new Error(`the form ${form.id} has no field ${name}`);
+  return found;
+}
+
+function busy(form: HTMLFormElement, is: boolean): void {
+  for (const one of form.querySelectorAll<HTMLInputElement | HTMLButtonElement>("input, button")) one.disabled = is;
+}
+
+/** The server that this page came from; `?server=ws://localhost:7777` names another. */
+function server(): string {
+  const other = new URLSearchParams(location.search).get("server");
+  if (other) return other;
+  const secure = location.protocol === "https:";
+  return `${secure ? "wss" : "ws"}://${location.hostname}:${location.port || (secure ? "443" : "80")}`;
+}
+
+new Page();
