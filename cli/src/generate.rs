@@ -9,7 +9,7 @@
 mod folder;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -39,7 +39,7 @@ tagwire.toml, here or in a folder above:
   out = \"clients/python/gen\"";
 
 /// Its flags. They win over the settings.
-#[derive(clap::Args)]
+#[derive(Default, clap::Args)]
 pub(crate) struct Args {
     /// Folder of .proto files, or one file; imports are relative to the folder. May be given several times.
     /// Default: as in tagwire.toml, else `proto`.
@@ -83,6 +83,14 @@ pub(crate) fn run(args: &Args) -> Result<Answer, Failure> {
         done.lines().iter().for_each(|line| say(line));
     }
     Ok(done.answer())
+}
+
+/// Writes all that the settings in `config` ask for.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn anew(config: &Path) -> Result<(), Failure> {
+    once(&Args { config: Some(config.to_path_buf()), ..Args::default() }).map(|_| ())
 }
 
 /// What came of one run.

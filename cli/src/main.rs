@@ -7,6 +7,7 @@
 //! language   the languages there are printers for
 //! generate   `gen`: makers of files, and folders that they are written into
 //! check      `check`: the rules of a schema
+//! init       `init`: a project of one's own
 //! ```
 //!
 //! A command is a module with `Args` and `run`. Exit codes: 0, all is well; 1, the answer is no (`gen --check` found
@@ -24,6 +25,7 @@ use crate::failure::Failure;
 mod check;
 mod failure;
 mod generate;
+mod init;
 mod language;
 mod settings;
 
@@ -46,6 +48,9 @@ Examples:
   tagwire check
   tagwire check --schema ../my_game/proto")]
     Check(check::Args),
+    /// Begin a project of one's own.
+    #[command(after_help = init::EXAMPLES)]
+    Init(init::Args),
 }
 
 /// What a command found.
@@ -61,6 +66,7 @@ fn main() -> ExitCode {
     let (result, json) = match Cli::parse().command {
         Command::Gen(args) => (generate::run(&args), args.json),
         Command::Check(args) => (check::run(&args), false),
+        Command::Init(args) => (init::run(&args), args.json),
     };
     match result {
         Ok(Answer::Yes) => ExitCode::SUCCESS,

@@ -70,25 +70,30 @@ pub(super) fn of_folder(folder: &Path) -> Result<String, Problem> {
 /// # Errors
 /// Why not, with a name that it may have.
 pub(super) fn check(name: &str) -> Result<(), Problem> {
-    let why = if name.is_empty() {
-        "a project needs a name".to_string()
+    match why_not(name) {
+        None => Ok(()),
+        Some(why) => Err(Problem::new(why).fix(format!("choose another: `--name {}`", better(name)))),
+    }
+}
+
+fn why_not(name: &str) -> Option<String> {
+    if name.is_empty() {
+        Some("a project needs a name".to_string())
     } else if name.len() > MAX_NAME_BYTES {
-        format!("the name `{name}` has {} bytes, limit {MAX_NAME_BYTES}", name.len())
+        Some(format!("the name `{name}` has {} bytes, limit {MAX_NAME_BYTES}", name.len()))
     } else if !name.starts_with(|c: char| c.is_ascii_lowercase()) || spelled(name) != name {
-        format!(
+        Some(format!(
             "`{name}` cannot be the name of a Cargo, a proto and a Python package: small letters, digits and single \
              `_` between them, a letter first"
-        )
+        ))
     } else if has(KEYWORDS, name) {
-        format!("`{name}` is a keyword of Rust, Python or TypeScript")
+        Some(format!("`{name}` is a keyword of Rust, Python or TypeScript"))
     } else if has(PYTHON, name) {
-        format!("`{name}` is a module of Python's own, and would take its place")
-    } else if let Some((_, what)) = TAKEN.iter().find(|(taken, _)| *taken == name) {
-        format!("`{name}` is {what}")
+        Some(format!("`{name}` is a module of Python's own, and would take its place"))
     } else {
-        return Ok(());
-    };
-    Err(Problem::new(why).fix(format!("choose another: `--name {}`", better(name))))
+        let (_, what) = TAKEN.iter().find(|(taken, _)| *taken == name)?;
+        Some(format!("`{name}` is {what}"))
+    }
 }
 
 fn has(words: &str, name: &str) -> bool {
@@ -112,7 +117,7 @@ fn better(name: &str) -> String {
         Some(first) if first.is_ascii_digit() => format!("game_{name}"),
         Some(_) => name,
     };
-    if check(&name).is_ok() { name } else { format!("{name}_game") }
+    if why_not(&name).is_none() { name } else { format!("{name}_game") }
 }
 
 #[cfg(test)]
@@ -125,7 +130,9 @@ mod tests {
 
     #[test]
     fn a_folder_lends_its_name() {
-        for (path, name) in [("my_game", "my_game"), ("../My-Game", "my_game"), ("a/Space  Race 2", "space_race_2")] {
+        for (path, name) in
+            [("my_game", "my_game"), ("../My-Game", "my_game"), ("a/Space  Race 2", "space_race_2")]
+        {
             assert_eq!(folder(path).as_deref(), Ok(name), "{path}");
         }
         for path in ["größe", "2048", "", "a+ß"] {

@@ -106,12 +106,17 @@ mod tests {
             let text = file.text.replace("/opt/my_game/tagwire", "");
             assert!(!text.contains(NAME) && !text.contains("../tagwire"), "{}", file.path);
             assert!(!file.path.contains(NAME) && !file.path.ends_with(".in"), "{}", file.path);
-            assert_eq!(file.executable, file.path.starts_with("scripts/") && file.path != "scripts/common.sh");
+            assert_eq!(
+                file.executable,
+                file.path.starts_with("scripts/") && file.path != "scripts/common.sh"
+            );
         }
         let find = |path: &str| &files.iter().find(|file| file.path == path).expect("a file").text;
         assert!(find("Cargo.toml").contains("path = \"/opt/my_game/tagwire/server\""));
         assert!(find("proto/chess/v1/chess.proto").contains("package chess.v1;"));
-        assert!(find("clients/web/package.json").contains("\"file:/opt/my_game/tagwire/clients/typescript\""));
+        assert!(
+            find("clients/web/package.json").contains("\"file:/opt/my_game/tagwire/clients/typescript\"")
+        );
     }
 
     #[test]
