@@ -24,8 +24,8 @@ Examples:
   tagwire init ~/games/race --name space_race
   tagwire init . --tagwire ~/src/tagwire           in this folder, which is empty";
 
-/// The checkout that this program was built from.
-const BUILT_FROM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+/// Where this program was built from, in the folder `cli` of a checkout.
+const CLI: &str = env!("CARGO_MANIFEST_DIR");
 /// What a project takes from a checkout.
 const NEEDED: [&str; 5] = [
     "Cargo.toml",
@@ -65,7 +65,8 @@ pub(crate) fn run(args: &Args) -> Result<Answer, Failure> {
         None => name::of_folder(&folder)?,
     };
     refuse_full(&folder, &args.folder)?;
-    let checkout = checkout(args.tagwire.as_deref())?;
+    let cli = Path::new(CLI);
+    let checkout = checkout(args.tagwire.as_deref(), cli.parent().unwrap_or(cli))?;
     let tagwire = way(&folder, &checkout)?;
     let files = write(&folder, &name, &checkout, &tagwire)?;
     if args.json {
@@ -74,7 +75,7 @@ pub(crate) fn run(args: &Args) -> Result<Answer, Failure> {
     } else {
         say(&format!(
             "{}: {} of the project {name}, with tagwire at {tagwire}\n\n\
-             Next, of which the first compiles for a while:\n  \
+             What comes next; the first compiles for a while:\n  \
              cd {}\n  \
              scripts/test                # the server's tests\n  \
              scripts/web                 # the page, for which Node is needed\n  \
@@ -140,25 +141,23 @@ fn refuse_full(folder: &Path, shown: &Path) -> Result<(), Failure> {
     Err(Problem::new(what).at(shown, None).fix(fix).into())
 }
 
-/// The checkout of tagwire that a project is to use.
-fn checkout(given: Option<&Path>) -> Result<PathBuf, Failure> {
-    let (path, fix) = match given {
-        Some(path) => (path, "name the folder that tagwire was cloned into: `--tagwire PATH`"),
-        None => (Path::new(BUILT_FROM), "say where tagwire is now: `--tagwire PATH`"),
+/// The checkout of tagwire that a project is to use: the one given, else `built_from`.
+fn checkout(given: Option<&Path>, built_from: &Path) -> Result<PathBuf, Failure> {
+    let path = given.unwrap_or(built_from);
+    let Some(lost) = NEEDED.into_iter().find(|file| !path.join(file).is_file()) else {
+        return Ok(path.canonicalize().map_err(io_at(path))?);
     };
-    let lost = NEEDED.into_iter().find(|file| !path.join(file).is_file());
-    match (lost, given) {
-        (None, _) => Ok(path.canonicalize().map_err(io_at(path))?),
-        (Some(lost), Some(_)) => {
-            let what = format!("it is no checkout of tagwire: it has no {lost}");
-            Err(Problem::new(what).at(path, None).fix(fix).into())
-        }
-        (Some(_), None) => {
-            let built_from = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(path);
-            let what = "the checkout of tagwire that this program was built from is no more there";
-            Err(Problem::new(what).at(built_from, None).fix(fix).into())
-        }
-    }
+    let (what, fix) = match given {
+        Some(_) => (
+            format!("it is no checkout of tagwire: it has no {lost}"),
+            "name the folder that tagwire was cloned into: `--tagwire PATH`",
+        ),
+        None => (
+            format!("it was the checkout of tagwire that this program was built from, and now has no {lost}"),
+            "say where tagwire is now: `--tagwire PATH`",
+        ),
+    };
+    Err(Problem::new(what).at(path, None).fix(fix).into())
 }
 
 /// How the project finds the checkout: relative where that is short, so that both may be moved together.
@@ -287,6 +286,7 @@ fn shell(path: &Path) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 
@@ -314,9 +314,49 @@ mod tests {
     }
 
     #[test]
+    fn a_checkout_that_is_no_more_there_is_asked_for() {
+        let gone = Path::new("/no/such/checkout");
+        let problem = checkout(None, gone).unwrap_err().0.remove(0);
+        let text = "/no/such/checkout: it was the checkout of tagwire that this program was built from, and now has no \
+                    Cargo.toml\n  fix: say where tagwire is now: `--tagwire PATH`";
+        assert_eq!(problem.to_string(), text);
+    }
+
+    #[test]
     fn a_path_is_quoted_where_a_shell_needs_it() {
         assert_eq!(shell(Path::new("../my_game")), "../my_game");
         assert_eq!(shell(Path::new("my game")), "'my game'");
         assert_eq!(shell(Path::new("zoe's")), r"'zoe'\''s'");
+    }
+
+    #[test]
+    fn what_was_made_for_a_project_goes_with_it_unless_it_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(Made::new(&dir.path().join("a/b")).unwrap());
+        assert!(!dir.path().join("a").exists() && dir.path().exists());
+        let made = Made::new(&dir.path().join("a/b")).unwrap();
+        fs::write(dir.path().join("a/mine"), "").unwrap();
+        drop(made);
+        assert!(dir.path().join("a/mine").exists() && !dir.path().join("a/b").exists());
+        Made::new(&dir.path().join("a/c")).unwrap().keep();
+        assert!(dir.path().join("a/c").exists());
+    }
+
+    #[test]
+    fn a_draft_is_moved_whole_or_not_at_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let (draft, folder) = (dir.path().join("draft"), dir.path().join("folder"));
+        for name in ["a", "b", "c"] {
+            put(&draft.join(name).join("file"), name, false).unwrap();
+        }
+        put(&folder.join("b/mine"), "", false).unwrap();
+        settle(&draft, &folder).unwrap_err();
+        let mut files = vec![];
+        list(dir.path(), dir.path(), &mut files).unwrap();
+        files.sort();
+        assert_eq!(files, ["draft/a/file", "draft/b/file", "draft/c/file", "folder/b/mine"]);
+        fs::remove_dir_all(folder.join("b")).unwrap();
+        settle(&draft, &folder).unwrap();
+        assert_eq!(fs::read_to_string(folder.join("c/file")).unwrap(), "c");
     }
 }
