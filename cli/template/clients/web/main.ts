@@ -106,6 +106,9 @@ async function play(): Promise<void> {
     });
   });
 
+  // Else the player would be away for a while, as one whose connection is lost.
+  window.addEventListener("pagehide", () => void client.close());
+
   here();
   point(me, x, y);
   try {
