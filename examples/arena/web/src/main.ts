@@ -18,7 +18,7 @@ import {
   MouseEventSchema,
   PickColourSchema,
   SCHEMA,
-} from "../../../../clients/typescript/gen/arena/index.js";
+} from "../gen/arena/index.js";
 import { colours, element, showLine, showPlayers, showState } from "./panel.js";
 import { Players, SHADES, type Player } from "./players.js";
 import { Stage } from "./stage.js";

@@ -1,7 +1,7 @@
 /** What stands around the stage: who is here, the chat, how the connection is. What strangers wrote is text, never markup. */
 
 import { SHADES, shadeOf, type Player, type Players } from "./players.js";
-import { Colour } from "../../../../clients/typescript/gen/arena/index.js";
+import { Colour } from "../gen/arena/index.js";
 
 const LINES_KEPT = 200;
 

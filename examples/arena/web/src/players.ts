@@ -1,6 +1,6 @@
 /** Who is in the room, and what is known of each. */
 
-import { Colour } from "../../../../clients/typescript/gen/arena/index.js";
+import { Colour } from "../gen/arena/index.js";
 
 /** The colours that a player can pick, and how each looks. */
 export const SHADES: ReadonlyMap<Colour, string> = new Map([
