@@ -56,6 +56,17 @@ class Page:
             assert time.monotonic() < deadline, f"no {pattern!r} in {selector}, which says: {text}"
             time.sleep(0.02)
 
+    def resize(self, width: int, height: int, scheme: str = "dark") -> None:
+        """How large the window is, CSS pixels, and whether its user likes it `dark` or `light`."""
+        self._call(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False
+        )
+        self._call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+
+    def move(self, x: float, y: float) -> None:
+        """Moves the mouse, CSS pixels from the upper left corner."""
+        self._call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+
     def screenshot(self, path: pathlib.Path) -> None:
         """What is to be seen, as a PNG."""
         path.write_bytes(base64.b64decode(self._call("Page.captureScreenshot")["data"]))
