@@ -49,6 +49,7 @@ mod server;
 mod session;
 mod tls;
 mod transport;
+mod web;
 
 pub use config::{
     AuthKind, Change, ClientCertificates, Config, ConfigError, DevAuth, FileAuth, Flag, JwtAlgorithm,
