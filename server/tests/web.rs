@@ -452,3 +452,28 @@ fn the_flag_names_the_folder() {
     assert_eq!(page.text(), PAGE);
     program.stop();
 }
+
+/// The commands of the guide, as they stand there.
+#[test]
+fn what_the_guide_says_works() {
+    let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/guides/web.md");
+    let guide = fs::read_to_string(guide).unwrap();
+    let (_, block) = guide.split_once("```sh\n").unwrap();
+    let (block, _) = block.split_once("```").unwrap();
+    let (commands, start) = block.trim_end().rsplit_once('\n').unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    assert!(
+        Command::new("sh").args(["-ec", commands]).current_dir(folder.path()).status().unwrap().success()
+    );
+    let arguments: Vec<_> = start.strip_prefix("tagwire-server ").unwrap().split(' ').collect();
+    let mut program = command(&[&["--listen", "127.0.0.1:0"], arguments.as_slice()].concat());
+    program.current_dir(folder.path());
+    let program = Program::spawn(program);
+    let page = ask_by(End::connect(program.address), "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert!(page.text().contains("<h1>It works</h1>"), "{page:?}");
+    program.stop();
+    let limits = Config::default().limits;
+    assert!(guide.contains(&format!("`limits.max_web_requests` | {} |", limits.max_web_requests)));
+    assert_eq!(limits.outbox_max_stuck_ms, 10_000);
+    assert!(guide.contains("`limits.outbox_max_stuck_ms` | 10,000 |"));
+}
