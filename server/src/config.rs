@@ -65,6 +65,8 @@ pub struct Config {
     /// Pages that may open a WebSocket: "same", those of the host that is asked; "loopback", those of this machine; "*",
     /// all; or origins like `"https://game.example"`. Default `["same", "loopback"]`.
     pub websocket_origins: Vec<String>,
+    /// Folder of files to show to browsers, on the same port; `/` is its `index.html`. Default "": none.
+    pub web: String,
     /// What may change while the server runs.
     pub limits: Limits,
     /// Encryption.
@@ -195,6 +197,7 @@ impl Default for Config {
             plaintext: Plaintext::Auto,
             trusted_proxies: vec![],
             websocket_origins: ["same", "loopback"].map(str::to_string).to_vec(),
+            web: String::new(),
             limits: Limits::default(),
             tls: TlsConfig::default(),
             dev_auth: DevAuth::default(),

@@ -26,13 +26,14 @@ use crate::door::Place;
 use crate::flusher::TurnGuard;
 use crate::link::{Last, Link};
 use crate::login::{Entry, Granted, Refused, log_in, until};
-use crate::opening::{NotOpened, Opened, open};
+use crate::opening::{NotOpened, Opened, What, open};
 use crate::reader::{ReadError, Reader, Turn};
 use crate::resume::{Resumed, new_token};
 use crate::rooms::{Letter, Room, RoomError};
 use crate::router::Stop;
 use crate::session::{Ending, Handover, Player, Session};
 use crate::transport::{Peer, Stream, Wire};
+use crate::web;
 
 /// After the last byte: so long is the peer's input read and forgotten, for what it sent must not turn what we
 /// sent into a reset.
@@ -126,9 +127,16 @@ pub(crate) async fn run(core: Arc<Core>, stream: Stream, peer: Peer, place: Plac
     let outlet = Arc::clone(inlet.outlet());
     let mut reader = Reader::new(inlet, protocol.decoder_limits());
     let (link, peer) = match opened {
-        Ok(Opened { first, peer }) => {
+        Ok(Opened { what: What::Login(first), peer }) => {
             reader.begin_with(first);
             (Link::new(peer, outlet), peer)
+        }
+        Ok(Opened { what: What::File(asked), peer }) => {
+            let link = Link::new(peer, outlet);
+            if Box::pin(web::answer(&core, &link, asked)).await {
+                linger(&mut reader, &link).await;
+            }
+            return;
         }
         Err(last) => return refuse(&mut reader, &Link::new(peer, outlet), last).await,
     };

@@ -28,6 +28,7 @@ use crate::router::Router;
 use crate::session::{Ending, Session};
 use crate::tls::{Tls, TlsError};
 use crate::transport::Peer;
+use crate::web::Web;
 
 /// What the names begin with that the server makes up.
 pub(crate) const GUEST_PREFIX: &str = "guest-";
@@ -44,6 +45,7 @@ pub(crate) struct Core {
     pub(crate) tls: Tls,
     pub(crate) exchange: Exchange,
     pub(crate) asking: Asking,
+    pub(crate) web: Web,
     /// Logins are judged by development passwords. Changed before the server runs alone.
     pub(crate) dev_auth: AtomicBool,
     pub(crate) router: Router,
@@ -120,6 +122,7 @@ impl Core {
             tls: Tls::default(),
             exchange,
             asking,
+            web: Web::default(),
             dev_auth: AtomicBool::new(dev_auth),
             router: Router { schema, rooms, requests, hooks, metrics: Arc::clone(&metrics) },
             directory: Arc::new(Directory::new()),

@@ -10,7 +10,7 @@
 //! - [`run`]: a whole program. [`Server`]: start and stop. [`Control`]: change while it runs. `core`: what its parts share.
 //! - `listener`: sockets and their acceptance. `door`: who may stand there. `connection`: one socket's life. `transport`: TCP,
 //!   TLS, WebSocket, memory. `opening`: which of them a connection speaks; `http` and `tls` for two of them, `proxy_header`:
-//!   whom a proxy speaks for. `login`: the way in. `exchange`: whether schemas fit. `session`: one player's handle; `link`: its connection. `resume`: whose session a
+//!   whom a proxy speaks for. `web`: files for browsers. `login`: the way in. `exchange`: whether schemas fit. `asking`: ours, for who asks. `session`: one player's handle; `link`: its connection. `resume`: whose session a
 //!   connection may have again.
 //! - `router`: what a message does. [`hook`]: who may watch and change it. `requests`: who answers what is asked.
 //! - `rooms`: who hears whom, and where a game's code for rooms runs. `directory`: who is inside, and the timer wheel.
@@ -49,6 +49,7 @@ mod server;
 mod session;
 mod tls;
 mod transport;
+mod web;
 
 pub use config::{
     AuthKind, Change, ClientCertificates, Config, ConfigError, DevAuth, FileAuth, Flag, JwtAlgorithm,

@@ -130,6 +130,11 @@ impl Link {
         self.write_last(bytes, Some((CloseCode::NORMAL, String::new()))).await
     }
 
+    /// Says goodbye where the transport has one: all was written. To be bounded in time by the caller.
+    pub(crate) async fn say_goodbye(&self) -> io::Result<()> {
+        self.write_last(&[], None).await
+    }
+
     async fn write_last(&self, mut rest: &[u8], close: Option<(CloseCode, String)>) -> io::Result<()> {
         while !rest.is_empty() {
             poll_fn(|cx| self.poll_writable(cx)).await;

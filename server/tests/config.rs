@@ -36,7 +36,7 @@ fn load(file: Option<&Path>, variables: &[(&str, &str)], flags: &[&str]) -> Resu
 }
 
 /// A value for every key that is not the default, and none like another.
-const ALL: [(&str, &str); 52] = [
+const ALL: [(&str, &str); 54] = [
     ("listen", "127.0.0.1:1,[::1]:2"),
     ("schema", "game"),
     ("schema_policy", "exact"),
@@ -54,6 +54,7 @@ const ALL: [(&str, &str); 52] = [
     ("plaintext", "deny"),
     ("trusted_proxies", "10.2.0.0/16"),
     ("websocket_origins", "same,https://game.example"),
+    ("web", "dist"),
     ("limits.login_timeout_ms", "5001"),
     ("limits.peer_timeout_ms", "10001"),
     ("limits.max_frame_bytes", "65537"),
@@ -75,6 +76,7 @@ const ALL: [(&str, &str); 52] = [
     ("limits.max_room_mailbox_bytes", "1048577"),
     ("limits.max_rooms", "10003"),
     ("limits.max_room_deliveries_per_second", "2000001"),
+    ("limits.max_web_requests", "65"),
     ("limits.trusted", "10.0.0.1,::1,10.1.0.0/16"),
     ("tls.certificate", "cert.pem"),
     ("tls.key", "key.pem"),
@@ -110,6 +112,7 @@ fn all() -> Config {
         plaintext: Plaintext::Deny,
         trusted_proxies: vec!["10.2.0.0/16".parse().unwrap()],
         websocket_origins: ["same", "https://game.example"].map(str::to_string).to_vec(),
+        web: "dist".to_string(),
         tls: TlsConfig {
             certificate: "cert.pem".to_string(),
             key: "key.pem".to_string(),
@@ -138,6 +141,7 @@ fn all() -> Config {
             max_room_mailbox_bytes: 1_048_577,
             max_rooms: 10003,
             max_room_deliveries_per_second: 2000001,
+            max_web_requests: 65,
             trusted: ["10.0.0.1/32", "::1/128", "10.1.0.0/16"].map(|net| net.parse().unwrap()).to_vec(),
         },
         file_auth: FileAuth { users: "users.toml".to_string() },
@@ -173,7 +177,7 @@ fn every_key_can_be_said_by_environment_and_by_flag() {
     assert!(differ.contains(&"threads: 0 -> 3".to_string()), "{differ:?}");
     assert!(differ.contains(&"dev_auth.password: changed".to_string()), "{differ:?}");
     let printed = Config::default().to_commented_toml();
-    assert_eq!(printed.lines().filter(|line| line.contains(" = ") && !line.starts_with('#')).count(), 51);
+    assert_eq!(printed.lines().filter(|line| line.contains(" = ") && !line.starts_with('#')).count(), 53);
 }
 
 #[test]
