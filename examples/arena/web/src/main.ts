@@ -29,6 +29,8 @@ const BUDGET = 5;
 const MOVE_EVERY = 16;
 /** Milliseconds between two colours: the schema allows 5 a second. */
 const COLOUR_EVERY = 250;
+/** Milliseconds between two frames of a page that is hidden. */
+const HIDDEN_EVERY = 500;
 const COLOURS = [...SHADES.keys()];
 
 /** One game, from the login to the end of the session. */
@@ -220,18 +222,25 @@ class Page {
   }
 
   #frames(game: Game): void {
-    const frame = (now: number): void => {
-      if (this.#game !== game) return;
+    const frame = (now: number): boolean => {
+      if (this.#game !== game) return false;
       try {
         game.frame(now);
+        return true;
       } catch (error) {
         if (!(error instanceof TagwireError)) throw error;
         void this.#end(error.message);
-        return;
+        return false;
       }
-      requestAnimationFrame(frame);
     };
-    requestAnimationFrame(frame);
+    requestAnimationFrame(function next(now) {
+      if (frame(now)) requestAnimationFrame(next);
+    });
+    // A page that is hidden gets no frames, and what arrives must be taken all the same.
+    const hidden = setInterval(() => {
+      if (this.#game !== game) clearInterval(hidden);
+      else if (document.hidden) frame(performance.now());
+    }, HIDDEN_EVERY);
   }
 
   async #end(why = ""): Promise<void> {
