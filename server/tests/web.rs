@@ -341,13 +341,13 @@ fn a_large_file_outlives_the_deadline_of_the_login_and_comes_whole() {
 fn who_takes_nothing_is_left_and_who_takes_something_is_not() {
     let site = site();
     let bytes = large(&site, 24);
-    let server = serving(&site, |config| config.limits.outbox_max_stuck_ms = 1000);
+    let server = serving(&site, |config| config.limits.outbox_max_stuck_ms = 2000);
     let (mut deaf, mut slow) = (deaf(&server), deaf(&server));
     slow.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut came = vec![];
     // A megabyte now and then, until the other one is gone and for as long again.
     let mut gone = None;
-    while came.len() < bytes.len() && gone.is_none_or(|gone: Instant| gone.elapsed() < Duration::from_secs(2))
+    while came.len() < bytes.len() && gone.is_none_or(|gone: Instant| gone.elapsed() < Duration::from_secs(3))
     {
         let mut piece = vec![0; 1 << 20];
         slow.read_exact(&mut piece).unwrap();
