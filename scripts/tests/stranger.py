@@ -149,6 +149,8 @@ class Stranger:
                 page.waits_for("mia rolled [1-6]", "#lines")
             if picture is not None:
                 page.screenshot(picture)
+            page.evaluate("location.href = 'about:blank'")
+            kit.waits_for("^zoe: left$")
 
 
 class Lines:
@@ -201,14 +203,8 @@ def clean(root: pathlib.Path, folder: pathlib.Path) -> Stranger:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="scripts/stranger",
-        description="Does what a newcomer does, from a clean copy of this repository with nothing built or installed:"
-        " begins a project, adds a message, and sees it in the browser and in Python. Prints how long each step takes.",
-        epilog="example:\n  scripts/stranger --picture page.png",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--picture", type=pathlib.Path, metavar="FILE", help="also keep what the page looks like")
+    parser = argparse.ArgumentParser(prog="scripts/stranger", add_help=False)
+    parser.add_argument("--picture", type=pathlib.Path)
     given = parser.parse_args()
     root = pathlib.Path(__file__).resolve().parents[2]
     with tempfile.TemporaryDirectory(prefix="tagwire-stranger-") as name:
