@@ -1,5 +1,7 @@
-"""What somebody does who has just cloned tagwire: begins a project, adds a message as its README says, and sees it in the
-browser and in Python. `scripts/stranger` times it from a clean state; test_init.py does the same with what is built.
+"""What somebody does who has just cloned tagwire: begins a project, adds a message as its README says, and sees
+it in the browser and in Python.
+
+`scripts/stranger` times it from a clean state; test_init.py does the same with what is built.
 """
 
 from __future__ import annotations
@@ -48,7 +50,7 @@ class Stranger:
         return self.run(*tool, "init", self.project, cwd=self.checkout)
 
     def add_a_message(self) -> None:
-        """Follows "Add a message" in the project's README, word for word; and the other way round in each language."""
+        """Follows "Add a message" in the project's README, word for word; then the other way round, too."""
         readme = (self.project / "README.md").read_text(encoding="utf-8")
         name = self.project.name
         steps = readme.partition("## Add a message")[2].partition("\n## ")[0]
@@ -93,7 +95,8 @@ class Stranger:
         try:
             deadline = time.monotonic() + 900
             while not (found := re.search(r"server up on (\S+)", log.read_text())):
-                assert server.poll() is None and time.monotonic() < deadline, log.read_text()
+                assert server.poll() is None, log.read_text()
+                assert time.monotonic() < deadline, log.read_text()
                 time.sleep(0.02)
             yield found[1]
         finally:
