@@ -1,5 +1,5 @@
-"""What somebody does who has just cloned tagwire: begins a project, adds a message as its README says, and sees
-it in the browser and in Python.
+"""What somebody does who has just cloned tagwire: begins a project, adds a message as its README says, and
+sees it in the browser and in Python.
 
 `scripts/stranger` times it from a clean state; test_init.py does the same with what is built.
 """

@@ -18,8 +18,8 @@ from test_new_message import target
 
 @pytest.fixture(scope="module")
 def stranger(root: pathlib.Path) -> Iterator[Stranger]:
-    """A project below the target folder. It builds there, too: cargo keeps its crates from ours, as they belong
-    to another workspace, and other people's are built only once.
+    """A project below the target folder. It builds there, too: cargo keeps its crates from ours, which are
+    of another workspace, and those of other people are built only once.
     """
     folder = target(root) / "init"
     shutil.rmtree(folder, ignore_errors=True)
