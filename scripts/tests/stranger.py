@@ -30,6 +30,7 @@ class Stranger:
     def __init__(self, checkout: pathlib.Path, project: pathlib.Path, env: dict[str, str]) -> None:
         self.checkout, self.project, self.env = checkout, project, env
         self.times: list[tuple[str, float, bool]] = []
+        self.told = ""  # by `tagwire init`
 
     @contextlib.contextmanager
     def timed(self, what: str, compiles: bool = False) -> Iterator[None]:
@@ -44,10 +45,10 @@ class Stranger:
         assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
         return done.stdout
 
-    def begin(self) -> str:
+    def begin(self) -> None:
         """`tagwire init`, as the README of tagwire says."""
         tool = "cargo", "run", "-p", "tagwire-cli", "--"
-        return self.run(*tool, "init", self.project, cwd=self.checkout)
+        self.told = self.run(*tool, "init", self.project, cwd=self.checkout)
 
     def add_a_message(self) -> None:
         """Follows "Add a message" in the project's README, word for word; then the other way round, too."""

@@ -49,6 +49,15 @@ def fails(stranger: Stranger, *command: str) -> subprocess.CompletedProcess[str]
     )
 
 
+def test_the_readme_begins_as_the_tests_do(root: pathlib.Path, stranger: Stranger) -> None:
+    readme = (root / "README.md").read_text(encoding="utf-8")
+    assert "\ncargo run -p tagwire-cli -- init ../my_game\n" in readme
+    own = (stranger.project / "README.md").read_text(encoding="utf-8")
+    for script in "test", "web", "run", "play":
+        assert f"\nscripts/{script} " in own
+        assert f"\n  scripts/{script} " in stranger.told
+
+
 def test_a_new_project_builds_passes_its_test_and_is_fresh(stranger: Stranger) -> None:
     done = stranger.run("scripts/test")
     assert "test result: ok. 2 passed" in done
