@@ -15,15 +15,15 @@ pub enum Opening {
 
 /// Judges the first bytes, as few as decide; `None` asks for more.
 ///
-/// Second byte 1, or `FF 00`: a login. `GET `: HTTP. `16 03`: TLS.
+/// Second byte 1, or `FF 00`: a login. `GET ` or `HEAD `: HTTP. `16 03`: TLS.
 pub fn sniff(first: &[u8]) -> Option<Opening> {
-    const HTTP: &[u8] = b"GET ";
+    const HTTP: [&[u8]; 2] = [b"GET ", b"HEAD "];
     match first {
         [] | [_] => None,
         [_, 1, ..] | [0xff, 0, ..] => Some(Opening::Tagwire),
         [0x16, 3, ..] => Some(Opening::Tls),
-        _ if first.starts_with(HTTP) => Some(Opening::Http),
-        _ if HTTP.starts_with(first) => None,
+        _ if HTTP.iter().any(|method| first.starts_with(method)) => Some(Opening::Http),
+        _ if HTTP.iter().any(|method| method.starts_with(first)) => None,
         _ => Some(Opening::Unknown),
     }
 }
@@ -39,7 +39,7 @@ mod tests {
             let expected = match (a, b) {
                 (_, 1) | (0xff, 0) => Some(Opening::Tagwire),
                 (0x16, 3) => Some(Opening::Tls),
-                (b'G', b'E') => None,
+                (b'G' | b'H', b'E') => None,
                 _ => Some(Opening::Unknown),
             };
             assert_eq!(sniff(&[a, b]), expected, "{a:02x} {b:02x}");
@@ -47,7 +47,7 @@ mod tests {
     }
 
     #[test]
-    fn one_byte_never_decides_and_http_needs_four() {
+    fn one_byte_never_decides_and_http_needs_its_method() {
         assert_eq!(sniff(&[]), None);
         for byte in 0..=u8::MAX {
             assert_eq!(sniff(&[byte]), None);
@@ -56,5 +56,9 @@ mod tests {
         assert_eq!(sniff(b"GET "), Some(Opening::Http));
         assert_eq!(sniff(b"GETS"), Some(Opening::Unknown));
         assert_eq!(sniff(b"GEX"), Some(Opening::Unknown));
+        assert_eq!(sniff(b"HEAD"), None);
+        assert_eq!(sniff(b"HEAD "), Some(Opening::Http));
+        assert_eq!(sniff(b"HEAT"), Some(Opening::Unknown));
+        assert_eq!(sniff(b"HET "), Some(Opening::Unknown));
     }
 }

@@ -10,7 +10,7 @@
 //! - [`run`]: a whole program. [`Server`]: start and stop. [`Control`]: change while it runs. `core`: what its parts share.
 //! - `listener`: sockets and their acceptance. `door`: who may stand there. `connection`: one socket's life. `transport`: TCP,
 //!   TLS, WebSocket, memory. `opening`: which of them a connection speaks; `http` and `tls` for two of them, `proxy_header`:
-//!   whom a proxy speaks for. `login`: the way in. `exchange`: whether schemas fit. `session`: one player's handle; `link`: its connection. `resume`: whose session a
+//!   whom a proxy speaks for. `web`: files for browsers. `login`: the way in. `exchange`: whether schemas fit. `asking`: ours, for who asks. `session`: one player's handle; `link`: its connection. `resume`: whose session a
 //!   connection may have again.
 //! - `router`: what a message does. [`hook`]: who may watch and change it. `requests`: who answers what is asked.
 //! - `rooms`: who hears whom, and where a game's code for rooms runs. `directory`: who is inside, and the timer wheel.
@@ -18,6 +18,7 @@
 //!
 //! The rules of the conversation are not here but in the crate `tagwire`.
 
+mod asking;
 pub mod auth;
 mod clock;
 mod config;
@@ -48,10 +49,12 @@ mod server;
 mod session;
 mod tls;
 mod transport;
+mod web;
 
 pub use config::{
     AuthKind, Change, ClientCertificates, Config, ConfigError, DevAuth, FileAuth, Flag, JwtAlgorithm,
-    JwtAuth, Limits, Loaded, LogFormat, Plaintext, SchemaPolicy, Sources, TlsConfig, ValueError, log_filter,
+    JwtAuth, Limits, Loaded, LogFormat, Plaintext, SchemaAccess, SchemaComments, SchemaPolicy, Sources,
+    TlsConfig, ValueError, log_filter,
 };
 pub use control::Control;
 pub use dynamic::{SchemaError, read_schema};

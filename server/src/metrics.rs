@@ -84,6 +84,8 @@ pub struct Metrics {
     pub(crate) sessions_away: Gauge,
     /// Sessions that a client came back to.
     pub(crate) resumed: Counter,
+    /// Who asked for the schema and got it.
+    pub(crate) schemas_told: Counter,
     /// Rooms that exist now.
     pub(crate) rooms: Gauge,
     /// Rooms that ended because their code panicked.
@@ -127,6 +129,7 @@ pub struct Metrics {
     limited: Family<Limit, Counter>,
     compared: Family<Verdict, Counter>,
     responses: Family<Status, Counter>,
+    web_requests: Family<Status, Counter>,
 }
 
 impl Metrics {
@@ -181,6 +184,11 @@ impl Metrics {
                 "resumes_refused",
                 "Sessions that a client did not get back",
                 Family::default()
+            ),
+            schemas_told: register!(
+                "schemas_told",
+                "Connections that asked for the schema and were told",
+                Counter::default()
             ),
             rooms: register!("rooms", "Rooms that exist now", Gauge::default()),
             rooms_failed: register!("rooms_failed", "Rooms whose code panicked", Counter::default()),
@@ -237,6 +245,11 @@ impl Metrics {
                 Family::default()
             ),
             compared: register!("schemas_compared", "Logins by how the schemas compare", Family::default()),
+            web_requests: register!(
+                "web_requests",
+                "Requests for files of the folder web, by the status of the answer",
+                Family::default()
+            ),
             responses: register!(
                 "requests_answered",
                 "Requests by how they were answered",
@@ -265,6 +278,11 @@ impl Metrics {
     /// A request was answered so.
     pub(crate) fn answered(&self, status: status::Value) {
         self.responses.get_or_create(&Status { status: status.as_str_name().to_string() }).inc();
+    }
+
+    /// A file was asked for, and answered so.
+    pub(crate) fn web_request(&self, status: u16) {
+        self.web_requests.get_or_create(&Status { status: status.to_string() }).inc();
     }
 
     /// It was handed to members of a room.

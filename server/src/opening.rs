@@ -7,7 +7,7 @@ use tracing::{debug, info};
 
 use crate::core::Core;
 use crate::door::{Full, Place};
-use crate::http::{Answer, answer};
+use crate::http::{Answer, Asked, Head, Status, answer};
 use crate::proxy_header::{Header, parse};
 use crate::transport::{Broken, Peer, Wire};
 
@@ -31,10 +31,18 @@ pub(crate) enum NotOpened {
 /// What a connection turned out to be.
 #[derive(Debug)]
 pub(crate) struct Opened {
-    /// What has come of the login.
-    pub(crate) first: Vec<u8>,
+    pub(crate) what: What,
     /// Who is at the other end, behind a proxy if there is one.
     pub(crate) peer: Peer,
+}
+
+/// What somebody connects for.
+#[derive(Debug)]
+pub(crate) enum What {
+    /// A login, of which so much has come.
+    Login(Vec<u8>),
+    /// A file for a browser.
+    File(Asked),
 }
 
 /// Takes off what lies around the login. To be bounded in time by the caller.
@@ -49,16 +57,17 @@ pub(crate) async fn open(
         Some(address) if core.is_proxy(address) => proxied(core, wire, &mut first, peer, place).await?,
         _ => peer,
     };
+    let files = !core.config.web.is_empty();
     let (mut tls, mut http) = (false, false);
     loop {
         match sniff(&first) {
-            Some(Opening::Tagwire) => return Ok(Opened { first, peer }),
+            Some(Opening::Tagwire) => return Ok(Opened { what: What::Login(first), peer }),
             Some(Opening::Tls) if !tls && !http => {
                 let config = core.tls.current().ok_or(NotOpened::Speaks(Opening::Tls))?;
                 first = wire.start_tls(config, &first).await?;
                 tls = true;
             }
-            Some(Opening::Http) if !http => match answer(&first, &core.config.websocket_origins) {
+            Some(Opening::Http) if !http => match answer(&first, &core.config.websocket_origins, files) {
                 Answer::More => fill(wire, &mut first).await?,
                 Answer::WebSocket { response, head_bytes } => {
                     wire.write_all(&response).await.map_err(Broken::from)?;
@@ -66,6 +75,15 @@ pub(crate) async fn open(
                     first = wire.start_websocket(&first[head_bytes..], largest);
                     http = true;
                 }
+                Answer::File(_) if let Some(full) = place.full => {
+                    let page = Head::page(Status::SERVICE_UNAVAILABLE, &full.reason());
+                    core.metrics.limited(full.limit());
+                    return Err(NotOpened::Page(page.encode(false)));
+                }
+                Answer::File(asked) if !wire.kind().is_secure() && !core.admits_plaintext(peer) => {
+                    return Err(NotOpened::Page(only_by_tls(&asked)));
+                }
+                Answer::File(asked) => return Ok(Opened { what: What::File(asked), peer }),
                 Answer::Page { response, why } => {
                     match why {
                         Some(why) => info!("HTTP of {peer} is refused: {why}"),
@@ -78,6 +96,18 @@ pub(crate) async fn open(
             None => fill(wire, &mut first).await?,
         }
     }
+}
+
+/// Sends a browser to where nobody between can change what it gets. The port is the same.
+fn only_by_tls(asked: &Asked) -> Vec<u8> {
+    let page = match &asked.host {
+        Some(host) => {
+            let there = format!("https://{host}{}", asked.path);
+            Head::page(Status::TEMPORARY_REDIRECT, &format!("It is at {there}")).with("Location", &there)
+        }
+        None => Head::page(Status::FORBIDDEN, "This server asks for TLS: https://."),
+    };
+    page.encode(asked.is_head)
 }
 
 /// Reads the header that a proxy begins with, and no further: who it is for.

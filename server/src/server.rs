@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tagwire::Schema;
@@ -28,6 +29,7 @@ use crate::requests::ServiceError;
 use crate::rooms::{Kind, KindError};
 use crate::tls::TlsError;
 use crate::transport::MemoryStream;
+use crate::web;
 
 /// A stop takes at most so long.
 const STOP_TIMEOUT: Duration = Duration::from_secs(8);
@@ -49,6 +51,8 @@ enum Broken {
     Auth(#[from] AuthError),
     #[error(transparent)]
     Tls(#[from] TlsError),
+    #[error("web = {0:?}: {1}\n  fix: name a folder that is there: --web DIR")]
+    Web(String, io::Error),
 }
 
 /// Opens connections to a server of the same process, from [`Server::connector`]. A clone is cheap.
@@ -107,8 +111,10 @@ impl Server {
 
     fn with_judge(config: Config, schema: Schema, judge: Judge) -> Self {
         let Judge { authenticator, told, weak } = judge;
-        let core = Core::new(config, schema, authenticator);
+        let core = Core::new(config, schema, authenticator, weak);
         let broken = core.load_tls(&core.config.tls).err().map(Broken::from);
+        let web = &core.config.web;
+        let broken = broken.or(web::check(web).err().map(|error| Broken::Web(web.clone(), error)));
         let (calls, called) = mpsc::channel(MEMORY_BACKLOG);
         let connector = Connector { calls };
         Server { core: Arc::new(core), broken, hooks: vec![], connector, calls: called, judge: (told, weak) }
@@ -119,6 +125,7 @@ impl Server {
     pub fn auth(mut self, authenticator: impl Authenticator) -> Self {
         let Judge { authenticator, told, weak } = Judge::own(Box::new(authenticator));
         self.core.auth.store(Arc::new(authenticator));
+        self.core.dev_auth.store(weak, Ordering::Relaxed);
         self.judge = (told, weak);
         self.broken = self.broken.filter(|broken| !matches!(broken, Broken::Auth(_)));
         self

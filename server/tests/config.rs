@@ -15,7 +15,7 @@ use common::*;
 use rustix::process::Signal;
 use tagwire_server::{
     AuthKind, ClientCertificates, Config, ConfigError, FileAuth, Flag, JwtAlgorithm, JwtAuth, Limits, Loaded,
-    LogFormat, Plaintext, SchemaPolicy, Sources, TlsConfig,
+    LogFormat, Plaintext, SchemaAccess, SchemaComments, SchemaPolicy, Sources, TlsConfig,
 };
 
 /// A folder with this `tagwire.toml`.
@@ -36,10 +36,12 @@ fn load(file: Option<&Path>, variables: &[(&str, &str)], flags: &[&str]) -> Resu
 }
 
 /// A value for every key that is not the default, and none like another.
-const ALL: [(&str, &str); 50] = [
+const ALL: [(&str, &str); 54] = [
     ("listen", "127.0.0.1:1,[::1]:2"),
     ("schema", "game"),
     ("schema_policy", "exact"),
+    ("schema_access", "nobody"),
+    ("schema_comments", "always"),
     ("threads", "3"),
     ("log", "debug"),
     ("log_format", "json"),
@@ -52,6 +54,7 @@ const ALL: [(&str, &str); 50] = [
     ("plaintext", "deny"),
     ("trusted_proxies", "10.2.0.0/16"),
     ("websocket_origins", "same,https://game.example"),
+    ("web", "dist"),
     ("limits.login_timeout_ms", "5001"),
     ("limits.peer_timeout_ms", "10001"),
     ("limits.max_frame_bytes", "65537"),
@@ -73,6 +76,7 @@ const ALL: [(&str, &str); 50] = [
     ("limits.max_room_mailbox_bytes", "1048577"),
     ("limits.max_rooms", "10003"),
     ("limits.max_room_deliveries_per_second", "2000001"),
+    ("limits.max_web_requests", "65"),
     ("limits.trusted", "10.0.0.1,::1,10.1.0.0/16"),
     ("tls.certificate", "cert.pem"),
     ("tls.key", "key.pem"),
@@ -94,6 +98,8 @@ fn all() -> Config {
         listen: vec!["127.0.0.1:1".parse().unwrap(), "[::1]:2".parse().unwrap()],
         schema: "game".to_string(),
         schema_policy: SchemaPolicy::Exact,
+        schema_access: SchemaAccess::Nobody,
+        schema_comments: SchemaComments::Always,
         threads: 3,
         log: "debug".to_string(),
         log_format: LogFormat::Json,
@@ -106,6 +112,7 @@ fn all() -> Config {
         plaintext: Plaintext::Deny,
         trusted_proxies: vec!["10.2.0.0/16".parse().unwrap()],
         websocket_origins: ["same", "https://game.example"].map(str::to_string).to_vec(),
+        web: "dist".to_string(),
         tls: TlsConfig {
             certificate: "cert.pem".to_string(),
             key: "key.pem".to_string(),
@@ -134,6 +141,7 @@ fn all() -> Config {
             max_room_mailbox_bytes: 1_048_577,
             max_rooms: 10003,
             max_room_deliveries_per_second: 2000001,
+            max_web_requests: 65,
             trusted: ["10.0.0.1/32", "::1/128", "10.1.0.0/16"].map(|net| net.parse().unwrap()).to_vec(),
         },
         file_auth: FileAuth { users: "users.toml".to_string() },
@@ -169,7 +177,7 @@ fn every_key_can_be_said_by_environment_and_by_flag() {
     assert!(differ.contains(&"threads: 0 -> 3".to_string()), "{differ:?}");
     assert!(differ.contains(&"dev_auth.password: changed".to_string()), "{differ:?}");
     let printed = Config::default().to_commented_toml();
-    assert_eq!(printed.lines().filter(|line| line.contains(" = ") && !line.starts_with('#')).count(), 49);
+    assert_eq!(printed.lines().filter(|line| line.contains(" = ") && !line.starts_with('#')).count(), 53);
 }
 
 #[test]

@@ -70,6 +70,8 @@ pub struct Limits {
     pub max_rooms: usize,
     /// Messages that a room may hand to its members in a second, each member counted; 0: no limit. Default 2000000.
     pub max_room_deliveries_per_second: u32,
+    /// Files of the folder `web` that are on their way at once. Default 64.
+    pub max_web_requests: usize,
     /// Addresses that the limits per address spare. In a file also bare, "::1". Default `["127.0.0.0/8", "::1/128"]`.
     #[serde(deserialize_with = "networks")]
     pub trusted: Vec<IpNet>,
@@ -100,6 +102,7 @@ impl Default for Limits {
             max_room_mailbox_bytes: 1024 * 1024,
             max_rooms: 10_000,
             max_room_deliveries_per_second: 2_000_000,
+            max_web_requests: 64,
             trusted: ["127.0.0.0/8", "::1/128"].map(|net| net.parse().expect("a network")).to_vec(),
         }
     }
@@ -141,7 +144,8 @@ impl Limits {
         range("limits.max_room_mailbox_bytes", self.max_room_mailbox_bytes as u64, 1024, 1 << 30)?;
         range("limits.max_rooms", self.max_rooms as u64, 1, 1 << 20)?;
         let deliveries = self.max_room_deliveries_per_second;
-        range("limits.max_room_deliveries_per_second", deliveries.into(), 0, 1 << 30)
+        range("limits.max_room_deliveries_per_second", deliveries.into(), 0, 1 << 30)?;
+        range("limits.max_web_requests", self.max_web_requests as u64, 1, 1 << 12)
     }
 
     /// So long may the game's code take to answer.

@@ -17,6 +17,7 @@ Examples:
   PROGRAM --listen 0.0.0.0:7777 --allow-public-dev-auth
   PROGRAM --tls cert.pem --tls-key key.pem
   PROGRAM --tls self-signed             its fingerprint, for clients to pin, is in the log
+  PROGRAM --web my_game/dist            a page for browsers, at http://127.0.0.1:7777/
   PROGRAM --set limits.max_rooms=5 --set default_room=lobby
   TAGWIRE_LIMITS_MAX_ROOMS=5 PROGRAM
   PROGRAM --print-config > tagwire.toml     every key, its meaning, its value
@@ -71,6 +72,10 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE")]
     tls_key: Option<String>,
 
+    /// Folder of files to show to browsers, on the same port
+    #[arg(long, value_name = "DIR")]
+    web: Option<String>,
+
     /// Admit development passwords on addresses that others can reach
     #[arg(long)]
     allow_public_dev_auth: bool,
@@ -105,6 +110,7 @@ impl Args {
             ("--log-format", "log_format", self.log_format),
             ("--tls", "tls.certificate", self.tls),
             ("--tls-key", "tls.key", self.tls_key),
+            ("--web", "web", self.web),
             ("--allow-public-dev-auth", "dev_auth.allow_public", allow_public),
         ] {
             flags.extend(value.map(|value| Flag { name: name.to_string(), key: key.to_string(), value }));

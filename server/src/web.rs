@@ -1,0 +1,436 @@
+//! A folder of files for browsers, on the port of the game: a page and what it loads. The folder and the names in it are the
+//! operator's, everything that is asked for is a stranger's.
+
+use std::fs::{self, File};
+use std::future::poll_fn;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, UNIX_EPOCH};
+
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, timeout_at};
+use tracing::debug;
+
+use crate::core::Core;
+use crate::http::{Asked, Head, Status};
+use crate::link::Link;
+
+/// A file goes in pieces of so many bytes: as much memory as one that is asked for takes.
+const CHUNK_BYTES: usize = 64 * 1024;
+/// Who takes less than so many bytes a second is left, and who takes nothing for as long as a session may.
+const LEAST_BYTES_PER_SECOND: u64 = 16 * 1024;
+/// Longest path that is looked for, bytes, and how many folders it may go down.
+const MAX_PATH_BYTES: usize = 1024;
+const MAX_DEPTH: usize = 32;
+/// Who finds too many at once may ask again in so many seconds.
+const BUSY_RETRY_S: u32 = 1;
+
+/// What files are, by the ends of their names.
+const TYPES: [(&str, &str); 34] = [
+    ("html", "text/html; charset=utf-8"),
+    ("htm", "text/html; charset=utf-8"),
+    ("js", "text/javascript; charset=utf-8"),
+    ("mjs", "text/javascript; charset=utf-8"),
+    ("css", "text/css; charset=utf-8"),
+    ("json", "application/json"),
+    ("map", "application/json"),
+    ("webmanifest", "application/manifest+json"),
+    ("txt", "text/plain; charset=utf-8"),
+    ("md", "text/markdown; charset=utf-8"),
+    ("xml", "application/xml"),
+    ("svg", "image/svg+xml"),
+    ("png", "image/png"),
+    ("jpg", "image/jpeg"),
+    ("jpeg", "image/jpeg"),
+    ("gif", "image/gif"),
+    ("webp", "image/webp"),
+    ("avif", "image/avif"),
+    ("ico", "image/x-icon"),
+    ("wasm", "application/wasm"),
+    ("woff", "font/woff"),
+    ("woff2", "font/woff2"),
+    ("ttf", "font/ttf"),
+    ("otf", "font/otf"),
+    ("mp3", "audio/mpeg"),
+    ("ogg", "audio/ogg"),
+    ("wav", "audio/wav"),
+    ("mp4", "video/mp4"),
+    ("webm", "video/webm"),
+    ("glb", "model/gltf-binary"),
+    ("gltf", "model/gltf+json"),
+    ("pdf", "application/pdf"),
+    ("zip", "application/zip"),
+    ("gz", "application/gzip"),
+];
+
+/// Counts those who are answered now.
+#[derive(Debug, Default)]
+pub(crate) struct Web {
+    answered: Arc<AtomicUsize>,
+}
+
+/// Somebody who is answered, until it is dropped.
+#[derive(Debug)]
+struct Turn(Arc<AtomicUsize>);
+
+impl Web {
+    fn turn(&self, max: usize) -> Option<Turn> {
+        let taken = self.answered.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |answered| {
+            (answered < max).then_some(answered + 1)
+        });
+        taken.ok().map(|_| Turn(Arc::clone(&self.answered)))
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What is answered: a head, and a file where there is one.
+#[derive(Debug)]
+struct Found {
+    head: Head,
+    file: Option<(File, u64)>,
+}
+
+impl From<Head> for Found {
+    fn from(head: Head) -> Self {
+        Found { head, file: None }
+    }
+}
+
+/// How an answer ended early.
+#[derive(Debug, thiserror::Error)]
+enum Cut {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error("it takes too little")]
+    Slow,
+    #[error("the file became shorter")]
+    Shorter,
+    #[error("the server stops")]
+    Stopping,
+}
+
+/// Answers a request with a file of the folder, or says that there is none. True: all of it was written.
+pub(crate) async fn answer(core: &Core, link: &Link, asked: Asked) -> bool {
+    let (max, stall) = {
+        let limits = core.limits.load();
+        (limits.max_web_requests, Duration::from_millis(limits.outbox_max_stuck_ms))
+    };
+    let turn = core.web.turn(max);
+    let found = match turn {
+        Some(_) => look(&core.config.web, asked.clone()).await,
+        None => {
+            core.metrics.limited("max_web_requests");
+            let text = format!("Too much is asked for at once ({max}).");
+            Head::page(Status::SERVICE_UNAVAILABLE, &text)
+                .with("Retry-After", &BUSY_RETRY_S.to_string())
+                .into()
+        }
+    };
+    let status = found.head.status();
+    core.metrics.web_request(status.as_u16());
+    debug!(peer = %link.peer, "{} {:?}: {status}", asked.method(), asked.path);
+    let sent = tokio::select! {
+        sent = send(link, found, asked.is_head, stall) => sent,
+        () = core.stopping.cancelled() => Err(Cut::Stopping),
+    };
+    if let Err(cut) = &sent {
+        debug!(peer = %link.peer, "{:?} ended early: {cut}", asked.path);
+    }
+    sent.is_ok()
+}
+
+/// Finds the file, away from the threads of the network.
+async fn look(folder: &str, asked: Asked) -> Found {
+    let folder = PathBuf::from(folder);
+    spawn_blocking(move || find(&folder, &asked)).await.unwrap_or_else(|_| {
+        // It has panicked, and that is logged and counted.
+        Head::page(Status::INTERNAL_SERVER_ERROR, "The server failed.").into()
+    })
+}
+
+async fn send(link: &Link, found: Found, is_head: bool, stall: Duration) -> Result<(), Cut> {
+    let Found { head, file } = found;
+    let bytes = file.as_ref().map_or(0, |(_, length)| *length);
+    let patience = Patience { stall, deadline: Instant::now() + stall + least_rate(bytes) };
+    write(link, &head.encode(is_head), patience).await?;
+    if let (Some((mut file, mut left)), false) = (file, is_head) {
+        let mut chunk = vec![];
+        while left > 0 {
+            let want = left.min(CHUNK_BYTES as u64) as usize;
+            let read = spawn_blocking(move || {
+                chunk.resize(want, 0);
+                file.read(&mut chunk).map(|count| (file, chunk, count))
+            });
+            let count;
+            (file, chunk, count) = read.await.map_err(io::Error::other)??;
+            if count == 0 {
+                return Err(Cut::Shorter);
+            }
+            write(link, &chunk[..count], patience).await?;
+            left -= count as u64;
+        }
+    }
+    let closed = timeout_at(patience.until(), link.say_goodbye()).await;
+    Ok(closed.map_err(|_| Cut::Slow)??)
+}
+
+/// How long somebody is waited for who takes an answer slowly.
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    /// As long as nothing is taken.
+    stall: Duration,
+    /// In all.
+    deadline: Instant,
+}
+
+impl Patience {
+    /// From now on, where nothing is taken.
+    fn until(&self) -> Instant {
+        self.deadline.min(Instant::now() + self.stall)
+    }
+}
+
+/// So long may a file of that size take.
+fn least_rate(bytes: u64) -> Duration {
+    Duration::from_secs(bytes / LEAST_BYTES_PER_SECOND)
+}
+
+/// Writes all of it, to who takes some of it now and then.
+async fn write(link: &Link, mut bytes: &[u8], patience: Patience) -> Result<(), Cut> {
+    let mut until = patience.until();
+    while !bytes.is_empty() {
+        match link.try_write(bytes) {
+            Ok(count) => {
+                bytes = &bytes[count..];
+                until = patience.until();
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let writable = poll_fn(|cx| link.poll_writable(cx));
+                timeout_at(until, writable).await.map_err(|_| Cut::Slow)?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+        if Instant::now() >= patience.deadline {
+            return Err(Cut::Slow);
+        }
+    }
+    Ok(())
+}
+
+/// What there is at the path. Blocks.
+fn find(folder: &Path, asked: &Asked) -> Found {
+    let nothing = || Found::from(Head::page(Status::NOT_FOUND, "There is nothing here."));
+    let Some(inner) = inner_path(&asked.path) else { return nothing() };
+    let failed = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::InvalidFilename => nothing(),
+        _ => {
+            debug!(path = ?asked.path, "cannot be read: {error}");
+            Head::page(Status::FORBIDDEN, "The server cannot read that.").into()
+        }
+    };
+    match open(folder, &inner, asked.path.ends_with('/')) {
+        Ok(Opened::File { file, length, tag, kind }) => {
+            let head = |status| Head::new(status).with("ETag", &tag).with("Cache-Control", "no-cache");
+            if asked.knows(&tag) {
+                return head(Status::NOT_MODIFIED).into();
+            }
+            let head =
+                head(Status::OK).with("Content-Type", kind).with("Content-Length", &length.to_string());
+            Found { head, file: Some((file, length)) }
+        }
+        // What the page there refers to is meant from inside of it.
+        Ok(Opened::Folder) => {
+            let there = format!("{}/", asked.path);
+            Head::page(Status::PERMANENT_REDIRECT, &format!("It is at {there}"))
+                .with("Location", &there)
+                .into()
+        }
+        Ok(Opened::Nothing) => nothing(),
+        Err(error) => failed(error),
+    }
+}
+
+enum Opened {
+    File {
+        file: File,
+        length: u64,
+        tag: String,
+        kind: &'static str,
+    },
+    /// Asked for as if it were a file.
+    Folder,
+    Nothing,
+}
+
+/// Opens a file in the folder, or the `index.html` of a folder in it. Links may lead anywhere inside, and nowhere else.
+fn open(folder: &Path, inner: &Path, is_folder: bool) -> io::Result<Opened> {
+    // Looked up each time: the folder may be a link that a new version of the page is put behind.
+    let folder = folder.canonicalize()?;
+    let mut path = folder.join(inner);
+    if is_folder {
+        path.push("index.html");
+    }
+    let path = path.canonicalize()?;
+    if !path.starts_with(&folder) {
+        return Ok(Opened::Nothing);
+    }
+    // Before it is opened, for to open a pipe is to wait for its other end.
+    let found = fs::metadata(&path)?;
+    if found.is_dir() && !is_folder {
+        return Ok(Opened::Folder);
+    }
+    if !found.is_file() {
+        return Ok(Opened::Nothing);
+    }
+    let file = File::open(&path)?;
+    let found = file.metadata()?;
+    let modified = found.modified()?.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+    let (length, kind) = (found.len(), kind_of(&path));
+    Ok(Opened::File { file, length, tag: format!("\"{modified:x}-{length:x}\""), kind })
+}
+
+/// The path in the folder that a request means. `None`: none that anybody is shown.
+fn inner_path(path: &str) -> Option<PathBuf> {
+    let names = path.strip_prefix('/')?;
+    let names = names.strip_suffix('/').unwrap_or(names);
+    if path.len() > MAX_PATH_BYTES {
+        return None;
+    }
+    let mut inner = PathBuf::new();
+    if path == "/" {
+        return Some(inner);
+    }
+    for (depth, name) in names.split('/').enumerate() {
+        let name = decoded(name)?;
+        let is_odd = |c: char| matches!(c, '/' | '\\' | ':') || c.is_control();
+        // What begins with a dot is the folder above, or hidden.
+        if depth >= MAX_DEPTH || name.is_empty() || name.starts_with('.') || name.contains(is_odd) {
+            return None;
+        }
+        inner.push(name);
+    }
+    Some(inner)
+}
+
+/// A name with its `%20` and the like resolved, once (RFC 3986, section 2.1).
+fn decoded(name: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(name.len());
+    let mut rest = name.bytes();
+    while let Some(byte) = rest.next() {
+        let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
+        bytes.push(match byte {
+            b'%' => u8::try_from(16 * digit(rest.next())? + digit(rest.next())?).ok()?,
+            byte => byte,
+        });
+    }
+    String::from_utf8(bytes).ok()
+}
+
+fn kind_of(path: &Path) -> &'static str {
+    let end = path.extension().and_then(|end| end.to_str()).unwrap_or_default().to_ascii_lowercase();
+    TYPES.iter().find(|(known, _)| *known == end).map_or("application/octet-stream", |(_, kind)| kind)
+}
+
+/// Whether there is such a folder, at the start.
+pub(crate) fn check(folder: &str) -> io::Result<()> {
+    if folder.is_empty() || fs::metadata(folder)?.is_dir() {
+        return Ok(());
+    }
+    Err(io::ErrorKind::NotADirectory.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_lead_into_the_folder_and_nowhere_else() {
+        let inner = |path: &str| inner_path(path).map(|path| path.to_str().unwrap_or_default().to_string());
+        for (path, expected) in [
+            ("/", ""),
+            ("/index.html", "index.html"),
+            ("/a/b/", "a/b"),
+            ("/a%20b/%C3%BC.js", "a b/ü.js"),
+            ("/%2525", "%25"),
+            ("/a..b/c.", "a..b/c."),
+            ("/~", "~"),
+        ] {
+            assert_eq!(inner(path).as_deref(), Some(expected), "{path}");
+        }
+        for path in [
+            "",
+            "a",
+            "*",
+            "//",
+            "//a",
+            "/a//b",
+            "/.",
+            "/..",
+            "/../a",
+            "/a/../b",
+            "/a/..",
+            "/%2e%2e/a",
+            "/%2E./a",
+            "/.git",
+            "/a/.env",
+            "/%2egit",
+            "/a%2fb",
+            "/..%2fa",
+            "/a\\b",
+            "/..\\a",
+            "/%5c..%5ca",
+            "/c:/x",
+            "/c%3a",
+            "/a%00",
+            "/a%0a",
+            "/%7f",
+            "/%",
+            "/%4",
+            "/%zz",
+            "/%+1",
+            "/%ff",
+            "/%c0%ae",
+            "/%e2%80",
+            "/./a",
+            "/...",
+        ] {
+            assert_eq!(inner(path), None, "{path}");
+        }
+        assert!(inner(&"/a".repeat(MAX_DEPTH)).is_some());
+        assert_eq!(inner(&"/a".repeat(MAX_DEPTH + 1)), None);
+        assert_eq!(inner(&format!("/{}", "a".repeat(MAX_PATH_BYTES))), None);
+    }
+
+    #[test]
+    fn types_are_those_that_browsers_insist_on() {
+        for (name, kind) in [
+            ("index.html", "text/html; charset=utf-8"),
+            ("a/b.MJS", "text/javascript; charset=utf-8"),
+            ("x.min.js", "text/javascript; charset=utf-8"),
+            ("game.wasm", "application/wasm"),
+            ("a.js.map", "application/json"),
+            ("Makefile", "application/octet-stream"),
+            ("a.exe", "application/octet-stream"),
+        ] {
+            assert_eq!(kind_of(Path::new(name)), kind, "{name}");
+        }
+        let ends: std::collections::HashSet<_> = TYPES.iter().map(|(end, _)| end).collect();
+        assert_eq!(ends.len(), TYPES.len());
+    }
+
+    #[test]
+    fn so_many_at_once_and_no_more() {
+        let web = Web::default();
+        let turns: Vec<_> = (0..2).map(|_| web.turn(2).expect("a turn")).collect();
+        assert!(web.turn(2).is_none());
+        drop(turns);
+        assert!(web.turn(2).is_some());
+    }
+}
