@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 
@@ -121,12 +122,13 @@ class Stranger:
             yield Lines(player.stdout)
         finally:
             player.terminate()
-            player.communicate(timeout=30)
+            player.wait(timeout=30)
 
     def sees_it(self, browser: Browser, picture: pathlib.Path | None = None) -> None:
         """A player in Python and two pages see each other's pointers, chat, and the new message."""
         with self.serving() as address, self.playing(address, "--name", "kit") as kit:
-            kit.waits_for("^in main as kit$")
+            # The first time, this installs the Python client.
+            kit.waits_for("^in main as kit$", seconds=300)
             page = browser.open(f"http://{address}/?name=zoe")
             page.waits_for("^in main as zoe$", "#status")
             kit.waits_for(r"^zoe points to 500, 500$")
@@ -158,19 +160,27 @@ class Stranger:
 
 
 class Lines:
-    """What a program prints, line by line."""
+    """What a program prints, read as it comes."""
 
     def __init__(self, pipe: Iterator[str]) -> None:
-        self._pipe = pipe
-        self._seen: list[str] = []
+        self._lines: list[str] = []
+        self._more = threading.Condition()
+        threading.Thread(target=self._read, args=(pipe,), daemon=True).start()
 
-    def waits_for(self, pattern: str) -> None:
-        """Reads on until a line is like that. Lines that were read over are gone."""
-        for line in self._pipe:
-            self._seen.append(line)
-            if re.search(pattern, line.rstrip("\n")):
-                return
-        raise AssertionError(f"no {pattern!r}, but: {''.join(self._seen)}")
+    def _read(self, pipe: Iterator[str]) -> None:
+        for line in pipe:
+            with self._more:
+                self._lines.append(line.rstrip("\n"))
+                self._more.notify()
+
+    def waits_for(self, pattern: str, seconds: float = 60.0) -> None:
+        """Returns as soon as there is a line like that, also among those of before."""
+
+        def found() -> bool:
+            return any(re.search(pattern, line) for line in self._lines)
+
+        with self._more:
+            assert self._more.wait_for(found, seconds), f"no {pattern!r}, but: {self._lines}"
 
 
 def edit(path: pathlib.Path, *replacements: tuple[str, str]) -> None:
