@@ -18,6 +18,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from typing import IO
 
 from chromium import Browser
 
@@ -117,12 +118,14 @@ class Stranger:
             stderr=subprocess.STDOUT,
             text=True,
         )
+        assert player.stdout is not None
+        lines = Lines(player.stdout)
         try:
-            assert player.stdout is not None
-            yield Lines(player.stdout)
+            yield lines
         finally:
             player.terminate()
             player.wait(timeout=30)
+            lines.close()
 
     def sees_it(self, browser: Browser, picture: pathlib.Path | None = None) -> None:
         """A player in Python and two pages see each other's pointers, chat, and the new message."""
@@ -162,13 +165,20 @@ class Stranger:
 class Lines:
     """What a program prints, read as it comes."""
 
-    def __init__(self, pipe: Iterator[str]) -> None:
+    def __init__(self, pipe: IO[str]) -> None:
+        self._pipe = pipe
         self._lines: list[str] = []
         self._more = threading.Condition()
-        threading.Thread(target=self._read, args=(pipe,), daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
-    def _read(self, pipe: Iterator[str]) -> None:
-        for line in pipe:
+    def close(self) -> None:
+        """When the program has ended."""
+        self._reader.join()
+        self._pipe.close()
+
+    def _read(self) -> None:
+        for line in self._pipe:
             with self._more:
                 self._lines.append(line.rstrip("\n"))
                 self._more.notify()
