@@ -94,7 +94,7 @@ pub(crate) struct Args {
     /// The file with the settings. Default: the nearest tagwire.toml with a table [gen], up to the repository's root.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The stack's own messages instead of a game's, to `clients/LANG/tagwire/gen`.
+    /// The stack's own messages instead of a game's, to where the client of the language has them.
     #[arg(long, hide = true, conflicts_with_all = ["schema", "name", "config"])]
     stack: bool,
 }

@@ -4,14 +4,17 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 use tagwire_codegen::model::{Model, Origin};
-use tagwire_codegen::python::Package;
-use tagwire_codegen::{Error, python};
+use tagwire_codegen::package::Package;
+use tagwire_codegen::{Error, python, typescript};
 
 /// A language that clients can be printed in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Language {
     /// Python 3.10 or newer.
     Python,
+    /// TypeScript, for browsers and Node.
+    #[value(name = "typescript")]
+    TypeScript,
 }
 
 impl Language {
@@ -19,6 +22,7 @@ impl Language {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Language::Python => "python",
+            Language::TypeScript => "typescript",
         }
     }
 
@@ -41,6 +45,7 @@ impl Language {
     pub(crate) fn stack_folder(self) -> PathBuf {
         PathBuf::from(match self {
             Language::Python => "clients/python/tagwire/gen",
+            Language::TypeScript => "clients/typescript/src/gen",
         })
     }
 
@@ -51,6 +56,7 @@ impl Language {
     pub(crate) fn print(self, model: &Model, origin: Origin, name: Option<&str>) -> Result<Package, Error> {
         match self {
             Language::Python => python::print(model, origin, name),
+            Language::TypeScript => typescript::print(model, origin, name),
         }
     }
 }
