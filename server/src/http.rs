@@ -101,15 +101,18 @@ impl Head {
 pub(crate) fn answer(input: &[u8], origins: &[String], files: bool) -> Answer {
     let Some(behind) = input.strip_prefix(b"HEAD ") else { return answer_get(input, origins, files) };
     // It asks for what GET would get, without the body.
-    match answer_get(&[b"GET ", behind].concat(), origins, files) {
+    let answer = match answer_get(&[b"GET ", behind].concat(), origins, files) {
+        Answer::WebSocket { .. } => page(Status::BAD_REQUEST, "A WebSocket begins with GET."),
+        answer => answer,
+    };
+    match answer {
         Answer::File(asked) => Answer::File(Asked { is_head: true, ..asked }),
         Answer::Page { mut response, why } => {
             let end = response.windows(4).position(|four| four == b"\r\n\r\n");
             response.truncate(end.map_or(response.len(), |at| at + 4));
             Answer::Page { response, why }
         }
-        Answer::WebSocket { .. } => page(Status::BAD_REQUEST, "A WebSocket begins with GET."),
-        Answer::More => Answer::More,
+        answer => answer,
     }
 }
 

@@ -75,10 +75,10 @@ pub(crate) async fn open(
                     first = wire.start_websocket(&first[head_bytes..], largest);
                     http = true;
                 }
-                Answer::File(_) if let Some(full) = place.full => {
+                Answer::File(asked) if let Some(full) = place.full => {
                     let page = Head::page(Status::SERVICE_UNAVAILABLE, &full.reason());
                     core.metrics.limited(full.limit());
-                    return Err(NotOpened::Page(page.encode(false)));
+                    return Err(NotOpened::Page(page.encode(asked.is_head)));
                 }
                 Answer::File(asked) if !wire.kind().is_secure() && !core.admits_plaintext(peer) => {
                     return Err(NotOpened::Page(only_by_tls(&asked)));

@@ -182,7 +182,8 @@ fn heads_that_are_no_request_are_answered_with_a_page_or_not_at_all() {
         ("another subprotocol", replaced("tagwire.v1", "graphql-ws"), Some("400")),
         ("a page of a stranger", with("Origin: https://evil.example"), Some("403")),
         ("another method", replaced("GET", "POST"), None),
-        ("a method of HTTP without body", "HEAD / HTTP/1.1\r\nHost: localhost\r\n\r\n".to_string(), None),
+        ("a method like HEAD", "HEADS / HTTP/1.1\r\nHost: localhost\r\n\r\n".to_string(), None),
+        ("a method without body", "OPTIONS / HTTP/1.1\r\nHost: localhost\r\n\r\n".to_string(), None),
         ("HTTP 2 from the start", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_string(), None),
         ("a small get", "get / HTTP/1.1\r\n\r\n".to_string(), None),
         ("a line before", "\r\nGET / HTTP/1.1\r\n\r\n".to_string(), None),
@@ -194,6 +195,15 @@ fn heads_that_are_no_request_are_answered_with_a_page_or_not_at_all() {
             let length = head.split_once("Content-Length: ").unwrap().1.lines().next().unwrap();
             assert_eq!(length.parse(), Ok(page.len()), "{what}: {answer:?}");
         }
+    }
+    // HEAD is told what GET would be, and no more.
+    for (request, status) in [
+        ("HEAD / HTTP/1.1\r\nHost: localhost\r\n\r\n".to_string(), "200"),
+        (replaced("GET", "HEAD"), "400"),
+        (format!("HEAD / HTTP/1.1\r\nCookie: {}", "x".repeat(9 * 1024)), "431"),
+    ] {
+        let answer = String::from_utf8(ask(plain(&server), request.as_bytes())).unwrap();
+        assert_eq!((answer.get(9..12), answer.ends_with("\r\n\r\n")), (Some(status), true), "{answer:?}");
     }
     // What comes behind an upgrade is WebSocket, whether it waits for the answer or not.
     let mut stream = plain(&server);
