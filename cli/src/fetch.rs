@@ -490,6 +490,7 @@ impl ServerCertVerifier for Pinned {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 

@@ -145,7 +145,7 @@ fn refuse_full(folder: &Path, shown: &Path) -> Result<(), Failure> {
 fn checkout(given: Option<&Path>, built_from: &Path) -> Result<PathBuf, Failure> {
     let path = given.unwrap_or(built_from);
     let Some(lost) = NEEDED.into_iter().find(|file| !path.join(file).is_file()) else {
-        return Ok(path.canonicalize().map_err(io_at(path))?);
+        return path.canonicalize().map_err(io_at(path));
     };
     let (what, fix) = match given {
         Some(_) => (
@@ -185,10 +185,10 @@ fn way(folder: &Path, checkout: &Path) -> Result<String, Failure> {
 /// Writes the project into a folder beside, and moves it when it is whole. Gives the files, by path.
 fn write(folder: &Path, name: &str, checkout: &Path, tagwire: &str) -> Result<Vec<String>, Failure> {
     let parent = folder.parent().unwrap_or(folder);
-    let made = Made::new(parent).map_err(io_at(parent))?;
+    let _made = Made::new(parent).map_err(io_at(parent))?;
     let beside =
         tempfile::Builder::new().prefix(".tagwire-init-").tempdir_in(parent).map_err(io_at(parent))?;
-    // One more level: the outer folder is nobody else's to read, and the project is like any other.
+    // One level below: what is outside is deleted, whatever becomes of the project.
     let draft = beside.path().join(name);
     for file in template::render(name, tagwire) {
         let path = draft.join(&file.path);
@@ -204,11 +204,10 @@ fn write(folder: &Path, name: &str, checkout: &Path, tagwire: &str) -> Result<Ve
     list(&draft, &draft, &mut files).map_err(io_at(&draft))?;
     files.sort();
     settle(&draft, folder).map_err(io_at(folder))?;
-    made.keep();
     Ok(files)
 }
 
-/// Folders that were made for the project, and go again unless they are kept.
+/// Folders that were made for the project, and go again if they stay empty.
 struct Made(Vec<PathBuf>);
 
 impl Made {
@@ -217,15 +216,11 @@ impl Made {
         fs::create_dir_all(folder)?;
         Ok(Made(missing))
     }
-
-    fn keep(mut self) {
-        self.0.clear();
-    }
 }
 
 impl Drop for Made {
     fn drop(&mut self) {
-        // The innermost first; one that somebody has used meanwhile stays.
+        // The innermost first; one with anything in it cannot be removed.
         self.0.iter().take_while(|folder| fs::remove_dir(folder).is_ok()).for_each(drop);
     }
 }
@@ -262,9 +257,10 @@ fn settle(draft: &Path, folder: &Path) -> io::Result<()> {
     if !folder.exists() {
         return fs::rename(draft, folder);
     }
+    let mut names = fs::read_dir(draft)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
+    names.sort();
     let mut moved = vec![];
-    for entry in fs::read_dir(draft)? {
-        let from = entry?.path();
+    for from in names {
         let to = folder.join(from.file_name().unwrap_or_default());
         if let Err(error) = fs::rename(&from, &to) {
             // The draft takes back what is its own, and is deleted with it.
@@ -330,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_made_for_a_project_goes_with_it_unless_it_is_kept() {
+    fn folders_made_for_a_project_that_came_to_nothing_go_again() {
         let dir = tempfile::tempdir().unwrap();
         drop(Made::new(&dir.path().join("a/b")).unwrap());
         assert!(!dir.path().join("a").exists() && dir.path().exists());
@@ -338,8 +334,6 @@ mod tests {
         fs::write(dir.path().join("a/mine"), "").unwrap();
         drop(made);
         assert!(dir.path().join("a/mine").exists() && !dir.path().join("a/b").exists());
-        Made::new(&dir.path().join("a/c")).unwrap().keep();
-        assert!(dir.path().join("a/c").exists());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use tagwire_codegen::{Error, python, typescript};
 pub(crate) enum Language {
     /// Python 3.10 or newer.
     Python,
-    /// TypeScript, for browsers and Node 20 or newer.
+    /// TypeScript, for browsers and Node.
     #[value(name = "typescript")]
     TypeScript,
 }

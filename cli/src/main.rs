@@ -3,6 +3,8 @@
 //! ```text
 //! main       the command line and exit codes
 //! failure    what is wrong, where, and what to do: for people and for programs
+//! source     where the schema is from: files, or a running server
+//! fetch      a server is asked for its schema
 //! settings   the table [gen] of tagwire.toml
 //! language   the languages there are printers for
 //! generate   `gen`: makers of files, and folders that they are written into
@@ -17,17 +19,16 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use anstyle::{AnsiColor, Style};
 use clap::{Parser, Subcommand};
-
-use crate::failure::Failure;
 
 mod check;
 mod failure;
+mod fetch;
 mod generate;
 mod init;
 mod language;
 mod settings;
+mod source;
 
 /// Schema-first messaging for games: every message is defined in .proto files.
 #[derive(Parser)]
@@ -41,7 +42,7 @@ struct Cli {
 enum Command {
     /// Print typed clients from the schema, as tagwire.toml says.
     #[command(after_help = generate::EXAMPLES)]
-    Gen(generate::Args),
+    Gen(Box<generate::Args>),
     /// Check the schema, print nothing.
     #[command(after_help = "\
 Examples:
@@ -71,12 +72,8 @@ fn main() -> ExitCode {
     match result {
         Ok(Answer::Yes) => ExitCode::SUCCESS,
         Ok(Answer::No) => ExitCode::from(1),
-        Err(failure) if json => {
-            say(&serde_json::json!({ "ok": false, "errors": failure.0 }).to_string());
-            ExitCode::from(2)
-        }
         Err(failure) => {
-            complain(&failure);
+            failure.tell(json);
             ExitCode::from(2)
         }
     }
@@ -85,16 +82,6 @@ fn main() -> ExitCode {
 /// Prints a line for people or programs. A reader who went away is no error of ours.
 fn say(text: &str) {
     let _ = writeln!(anstream::stdout(), "{text}");
-}
-
-/// Says what is wrong; in colour on a terminal.
-fn complain(failure: &Failure) {
-    let (red, plain) = (AnsiColor::Red.on_default().bold(), Style::new());
-    let mut err = anstream::stderr().lock();
-    for problem in &failure.0 {
-        // Nobody is left to tell when this fails too.
-        let _ = writeln!(err, "{red}error:{red:#}{plain} {problem}");
-    }
 }
 
 fn counted(n: usize, what: &str) -> String {

@@ -267,8 +267,12 @@ fn check_tells_what_there_is() {
 fn the_stacks_own_stubs() {
     let dir = project();
     let (code, out, _) = run(&dir, &["gen", "--stack"]);
-    assert_eq!((code, &*out), (0, "clients/python/tagwire/gen: 7 written, 0 removed, 0 unchanged\n"));
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!((code, lines.len()), (0, 2), "a line a language: {out}");
+    assert_eq!(lines[0], "clients/python/tagwire/gen: 7 written, 0 removed, 0 unchanged");
+    assert!(lines[1].starts_with("clients/typescript/src/gen: "), "{out}");
     assert!(exists(&dir, "clients/python/tagwire/gen/v1/__init__.py"));
+    assert!(exists(&dir, "clients/typescript/src/gen/tagwire/v1/session_pb.ts"));
     let schema = fs::read_to_string(dir.path().join("clients/python/tagwire/gen/_schema.py")).unwrap();
     assert!(schema.contains("\nfrom ..schema import Rules, Schema\n"));
     assert!(!schema.contains("descriptor.proto\\x12\\x0fgoogle.protobuf\""), "everyone has descriptor.proto");

@@ -1,5 +1,5 @@
-//! The server of my_game. Logins, rooms, relayed messages and pings are done by what the schema says; here is what the
-//! game itself decides.
+//! The server of my_game. Logins, rooms, relayed messages and pings are done as the schema says;
+//! here is what the game itself decides.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use tagwire::room::{Context, Player, Relayed, Room};
 use tagwire::service::Refusal;
 
-#[allow(dead_code, missing_docs, unreachable_pub, clippy::all, reason = "generated from proto/")]
+#[allow(dead_code, clippy::all, reason = "generated from proto/")]
 mod schema {
     include!(concat!(env!("OUT_DIR"), "/schema.rs"));
 }
@@ -18,7 +18,9 @@ use schema::my_game::v1::{Chat, Dice, DiceServer, RollReply, RollRequest, Rolled
 const REST_MS: u32 = 1000;
 
 fn main() -> ExitCode {
-    tagwire_server::run(schema::schema(), |server| server.rooms(|_name| Game::default()))
+    tagwire_server::run(schema::schema(), |server| {
+        server.rooms(|_name| Game::default())
+    })
 }
 
 /// One room with its players. All of its code runs in one order, so it needs no locks.
@@ -29,7 +31,8 @@ struct Game {
 }
 
 impl Room for Game {
-    /// What players send `to: HANDLER` would come here: `schema::my_game::v1::FromClient`. The schema has no such message yet.
+    /// What players send `to: HANDLER` would come here, as `schema::my_game::v1::FromClient`. The
+    /// schema has no such message yet.
     type Message = ();
     type Services = DiceServer;
 
@@ -37,7 +40,9 @@ impl Room for Game {
 
     /// What players send `to: ROOM` passes here on its way. False: nobody gets it.
     fn relay(&mut self, _: &mut Context<'_>, _: &Player, message: Relayed<'_>) -> bool {
-        message.decode::<Chat>().is_none_or(|chat| !chat.text.trim().is_empty())
+        message
+            .decode::<Chat>()
+            .is_none_or(|chat| !chat.text.trim().is_empty())
     }
 
     fn left(&mut self, _: &mut Context<'_>, player: &Player) {
@@ -46,7 +51,12 @@ impl Room for Game {
 }
 
 impl Dice for Game {
-    fn roll(&mut self, cx: &mut Context<'_>, player: &Player, _: RollRequest) -> Result<RollReply, Refusal> {
+    fn roll(
+        &mut self,
+        cx: &mut Context<'_>,
+        player: &Player,
+        _: RollRequest,
+    ) -> Result<RollReply, Refusal> {
         let now_us = cx.now().monotonic_us;
         if let Some(before_us) = self.rolled_us.get(&player.id) {
             let passed_ms = u32::try_from((now_us - before_us) / 1000).unwrap_or(u32::MAX);
@@ -56,7 +66,10 @@ impl Dice for Game {
         }
         self.rolled_us.insert(player.id, now_us);
         let eyes = fastrand::u32(1..=6);
-        cx.send_all(&Rolled { player: player.id, eyes });
+        cx.send_all(&Rolled {
+            player: player.id,
+            eyes,
+        });
         Ok(RollReply { eyes })
     }
 }
