@@ -175,7 +175,7 @@ pub fn load_descriptors(bytes: &[u8]) -> Result<Model> {
             declare(file, join(package, service.name())?, Declared::Service, &mut types)?;
         }
     }
-    let mut model = Model { files: vec![], messages: vec![], enums: vec![], services: vec![] };
+    let mut model = Model::default();
     for file in files {
         Reader { file: &file, types: &types, built_in }.read(&mut model)?;
         model.files.push(File {

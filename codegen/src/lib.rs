@@ -30,6 +30,7 @@ pub mod diff;
 mod error;
 pub mod fingerprint;
 pub mod load;
+pub mod lock;
 pub mod model;
 mod option_error;
 pub mod python;

@@ -12,6 +12,7 @@ use super::{
     is_map_entry, join, shown,
 };
 use crate::constraints::{Constraints, MessageConstraints, Placed};
+use crate::load::{default, idempotency, reserved};
 use crate::model::{Enum, EnumValue, Field, Kind, Label, Location, Message, Method, Model, Rules, Service};
 
 /// Reads one decoded file into a model; of a name it believes only what was declared.
@@ -109,6 +110,10 @@ impl Reader<'_> {
             oneofs: oneofs.into_iter().flatten().map(str::to_string).collect(),
             map_entry,
             constraints: self.message_constraints(message, raw, &full_name)?,
+            reserved: reserved(
+                message.reserved_range.iter().map(|r| (r.start().into(), i64::from(r.end()) - 1)),
+                message.reserved_name.iter().map(String::as_str),
+            ),
             full_name: full_name.clone(),
         });
         let mut inner = scope.to_vec();
@@ -197,7 +202,10 @@ impl Reader<'_> {
             label,
             oneof: oneof.flatten().map(str::to_string),
             constraints: None,
+            default: default(field.default_value.as_deref()),
+            group: field.r#type == Some(Type::Group as i32),
             comment: String::new(),
+            location: nowhere(),
         })
     }
 
@@ -317,6 +325,7 @@ impl Reader<'_> {
             name: v.name().to_string(),
             number: v.number(),
             comment: String::new(),
+            location: nowhere(),
         });
         Ok(Enum {
             package: self.file.proto.package().to_string(),
@@ -325,6 +334,11 @@ impl Reader<'_> {
             comment: String::new(),
             origin: self.file.origin,
             values: values.collect(),
+            reserved: reserved(
+                one.reserved_range.iter().map(|r| (r.start().into(), r.end().into())),
+                one.reserved_name.iter().map(String::as_str),
+            ),
+            location: self.location(),
             full_name,
         })
     }
@@ -350,6 +364,7 @@ impl Reader<'_> {
                 request: message(method.input_type())?,
                 reply: message(method.output_type())?,
                 streaming: method.client_streaming() || method.server_streaming(),
+                idempotency: idempotency(method.options.as_ref()),
                 comment: String::new(),
                 location: self.location(),
             });
@@ -365,4 +380,9 @@ impl Reader<'_> {
             full_name,
         })
     }
+}
+
+/// The place of what there may be thousands of: a path costs memory, and no finding of a check names it.
+fn nowhere() -> Location {
+    Location { path: PathBuf::new(), line: 1 }
 }
