@@ -291,6 +291,21 @@ fn what_is_wrong_names_its_place() {
 }
 
 #[test]
+fn the_table_of_the_command_is_left_alone() {
+    let text = "log = \"warn\"\n[limits]\nmax_rooms = 5\n[gen]\nschema = [\"proto\"]\n[[gen.output]]\nlanguage = \"python\"\n";
+    let (_folder, file) = folder(text);
+    let config = load(Some(&file), &[], &[]).unwrap().config;
+    assert_eq!((&*config.log, config.limits.max_rooms), ("warn", 5));
+    // What is wrong beside it still names its line, and another table of that kind is not taken for it.
+    for (wrong, line) in [("[gen]\nx = 1\n[limits]\nmax_roms = 5\n", "max_roms"), ("[gne]\nx = 1\n", "gne")] {
+        let (_folder, file) = folder(wrong);
+        let error = load(Some(&file), &[], &[]).unwrap_err().to_string();
+        let number = wrong.lines().position(|l| l.contains(line)).unwrap() + 1;
+        assert!(error.contains(&format!("line {number}, column")) && error.contains(line), "{error}");
+    }
+}
+
+#[test]
 fn the_names_of_others_are_only_warned_of() {
     let variables = [
         ("TAGWIRE_SERVER", "/bin/x"),
