@@ -6,11 +6,12 @@
 //! settings   the table [gen] of tagwire.toml
 //! language   the languages there are printers for
 //! generate   `gen`: makers of files, and folders that they are written into
-//! check      `check`: the rules of a schema
+//! check      `check`: the rules of a schema, and what it was before
+//! history    where that is found: schema.lock, git, files
 //! ```
 //!
 //! A command is a module with `Args` and `run`. Exit codes: 0, all is well; 1, the answer is no (`gen --check` found
-//! stale stubs); 2, the input is bad, or it cannot be done. What goes wrong is said on the standard error, with nothing
+//! stale stubs, `check` a change that breaks something); 2, the input is bad, or it cannot be done. What goes wrong is said on the standard error, with nothing
 //! on the standard output; with `--json` it is an object there.
 
 use std::io::Write;
@@ -24,6 +25,7 @@ use crate::failure::Failure;
 mod check;
 mod failure;
 mod generate;
+mod history;
 mod language;
 mod settings;
 
@@ -40,11 +42,8 @@ enum Command {
     /// Print typed clients from the schema, as tagwire.toml says.
     #[command(after_help = generate::EXAMPLES)]
     Gen(generate::Args),
-    /// Check the schema, print nothing.
-    #[command(after_help = "\
-Examples:
-  tagwire check
-  tagwire check --schema ../my_game/proto")]
+    /// Check the schema, and whether it may come after what it was: schema.lock, a revision of git, a file.
+    #[command(after_help = check::EXAMPLES)]
     Check(check::Args),
 }
 
@@ -60,7 +59,7 @@ enum Answer {
 fn main() -> ExitCode {
     let (result, json) = match Cli::parse().command {
         Command::Gen(args) => (generate::run(&args), args.json),
-        Command::Check(args) => (check::run(&args), false),
+        Command::Check(args) => (check::run(&args), args.json),
     };
     match result {
         Ok(Answer::Yes) => ExitCode::SUCCESS,

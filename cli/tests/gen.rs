@@ -259,7 +259,8 @@ fn check_tells_what_there_is() {
     let dir = project();
     let (code, out, _) = run(&dir, &["check"]);
     assert_eq!(code, 0);
-    let fingerprint = out.trim_end().strip_prefix("ok: 1 message, 0 services, fingerprint ").unwrap();
+    let fingerprint =
+        out.lines().next().unwrap().strip_prefix("ok: 1 message, 0 services, fingerprint ").unwrap();
     assert!(fingerprint.len() == 32 && fingerprint.bytes().all(|b| b.is_ascii_hexdigit()), "{out}");
 }
 

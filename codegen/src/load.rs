@@ -78,17 +78,16 @@ pub struct Text {
     pub text: String,
 }
 
-/// Loads files that were read elsewhere, as from a revision of git; `root` names the one that is wanted with its
-/// imports, `None`: all of them. Built-in ones among them are passed over.
+/// Loads files that were read elsewhere, as from a revision of git: those that are `wanted`, by name, and what they
+/// import. Built-in ones among them are passed over.
 ///
 /// # Errors
 /// As [`load`]; `NoSchema`, which calls them `from`, where there are none.
-pub fn load_texts(texts: Vec<Text>, root: Option<&str>, from: &str) -> Result<Model, Error> {
+pub fn load_texts(texts: Vec<Text>, wanted: &[String], from: &str) -> Result<Model, Error> {
     let texts = texts.into_iter().filter(|text| !is_built_in(&text.name));
     let sources: BTreeMap<String, Source> =
         texts.map(|Text { name, path, text }| (name, Source { path, text })).collect();
-    let names: Vec<String> =
-        sources.keys().filter(|name| root.is_none_or(|root| root == *name)).cloned().collect();
+    let names: Vec<String> = sources.keys().filter(|name| wanted.contains(name)).cloned().collect();
     if names.is_empty() {
         return Err(Error::NoSchema { roots: from.to_string() });
     }
