@@ -8,6 +8,7 @@
 //! generate   `gen`: makers of files, and folders that they are written into
 //! check      `check`: the rules of a schema, and what it was before
 //! history    where that is found: schema.lock, git, files
+//! docs       `docs`: the reference
 //! ```
 //!
 //! A command is a module with `Args` and `run`. Exit codes: 0, all is well; 1, the answer is no (`gen --check` found
@@ -23,6 +24,7 @@ use clap::{Parser, Subcommand};
 use crate::failure::Failure;
 
 mod check;
+mod docs;
 mod failure;
 mod generate;
 mod history;
@@ -45,6 +47,9 @@ enum Command {
     /// Check the schema, and whether it may come after what it was: schema.lock, a revision of git, a file.
     #[command(after_help = check::EXAMPLES)]
     Check(check::Args),
+    /// Write a reference of the schema: Markdown, a page, and llms.txt.
+    #[command(after_help = docs::EXAMPLES)]
+    Docs(docs::Args),
 }
 
 /// What a command found.
@@ -60,6 +65,7 @@ fn main() -> ExitCode {
     let (result, json) = match Cli::parse().command {
         Command::Gen(args) => (generate::run(&args), args.json),
         Command::Check(args) => (check::run(&args), args.json),
+        Command::Docs(args) => (docs::run(&args), args.json),
     };
     match result {
         Ok(Answer::Yes) => ExitCode::SUCCESS,

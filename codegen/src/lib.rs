@@ -27,6 +27,7 @@ pub mod check;
 pub mod constraints;
 mod descriptors;
 pub mod diff;
+pub mod docs;
 mod error;
 pub mod fingerprint;
 pub mod load;

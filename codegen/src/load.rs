@@ -500,6 +500,7 @@ impl<'a> FileReader<'a> {
         };
         Field {
             name: field.name().to_string(),
+            json_name: field.json_name().to_string(),
             number: field.number(),
             kind: kind(&field.kind()),
             label,
@@ -526,6 +527,7 @@ impl<'a> FileReader<'a> {
             let field = Field {
                 // In full: two files may add one of the same name.
                 name: extension.full_name().to_string(),
+                json_name: extension.json_name().to_string(),
                 number: extension.number(),
                 kind: kind(&extension.kind()),
                 label: match extension.cardinality() {

@@ -188,6 +188,8 @@ impl Rules {
 pub struct Field {
     /// Its name as written.
     pub name: String,
+    /// Its name in JSON.
+    pub json_name: String,
     /// Its number.
     pub number: u32,
     /// What it holds.

@@ -197,6 +197,7 @@ impl Reader<'_> {
         };
         Ok(Field {
             name: field.name().to_string(),
+            json_name: field.json_name().to_string(),
             number,
             kind,
             label,

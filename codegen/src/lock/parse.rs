@@ -291,6 +291,7 @@ impl Parser {
         let [number, name, kind, label, oneof] = parts else { return None };
         Some(Field {
             name: (*name).to_string(),
+            json_name: String::new(),
             number: number.parse().ok()?,
             kind: match kind.split_once(':') {
                 Some(("message", name)) => Kind::Message(name.to_string()),
