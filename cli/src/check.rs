@@ -142,12 +142,6 @@ impl Done<'_> {
             }
             return lines;
         }
-        lines.push(format!(
-            "ok: {}, {}, fingerprint {}",
-            counted(self.messages(), "message"),
-            counted(self.services(), "service"),
-            self.fingerprint(),
-        ));
         lines.push(match (self.written, self.before) {
             (Some(true), _) => format!("{}: written; commit it", self.lock.display()),
             (Some(false), _) => format!("{}: unchanged", self.lock.display()),
@@ -160,6 +154,12 @@ impl Done<'_> {
                 self.lock.display()
             ),
         });
+        lines.push(format!(
+            "ok: {}, {}, fingerprint {}",
+            counted(self.messages(), "message"),
+            counted(self.services(), "service"),
+            self.fingerprint(),
+        ));
         lines
     }
 

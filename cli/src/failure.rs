@@ -1,11 +1,14 @@
 //! What keeps a command from its answer, for people and for programs.
 
 use std::fmt;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use anstyle::AnsiColor;
 use serde::Serialize;
 use tagwire_codegen::Error;
+
+use crate::say;
 
 /// One thing that is wrong, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
@@ -57,6 +60,21 @@ impl fmt::Display for Problem {
         match &self.fix {
             Some(fix) => write!(f, "\n  fix: {fix}"),
             None => Ok(()),
+        }
+    }
+}
+
+impl Failure {
+    /// Says it on the standard error, in colour on a terminal; to a program as an object on the standard output.
+    pub(crate) fn tell(&self, json: bool) {
+        if json {
+            return say(&serde_json::json!({ "ok": false, "errors": self.0 }).to_string());
+        }
+        let red = AnsiColor::Red.on_default().bold();
+        let mut err = anstream::stderr().lock();
+        for problem in &self.0 {
+            // Nobody is left to tell when this fails too.
+            let _ = writeln!(err, "{red}error:{red:#} {problem}");
         }
     }
 }

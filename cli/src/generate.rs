@@ -7,9 +7,14 @@
 //! Nothing is written before every job has its files and no plan is refused.
 
 pub(crate) mod folder;
+mod keywords;
+mod plugin;
+mod template;
+mod view;
+mod watch;
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -22,6 +27,8 @@ use crate::language::Language;
 use crate::settings::{Maker, Output, Settings};
 use crate::{Answer, counted, say};
 use folder::Plan;
+use view::Schema;
+use watch::Inputs;
 
 /// Shown below the help.
 pub(crate) const EXAMPLES: &str = "\
@@ -30,6 +37,11 @@ Examples:
   tagwire gen --check                          only tell whether it is (exit code 1: no)
   tagwire gen --schema proto --out my_client   for a game of your own: writes my_client/<name>/
   tagwire gen --name my_game                   call the Python package so
+  tagwire gen --watch                          again whenever the schema changes
+  tagwire gen --template my/lua --out lua      a folder of Jinja templates (docs/guides/templates.md)
+  tagwire gen --plugin protoc-gen-es --options target=ts --out web/gen
+                                               a plugin for protoc, without protoc
+  tagwire gen --model                          the schema as templates see it
 
 tagwire.toml, here or in a folder above:
   [gen]
@@ -54,12 +66,27 @@ pub(crate) struct Args {
     /// Name of the package. Default: the first part of the proto packages' names, where all share it.
     #[arg(long)]
     name: Option<String>,
+    /// Folder of templates, instead of what tagwire.toml names. Needs `--out`, if that has no such output.
+    #[arg(long, value_name = "DIR")]
+    template: Option<PathBuf>,
+    /// Plugin for protoc, by name or path, instead of what tagwire.toml names. Needs `--out`, if that has no such output.
+    #[arg(long, value_name = "PROGRAM")]
+    plugin: Option<String>,
+    /// Parameter of the plugin: `key=value,key=value`.
+    #[arg(long, requires = "plugin", value_name = "TEXT")]
+    options: Option<String>,
     /// Write nothing; list what is stale, and exit with 1 if anything is.
     #[arg(long)]
     check: bool,
     /// Replace also what is not known to be generated, or was changed since.
     #[arg(long, conflicts_with = "check")]
     overwrite: bool,
+    /// Do it again whenever the schema, a template or the settings change, until it is ended.
+    #[arg(long, conflicts_with_all = ["check", "stack"])]
+    watch: bool,
+    /// Write nothing; print the schema as templates see it, in JSON.
+    #[arg(long, conflicts_with_all = ["check", "watch", "overwrite", "stack", "lang", "template", "plugin", "out"])]
+    model: bool,
     /// Tell all in one JSON object on the standard output, what is wrong too.
     #[arg(long)]
     pub(crate) json: bool,
@@ -76,13 +103,51 @@ pub(crate) struct Args {
 /// # Errors
 /// Why nothing was written.
 pub(crate) fn run(args: &Args) -> Result<Answer, Failure> {
-    let done = once(args)?;
-    if args.json {
-        say(&done.json().to_string());
-    } else {
-        done.lines().iter().for_each(|line| say(line));
+    if args.model {
+        let settings = Settings::load(args.config.as_deref())?;
+        let model = settings.read_schema(&args.schema)?;
+        let name = args.name.as_deref().or(settings.name.as_deref());
+        let schema = Schema::of(&model, &game_name(&model, name)?)?;
+        let text = serde_json::to_string_pretty(&schema).map_err(|error| Problem::new(error.to_string()))?;
+        say(&text);
+        return Ok(Answer::Yes);
     }
+    if args.watch {
+        watch::watch(|| inputs(args), || tell_once(args))?;
+    }
+    let done = once(args)?;
+    done.tell(args.json);
     Ok(done.answer())
+}
+
+/// One of many runs: what goes wrong is said, and the next may go better.
+fn tell_once(args: &Args) {
+    match once(args) {
+        Ok(done) => done.tell(args.json),
+        Err(failure) => failure.tell(args.json),
+    }
+    if !args.json {
+        say("watching; Ctrl-C ends it");
+    }
+}
+
+/// What a run depends on.
+fn inputs(args: &Args) -> Result<Inputs, Failure> {
+    let settings = Settings::load(args.config.as_deref())?;
+    let outputs = outputs(args, &settings)?;
+    let templates = outputs.into_iter().filter_map(|output| match output.maker {
+        Maker::Template(folder, _) => Some(folder),
+        _ => None,
+    });
+    // Says it well if there is none.
+    if let Some(problem) = settings.lost_schema(&args.schema) {
+        return Err(problem.into());
+    }
+    Ok(Inputs {
+        templates: templates.collect(),
+        schema: if args.schema.is_empty() { settings.schema } else { args.schema.clone() },
+        settings: settings.file,
+    })
 }
 
 /// What came of one run.
@@ -119,7 +184,8 @@ fn once(args: &Args) -> Result<Done, Failure> {
     let mut made: Vec<Made> = vec![];
     for output in &outputs {
         let began = Instant::now();
-        let (folder, files) = print(&model, args.stack, output)?;
+        let beside = settings.as_ref().map_or(Path::new(""), |s| &s.folder);
+        let (folder, files) = print(&model, args.stack, output, beside)?;
         let took = began.elapsed();
         let label = output.maker.label();
         if made.iter().any(|other| other.plan.folder == folder && other.label == label) {
@@ -152,11 +218,42 @@ fn outputs(args: &Args, settings: &Settings) -> Result<Vec<Output>, Failure> {
         out: settings.folder.join(language.out()),
         name: None,
     };
-    let mut outputs = vec![];
+    let set =
+        |same: &dyn Fn(&Maker) -> bool| settings.outputs.iter().filter(|o| same(&o.maker)).cloned().collect();
+    let mut outputs: Vec<Output> = vec![];
     for language in &args.lang {
-        let set: Vec<_> =
-            settings.outputs.iter().filter(|o| o.maker == Maker::Language(*language)).cloned().collect();
+        let set: Vec<_> = set(&|maker| *maker == Maker::Language(*language));
         outputs.extend(if set.is_empty() { vec![default(*language)] } else { set });
+    }
+    // By flag, with what the settings say of it, if they do.
+    let mut by_flag = |set: Vec<Output>, maker: Maker| match (set.is_empty(), &args.out) {
+        (false, _) => {
+            outputs.extend(set);
+            Ok(())
+        }
+        (true, Some(out)) => {
+            outputs.push(Output { maker, out: out.clone(), name: None });
+            Ok(())
+        }
+        (true, None) => {
+            Err(Problem::new(format!("it is not said where to write what {} makes", maker.label()))
+                .fix("name a folder, `--out DIR`"))
+        }
+    };
+    if let Some(folder) = &args.template {
+        let set = set(&|maker| matches!(maker, Maker::Template(known, _) if known == folder));
+        by_flag(set, Maker::Template(folder.clone(), toml::Table::new()))?;
+    }
+    if let Some(name) = &args.plugin {
+        let set = set(&|maker| matches!(maker, Maker::Plugin(known, _) if known == name));
+        by_flag(set, Maker::Plugin(name.clone(), String::new()))?;
+    }
+    if let Some(text) = &args.options {
+        for output in &mut outputs {
+            if let Maker::Plugin(_, options) = &mut output.maker {
+                options.clone_from(text);
+            }
+        }
     }
     if outputs.is_empty() {
         outputs = settings.outputs.clone();
@@ -207,6 +304,7 @@ fn print(
     model: &Model,
     stack: bool,
     output: &Output,
+    beside: &Path,
 ) -> Result<(PathBuf, BTreeMap<String, String>), Failure> {
     match &output.maker {
         Maker::Language(language) => {
@@ -215,8 +313,29 @@ fn print(
             let folder = if stack { output.out.clone() } else { output.out.join(&package.name) };
             Ok((folder, package.files))
         }
-        maker @ (Maker::Template(..) | Maker::Plugin(..)) => {
-            Err(Problem::new(format!("{}: templates and plugins are not there yet", maker.label())).into())
+        Maker::Template(folder, options) => {
+            let schema = Schema::of(model, &game_name(model, output.name.as_deref())?)?;
+            Ok((output.out.clone(), template::render(&schema, folder, options)?))
+        }
+        Maker::Plugin(name, options) => Ok((output.out.clone(), plugin::run(model, name, options, beside)?)),
+    }
+}
+
+/// The name of the game: the one that was chosen, else the first part that all packages share.
+fn game_name(model: &Model, chosen: Option<&str>) -> Result<String, Failure> {
+    if let Some(name) = chosen {
+        return Ok(name.to_string());
+    }
+    let packages = model.packages(Origin::Game);
+    let first: BTreeSet<&str> = packages.iter().filter_map(|p| p.split('.').next()).collect();
+    match first.first() {
+        Some(name) if first.len() == 1 && !name.is_empty() => Ok((*name).to_string()),
+        _ => {
+            let what = format!(
+                "the proto packages {} do not begin with one name, so the game has none",
+                packages.join(", ")
+            );
+            Err(Problem::new(what).fix("choose one: `name = \"my_game\"` in [gen], or `--name`").into())
         }
     }
 }
@@ -225,6 +344,15 @@ impl Done {
     fn answer(&self) -> Answer {
         let fresh = !self.check || self.made.iter().all(|one| one.plan.is_fresh());
         if fresh { Answer::Yes } else { Answer::No }
+    }
+
+    /// Says it, to people or programs.
+    fn tell(&self, json: bool) {
+        if json {
+            say(&self.json().to_string());
+        } else {
+            self.lines().iter().for_each(|line| say(line));
+        }
     }
 
     fn lines(&self) -> Vec<String> {
@@ -253,20 +381,32 @@ impl Done {
 
     fn json(&self) -> serde_json::Value {
         let outputs = self.made.iter().map(|Made { label, plan, took }| {
-            json!({
-                "output": label,
-                "folder": plan.folder,
-                "stale": plan.stale,
-                "missing": plan.missing,
-                "edited": plan.edited,
-                "superfluous": plan.superfluous,
-                "unchanged": plan.unchanged,
-                "print_ms": took.as_millis(),
-            })
+            let (folder, print_ms) = (&plan.folder, took.as_millis());
+            if self.check {
+                json!({
+                    "output": label,
+                    "folder": folder,
+                    "fresh": plan.is_fresh(),
+                    "stale": plan.stale,
+                    "missing": plan.missing,
+                    "edited": plan.edited,
+                    "superfluous": plan.superfluous,
+                    "unchanged": plan.unchanged,
+                    "print_ms": print_ms,
+                })
+            } else {
+                json!({
+                    "output": label,
+                    "folder": folder,
+                    "written": Vec::from_iter(plan.stale.iter().chain(&plan.missing)),
+                    "removed": plan.superfluous,
+                    "unchanged": plan.unchanged,
+                    "print_ms": print_ms,
+                })
+            }
         });
         json!({
             "ok": self.answer() == Answer::Yes,
-            "check": self.check,
             "fingerprint": self.fingerprint,
             "read_ms": self.read.as_millis(),
             "outputs": outputs.collect::<Vec<_>>(),

@@ -18,10 +18,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use anstyle::{AnsiColor, Style};
 use clap::{Parser, Subcommand};
-
-use crate::failure::Failure;
 
 mod check;
 mod docs;
@@ -70,12 +67,8 @@ fn main() -> ExitCode {
     match result {
         Ok(Answer::Yes) => ExitCode::SUCCESS,
         Ok(Answer::No) => ExitCode::from(1),
-        Err(failure) if json => {
-            say(&serde_json::json!({ "ok": false, "errors": failure.0 }).to_string());
-            ExitCode::from(2)
-        }
         Err(failure) => {
-            complain(&failure);
+            failure.tell(json);
             ExitCode::from(2)
         }
     }
@@ -84,16 +77,6 @@ fn main() -> ExitCode {
 /// Prints a line for people or programs. A reader who went away is no error of ours.
 fn say(text: &str) {
     let _ = writeln!(anstream::stdout(), "{text}");
-}
-
-/// Says what is wrong; in colour on a terminal.
-fn complain(failure: &Failure) {
-    let (red, plain) = (AnsiColor::Red.on_default().bold(), Style::new());
-    let mut err = anstream::stderr().lock();
-    for problem in &failure.0 {
-        // Nobody is left to tell when this fails too.
-        let _ = writeln!(err, "{red}error:{red:#}{plain} {problem}");
-    }
 }
 
 fn counted(n: usize, what: &str) -> String {

@@ -118,20 +118,26 @@ impl Settings {
     /// # Errors
     /// What is wrong with it, or where it was looked for in vain.
     pub(crate) fn read_schema(&self, flags: &[PathBuf]) -> Result<Model, Failure> {
-        let roots = if flags.is_empty() { &self.schema } else { flags };
-        let lost = roots.iter().find(|root| !root.exists());
-        match (lost, &self.file) {
-            // Nobody has named it: the user is at the very beginning, or in the wrong folder.
-            (Some(_), None) if flags.is_empty() => Err(self.no_schema().into()),
-            (Some(lost), Some(file)) if flags.is_empty() => {
-                let fix = "correct `schema` in the table [gen], or make the folder";
-                Err(Problem::new(format!("no schema in {}: it is not there", lost.display()))
-                    .at(file, None)
-                    .fix(fix)
-                    .into())
-            }
-            _ => Ok(tagwire_codegen::read(roots)?),
+        match self.lost_schema(flags) {
+            Some(problem) => Err(problem.into()),
+            None => Ok(tagwire_codegen::read(if flags.is_empty() { &self.schema } else { flags })?),
         }
+    }
+
+    /// What is wrong where a folder or file of the schema is not there.
+    pub(crate) fn lost_schema(&self, flags: &[PathBuf]) -> Option<Problem> {
+        let roots = if flags.is_empty() { &self.schema } else { flags };
+        let lost = roots.iter().find(|root| !root.exists())?;
+        Some(match &self.file {
+            _ if !flags.is_empty() => {
+                Problem::new("no such file or folder").at(lost, None).fix("correct `--schema`")
+            }
+            Some(file) => Problem::new(format!("no schema in {}: it is not there", lost.display()))
+                .at(file, None)
+                .fix("correct `schema` in the table [gen], or make the folder"),
+            // Nobody has named it: the user is at the very beginning, or in the wrong folder.
+            None => self.no_schema(),
+        })
     }
 
     fn no_schema(&self) -> Problem {

@@ -260,7 +260,7 @@ fn check_tells_what_there_is() {
     let (code, out, _) = run(&dir, &["check"]);
     assert_eq!(code, 0);
     let fingerprint =
-        out.lines().next().unwrap().strip_prefix("ok: 1 message, 0 services, fingerprint ").unwrap();
+        out.lines().last().unwrap().strip_prefix("ok: 1 message, 0 services, fingerprint ").unwrap();
     assert!(fingerprint.len() == 32 && fingerprint.bytes().all(|b| b.is_ascii_hexdigit()), "{out}");
 }
 

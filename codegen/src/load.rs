@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use prost_reflect::prost_types::SourceCodeInfo;
+use prost::encoding::{DecodeContext, decode_key, skip_field};
 use prost_reflect::prost_types::source_code_info::Location as SourceLocation;
 use prost_reflect::{
     Cardinality, DescriptorPool, DynamicMessage, EnumDescriptor, ExtensionDescriptor, FieldDescriptor,
@@ -270,30 +270,41 @@ fn compile(names: &[String], sources: BTreeMap<String, Source>) -> Result<Model,
     texts.extend(sources.iter().map(|(name, source)| (name.clone(), source.text.clone())));
     let paths: HashMap<String, PathBuf> = sources.into_iter().map(|(name, s)| (name, s.path)).collect();
 
-    let compiler = |with_source: bool| -> Result<protox::Compiler, Error> {
-        let mut chain = ChainFileResolver::new();
-        chain.add(Memory(texts.clone()));
-        chain.add(GoogleFileResolver::new());
-        let mut compiler = protox::Compiler::with_file_resolver(chain);
-        compiler.include_imports(true).include_source_info(with_source);
-        compiler.open_files(names).map_err(|error| located(&error, &paths, &texts))?;
-        Ok(compiler)
-    };
-    let with_source = compiler(true)?;
-    let pool = with_source.descriptor_pool();
-    // Compiled again for the descriptors: prost-types, which could strip the positions, would drop our options.
-    let bare = compiler(false)?.encode_file_descriptor_set();
-    let bare: RawFileSet = prost::Message::decode(bare.as_slice()).map_err(Error::Descriptor)?;
+    let mut chain = ChainFileResolver::new();
+    chain.add(Memory(texts.clone()));
+    chain.add(GoogleFileResolver::new());
+    let mut compiler = protox::Compiler::with_file_resolver(chain);
+    compiler.include_imports(true).include_source_info(true);
+    compiler.open_files(names).map_err(|error| located(&error, &paths, &texts))?;
+    let pool = compiler.descriptor_pool();
+    // Encoded by the compiler: prost-types would drop our options.
+    let set = compiler.encode_file_descriptor_set();
+    let set: RawFileSet = prost::Message::decode(set.as_slice()).map_err(Error::Descriptor)?;
 
     let mut model = Model::default();
     for ((file, meta), descriptor) in
-        in_compiled_order(&pool, &with_source).into_iter().zip(with_source.files()).zip(bare.file)
+        in_compiled_order(&pool, &compiler).into_iter().zip(compiler.files()).zip(set.file)
     {
         debug_assert_eq!(file.name(), meta.name());
         let reader = FileReader::new(&pool, &file, paths.get(file.name()));
-        reader.read(&file, descriptor.to_vec(), &mut model);
+        reader.read(&file, without_source(&descriptor)?, &mut model);
     }
     Ok(model)
+}
+
+/// A file's descriptor without field 9, the positions and comments.
+fn without_source(descriptor: &[u8]) -> Result<Vec<u8>, Error> {
+    let mut bare = Vec::with_capacity(descriptor.len());
+    let mut rest = descriptor;
+    while !rest.is_empty() {
+        let whole = rest;
+        let (number, wire) = decode_key(&mut rest).map_err(Error::Descriptor)?;
+        skip_field(wire, number, &mut rest, DecodeContext::default()).map_err(Error::Descriptor)?;
+        if number != 9 {
+            bare.extend_from_slice(&whole[..whole.len() - rest.len()]);
+        }
+    }
+    Ok(bare)
 }
 
 fn in_compiled_order(pool: &DescriptorPool, compiler: &protox::Compiler) -> Vec<FileDescriptor> {
@@ -346,13 +357,18 @@ fn why_option(text: &str, name: &str, source: &str) -> Option<(String, String)> 
     option_error::explain(&compiler.descriptor_pool(), place.next()?, source, line, column)
 }
 
+/// Field 8 of a field is its options, 1159 the extension of `buf.validate` in them.
+const FIELD_OPTION: [i32; 2] = [8, 1159];
+
 struct FileReader<'a> {
     rules: Option<ExtensionDescriptor>,
     service: Option<ExtensionDescriptor>,
     validate: Validate,
-    source: Option<&'a SourceCodeInfo>,
-    /// What is known of each place, by its path: looked up for every field of a file.
-    places: HashMap<&'a [i32], &'a SourceLocation>,
+    /// By their paths: a file has a location for each name in it, so that looking through them each time would
+    /// cost seconds where there are hundreds of messages.
+    locations: HashMap<&'a [i32], &'a SourceLocation>,
+    /// Of the options of fields, in the order of the file.
+    options: HashMap<&'a [i32], &'a SourceLocation>,
     path: PathBuf,
     origin: Origin,
 }
@@ -361,16 +377,20 @@ impl<'a> FileReader<'a> {
     fn new(pool: &DescriptorPool, file: &'a FileDescriptor, path: Option<&PathBuf>) -> Self {
         let name = file.name();
         let source = file.file_descriptor_proto().source_code_info.as_ref();
-        let mut places = HashMap::new();
-        for place in source.iter().flat_map(|source| &source.location) {
-            places.entry(place.path.as_slice()).or_insert(place);
+        let (mut locations, mut options) = (HashMap::new(), HashMap::new());
+        for location in source.iter().flat_map(|s| &s.location) {
+            locations.entry(location.path.as_slice()).or_insert(location);
+            // By the field's path: behind the option's stands the path of a rule that is written alone.
+            if let Some(at) = location.path.windows(2).rposition(|two| two == FIELD_OPTION) {
+                options.entry(&location.path[..at]).or_insert(location);
+            }
         }
         FileReader {
             rules: pool.get_extension_by_name("tagwire.v1.rules"),
             service: pool.get_extension_by_name("tagwire.v1.service"),
             validate: Validate::of(pool),
-            source,
-            places,
+            locations,
+            options,
             path: path.cloned().unwrap_or_else(|| PathBuf::from(name)),
             origin: if path.is_some() {
                 Origin::Game
@@ -410,7 +430,7 @@ impl<'a> FileReader<'a> {
     }
 
     fn find(&self, path: &[i32]) -> Option<&'a SourceLocation> {
-        self.places.get(path).copied()
+        self.locations.get(path).copied()
     }
 
     fn location(&self, path: &[i32]) -> Location {
@@ -568,9 +588,7 @@ impl<'a> FileReader<'a> {
 
     fn constraints(&self, field: &FieldDescriptor) -> Option<Placed> {
         let constraints = self.validate.field(field)?;
-        // Field 8 of a field is its options, 1159 the extension in them; a rule written alone has a longer path.
-        let option_path: Vec<i32> = field.path().iter().copied().chain([8, 1159]).collect();
-        let written = self.source.iter().flat_map(|s| &s.location).find(|l| l.path.starts_with(&option_path));
+        let written = self.options.get(field.path());
         let location = self.location(written.map_or(field.path(), |l| &l.path));
         Some(Placed { constraints, location })
     }
