@@ -10,10 +10,11 @@ mod markdown;
 mod words;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::Path;
 
 use self::example::Examples;
 use crate::fingerprint::fingerprint;
-use crate::model::{Enum, Kind, Label, Message, Model, Origin, Rules, Service};
+use crate::model::{Enum, Kind, Label, Location, Message, Model, Origin, Rules, Service};
 
 /// All that is said about a schema.
 pub struct Reference {
@@ -141,12 +142,15 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn part(&self, package: &str, origin: Origin) -> Part {
-        let is_here = |of: &str, from: Origin| of == package && from == origin;
+        // What options are written with is no matter of those who play.
+        let is_here = |of: &str, from: Origin, location: &Location| {
+            of == package && from == origin && location.path != Path::new("tagwire/v1/options.proto")
+        };
         let (mut messages, mut types): (Vec<_>, Vec<_>) = self
             .model
             .messages
             .iter()
-            .filter(|m| is_here(&m.package, m.origin) && !m.map_entry && m.full_name != "tagwire.v1.Rules")
+            .filter(|m| is_here(&m.package, m.origin, &m.location) && !m.map_entry)
             .map(|m| self.message(m))
             .partition(|entry| entry.tag.is_some());
         messages.sort_by_key(|entry| entry.tag);
@@ -157,11 +161,11 @@ impl Reader<'_> {
             .model
             .enums
             .iter()
-            .filter(|e| is_here(&e.package, e.origin))
+            .filter(|e| is_here(&e.package, e.origin, &e.location))
             .map(|e| self.enumeration(e))
             .collect();
         enums.sort_by(|a, b| a.full_name.cmp(&b.full_name));
-        let services = self.model.services.iter().filter(|s| is_here(&s.package, s.origin));
+        let services = self.model.services.iter().filter(|s| is_here(&s.package, s.origin, &s.location));
         Part {
             name: if package.is_empty() { "(no package)".to_string() } else { package.to_string() },
             appendix: origin == Origin::Stack,

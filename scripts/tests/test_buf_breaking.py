@@ -12,7 +12,6 @@ import subprocess
 import sys
 
 import pytest
-from test_new_message import target
 
 GAME = """\
 syntax = "proto3";
@@ -371,13 +370,6 @@ RULES = {
 }
 
 CONFIG = "version: v2\nbreaking:\n  use: [WIRE]\n"
-
-
-@pytest.fixture(scope="session")
-def tagwire(root: pathlib.Path) -> pathlib.Path:
-    """The command."""
-    subprocess.run(["cargo", "build", "-q", "-p", "tagwire-cli"], cwd=root, check=True)
-    return target(root) / "debug/tagwire"
 
 
 def buf() -> pathlib.Path:

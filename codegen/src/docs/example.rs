@@ -14,7 +14,6 @@ const MAX_ITEMS: u64 = 20;
 /// A value of JSON; objects keep their order.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Json {
-    Null,
     Bool(bool),
     Number(String),
     Text(String),
@@ -141,7 +140,8 @@ impl<'a> Examples<'a> {
                 Some(value) => value,
                 None => Some(self.message(self.messages.get(name.as_str())?, inside)),
             },
-            Kind::Enum(name) if name == "google.protobuf.NullValue" => Some(Json::Null),
+            // Only a value that is left out elsewhere.
+            Kind::Enum(name) if name == "google.protobuf.NullValue" => None,
             Kind::Enum(name) => self.enumeration(self.enums.get(name.as_str())?, rules, at),
             Kind::Scalar("bool") => match rules.rule("const") {
                 Some(Constant::Bool(value)) => Some(Json::Bool(*value)),
@@ -531,7 +531,6 @@ impl Json {
             out.push_str(&"  ".repeat(level));
         };
         match self {
-            Json::Null => out.push_str("null"),
             Json::Bool(value) => out.push_str(&value.to_string()),
             Json::Number(number) => out.push_str(number),
             Json::Text(text) => quote(text, out),
