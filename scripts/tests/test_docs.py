@@ -1,4 +1,4 @@
-"""What `tagwire docs` writes, read by others: examples by protobuf and protovalidate, Markdown and HTML by parsers."""
+"""What `tagwire docs` writes, read by others: examples by protobuf and protovalidate, the rest by parsers."""
 
 import html.parser
 import json
