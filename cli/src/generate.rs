@@ -25,6 +25,7 @@ use tagwire_codegen::model::{Model, Origin};
 use crate::failure::{Failure, Problem};
 use crate::language::Language;
 use crate::settings::{Maker, Output, Settings};
+use crate::source::Source;
 use crate::{Answer, counted, say};
 use folder::Plan;
 use view::Schema;
@@ -37,6 +38,8 @@ Examples:
   tagwire gen --check                          only tell whether it is (exit code 1: no)
   tagwire gen --schema proto --out my_client   for a game of your own: writes my_client/<name>/
   tagwire gen --name my_game                   call the Python package so
+  tagwire gen --from tagwires://play.example.com --username zoe
+                                               the schema of a running server
   tagwire gen --watch                          again whenever the schema changes
   tagwire gen --template my/lua --out lua      a folder of Jinja templates (docs/guides/templates.md)
   tagwire gen --plugin protoc-gen-es --options target=ts --out web/gen
@@ -53,10 +56,8 @@ tagwire.toml, here or in a folder above:
 /// Its flags. They win over the settings.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Folder of .proto files, or one file; imports are relative to the folder. May be given several times.
-    /// Default: as in tagwire.toml, else `proto`.
-    #[arg(long, value_name = "PATH")]
-    schema: Vec<PathBuf>,
+    #[command(flatten)]
+    source: Source,
     /// Language of the client. May be given several times. Default: all that tagwire.toml names, else Python.
     #[arg(long, value_enum)]
     lang: Vec<Language>,
@@ -105,7 +106,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<Answer, Failure> {
     if args.model {
         let settings = Settings::load(args.config.as_deref())?;
-        let model = settings.read_schema(&args.schema)?;
+        let model = args.source.read(&settings)?;
         let name = args.name.as_deref().or(settings.name.as_deref());
         let schema = Schema::of(&model, &game_name(&model, name)?)?;
         let text = serde_json::to_string_pretty(&schema).map_err(|error| Problem::new(error.to_string()))?;
@@ -139,13 +140,17 @@ fn inputs(args: &Args) -> Result<Inputs, Failure> {
         Maker::Template(folder, _) => Some(folder),
         _ => None,
     });
+    if args.source.is_server(&settings) {
+        let what = "`--watch` looks at files, and the settings ask a server";
+        return Err(Problem::new(what).fix("name the files, `--schema`").into());
+    }
     // Says it well if there is none.
-    if let Some(problem) = settings.lost_schema(&args.schema) {
+    if let Some(problem) = settings.lost_schema(&args.source.schema) {
         return Err(problem.into());
     }
     Ok(Inputs {
         templates: templates.collect(),
-        schema: if args.schema.is_empty() { settings.schema } else { args.schema.clone() },
+        schema: if args.source.schema.is_empty() { settings.schema } else { args.source.schema.clone() },
         settings: settings.file,
     })
 }
@@ -178,7 +183,7 @@ fn once(args: &Args) -> Result<Done, Failure> {
     let began = Instant::now();
     let model = match &settings {
         None => load_stack()?,
-        Some(settings) => settings.read_schema(&args.schema)?,
+        Some(settings) => args.source.read(settings)?,
     };
     let read = began.elapsed();
     let mut made: Vec<Made> = vec![];

@@ -3,6 +3,8 @@
 //! ```text
 //! main       the command line and exit codes
 //! failure    what is wrong, where, and what to do: for people and for programs
+//! source     where the schema is from: files, or a running server
+//! fetch      a server is asked for its schema
 //! settings   the table [gen] of tagwire.toml
 //! language   the languages there are printers for
 //! generate   `gen`: makers of files, and folders that they are written into
@@ -23,10 +25,12 @@ use clap::{Parser, Subcommand};
 mod check;
 mod docs;
 mod failure;
+mod fetch;
 mod generate;
 mod history;
 mod language;
 mod settings;
+mod source;
 
 /// Schema-first messaging for games: every message is defined in .proto files.
 #[derive(Parser)]
@@ -40,7 +44,7 @@ struct Cli {
 enum Command {
     /// Print typed clients from the schema, as tagwire.toml says.
     #[command(after_help = generate::EXAMPLES)]
-    Gen(generate::Args),
+    Gen(Box<generate::Args>),
     /// Check the schema, and whether it may come after what it was: schema.lock, a revision of git, a file.
     #[command(after_help = check::EXAMPLES)]
     Check(check::Args),

@@ -16,7 +16,7 @@ use crate::language::{Language, nearest};
 /// The file's name.
 const FILE: &str = "tagwire.toml";
 /// Keys of the table `[gen]`, and of each `[[gen.output]]`.
-const KEYS: [&str; 3] = ["schema", "name", "output"];
+const KEYS: [&str; 7] = ["schema", "from", "username", "ca", "pin", "name", "output"];
 const OUTPUT_KEYS: [&str; 6] = ["language", "template", "plugin", "out", "name", "options"];
 
 /// The settings of the command.
@@ -28,12 +28,27 @@ pub(crate) struct Settings {
     pub(crate) folder: PathBuf,
     /// Folders of `.proto` files, or single files. Default: `proto`.
     pub(crate) schema: Vec<PathBuf>,
+    /// The server to be asked instead of files.
+    pub(crate) server: Option<Server>,
     /// Name of the game, and so of what is printed; default: the first part of the proto packages' names.
     pub(crate) name: Option<String>,
     /// What is to be written.
     pub(crate) outputs: Vec<Output>,
     /// The folders that were searched for the file.
     pub(crate) searched: Vec<PathBuf>,
+}
+
+/// A server that tells its schema.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Server {
+    /// Its address.
+    pub(crate) from: String,
+    /// Name of a player there. There is no key for the password: the file is for everyone to read.
+    pub(crate) username: Option<String>,
+    /// PEM file of the authority to trust.
+    pub(crate) ca: Option<PathBuf>,
+    /// Digest of the certificate to trust.
+    pub(crate) pin: Option<String>,
 }
 
 /// One thing to be written.
@@ -80,6 +95,7 @@ impl Settings {
             file: None,
             folder: PathBuf::new(),
             schema: vec![PathBuf::from("proto")],
+            server: None,
             name: None,
             outputs: vec![],
             searched: vec![],
@@ -234,6 +250,28 @@ impl Reader<'_> {
             }
         } else {
             into.schema = vec![self.path("proto")];
+        }
+        let [from, username, ca, pin] = ["from", "username", "ca", "pin"].map(|key| self.string(table, key));
+        match from {
+            Some((line, _)) if table.contains_key("schema") => {
+                self.wrong(line, "`from` and `schema` exclude each other", "leave one of them");
+            }
+            Some((_, from)) => {
+                into.server = Some(Server {
+                    from,
+                    username: username.map(|(_, name)| name),
+                    ca: ca.map(|(_, file)| self.path(&file)),
+                    pin: pin.map(|(_, pin)| pin),
+                });
+            }
+            None => {
+                for (key, found) in [("username", username), ("ca", ca), ("pin", pin)] {
+                    if let Some((line, _)) = found {
+                        let fix = "write `from = \"tagwire://host:7777\"`";
+                        self.wrong(line, format!("`{key}` is for a server, and none is named"), fix);
+                    }
+                }
+            }
         }
         into.name = self.string(table, "name").map(|(_, name)| name);
         match self.find(table, "output") {

@@ -99,7 +99,12 @@ fn a_file_may_be_named() {
 fn each_thing_that_is_wrong_names_its_line_and_a_fix() {
     for (text, says) in [
         ("[gen]\nshcema = \"proto\"\n", "2: [gen] has no key `shcema`\n  fix: did you mean `schema`?"),
-        ("[gen]\nqqqqq = 1\n", "2: [gen] has no key `qqqqq`\n  fix: there are schema, name, output"),
+        (
+            "[gen]\nqqqqq = 1\n",
+            "2: [gen] has no key `qqqqq`\n  fix: there are schema, from, username, ca, pin, name, output",
+        ),
+        ("[gen]\nfrom = \"a:1\"\nschema = \"proto\"\n", "2: `from` and `schema` exclude each other"),
+        ("[gen]\nusername = \"zoe\"\n", "2: `username` is for a server, and none is named"),
         ("gen = 5\n", "1: `gen` must be a table"),
         ("[gen]\nschema = 5\n", "2: `schema` must name folders"),
         ("[gen]\nschema = []\n", "2: `schema` must name folders"),

@@ -10,6 +10,8 @@
 //! - [`check`](mod@check): the rules a schema must keep.
 //! - [`fingerprint`](mod@fingerprint): the number that two sides compare.
 //! - [`diff`]: what differs where the numbers do, and whether it matters.
+//! - [`lock`]: what a schema was when it was released, and what may come after it.
+//! - [`docs`]: a reference for people, browsers and language models.
 //! - [`rust`], [`python`]: one printer a language; spelling, no meaning.
 //!
 //! In a `build.rs`:

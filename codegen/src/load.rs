@@ -14,7 +14,8 @@ use protox::file::{ChainFileResolver, File as ProtoxFile, FileResolver, GoogleFi
 
 use crate::constraints::{Constraints, MessageConstraints, Placed};
 pub use crate::descriptors::{
-    DescriptorsError, MAX_DEPTH, MAX_DESCRIPTOR_BYTES, MAX_FILES, MAX_NAME_BYTES, MAX_PARTS, load_descriptors,
+    DescriptorsError, MAX_DEPTH, MAX_DESCRIPTOR_BYTES, MAX_DOCUMENTED_BYTES, MAX_DOCUMENTED_FILES,
+    MAX_DOCUMENTED_PARTS, MAX_FILES, MAX_NAME_BYTES, MAX_PARTS, load_descriptors, load_documented,
 };
 use crate::error::Error;
 use crate::model::{
@@ -360,6 +361,13 @@ fn why_option(text: &str, name: &str, source: &str) -> Option<(String, String)> 
 /// Field 8 of a field is its options, 1159 the extension of `buf.validate` in them.
 const FIELD_OPTION: [i32; 2] = [8, 1159];
 
+/// What is said before something, or else behind it.
+pub(crate) fn comment(location: &SourceLocation) -> String {
+    let text = location.leading_comments.as_ref().or(location.trailing_comments.as_ref());
+    let lines = text.map(String::as_str).unwrap_or_default().trim_end().lines();
+    lines.map(|line| line.strip_prefix(' ').unwrap_or(line).trim_end()).collect::<Vec<_>>().join("\n")
+}
+
 struct FileReader<'a> {
     rules: Option<ExtensionDescriptor>,
     service: Option<ExtensionDescriptor>,
@@ -439,10 +447,7 @@ impl<'a> FileReader<'a> {
     }
 
     fn comment(&self, path: &[i32]) -> String {
-        let found = self.find(path);
-        let text = found.and_then(|l| l.leading_comments.as_ref().or(l.trailing_comments.as_ref()));
-        let lines = text.map(String::as_str).unwrap_or_default().trim_end().lines();
-        lines.map(|line| line.strip_prefix(' ').unwrap_or(line).trim_end()).collect::<Vec<_>>().join("\n")
+        self.find(path).map(comment).unwrap_or_default()
     }
 
     fn message(&self, message: &MessageDescriptor, scope: &[String], into: &mut Model) {

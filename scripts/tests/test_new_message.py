@@ -117,7 +117,8 @@ def test_a_new_message_needs_no_rust(root: pathlib.Path, copy: pathlib.Path, tmp
     changed = {name for name, text in before.items() if (copy / name).read_bytes() != text}
     assert changed == {
         "proto/arena/v1/arena.proto",
-        *(f"clients/python/gen/arena/{name}" for name in ("__init__.py", "__init__.pyi", "_schema.py", ".tagwire-python")),
+        "clients/python/gen/arena/.tagwire-python",
+        *(f"clients/python/gen/arena/{name}" for name in ("__init__.py", "__init__.pyi", "_schema.py")),
         *(f"clients/python/gen/arena/v1/{name}" for name in ("__init__.py", "__init__.pyi")),
     }
 

@@ -15,7 +15,7 @@ use common::*;
 use rustix::process::Signal;
 use tagwire_server::{
     AuthKind, ClientCertificates, Config, ConfigError, FileAuth, Flag, JwtAlgorithm, JwtAuth, Limits, Loaded,
-    LogFormat, Plaintext, SchemaPolicy, Sources, TlsConfig,
+    LogFormat, Plaintext, SchemaAccess, SchemaComments, SchemaPolicy, Sources, TlsConfig,
 };
 
 /// A folder with this `tagwire.toml`.
@@ -36,10 +36,12 @@ fn load(file: Option<&Path>, variables: &[(&str, &str)], flags: &[&str]) -> Resu
 }
 
 /// A value for every key that is not the default, and none like another.
-const ALL: [(&str, &str); 50] = [
+const ALL: [(&str, &str); 52] = [
     ("listen", "127.0.0.1:1,[::1]:2"),
     ("schema", "game"),
     ("schema_policy", "exact"),
+    ("schema_access", "nobody"),
+    ("schema_comments", "always"),
     ("threads", "3"),
     ("log", "debug"),
     ("log_format", "json"),
@@ -94,6 +96,8 @@ fn all() -> Config {
         listen: vec!["127.0.0.1:1".parse().unwrap(), "[::1]:2".parse().unwrap()],
         schema: "game".to_string(),
         schema_policy: SchemaPolicy::Exact,
+        schema_access: SchemaAccess::Nobody,
+        schema_comments: SchemaComments::Always,
         threads: 3,
         log: "debug".to_string(),
         log_format: LogFormat::Json,
@@ -169,7 +173,7 @@ fn every_key_can_be_said_by_environment_and_by_flag() {
     assert!(differ.contains(&"threads: 0 -> 3".to_string()), "{differ:?}");
     assert!(differ.contains(&"dev_auth.password: changed".to_string()), "{differ:?}");
     let printed = Config::default().to_commented_toml();
-    assert_eq!(printed.lines().filter(|line| line.contains(" = ") && !line.starts_with('#')).count(), 49);
+    assert_eq!(printed.lines().filter(|line| line.contains(" = ") && !line.starts_with('#')).count(), 51);
 }
 
 #[test]

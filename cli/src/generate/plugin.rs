@@ -88,11 +88,12 @@ pub(crate) fn run(
     beside: &Path,
 ) -> Result<BTreeMap<String, String>, Failure> {
     let program = find(name, beside)?;
-    let wanted = files_to_generate(model);
+    let files = in_order(model);
+    let wanted = files_to_generate(&files);
     let request = Request {
         file_to_generate: wanted.iter().map(|f| f.name.clone()).collect(),
         parameter: (!options.is_empty()).then(|| options.to_string()),
-        proto_file: model.files.iter().map(|f| commented(f).into()).collect(),
+        proto_file: files.iter().map(|f| commented(f).into()).collect(),
     };
     let answer = exchange(name, &program, &request.encode_to_vec())?;
     let response = Response::decode(answer.as_slice()).map_err(|error| {
@@ -111,23 +112,50 @@ pub(crate) fn run(
     gather(name, response.file)
 }
 
+/// The files by name, each behind what it imports: the same order whether they were read or told by a server.
+fn in_order(model: &Model) -> Vec<&File> {
+    let by_name: BTreeMap<&str, &File> = model.files.iter().map(|f| (f.name.as_str(), f)).collect();
+    let mut ordered = vec![];
+    let mut seen = HashSet::new();
+    // A path of imports, not recursion: it may be long.
+    for name in by_name.keys() {
+        let mut path = vec![(*name, false)];
+        while let Some((name, imported)) = path.pop() {
+            let Some(file) = by_name.get(name).copied() else { continue };
+            if imported {
+                ordered.push(file);
+            } else if seen.insert(name) {
+                path.push((name, true));
+                path.extend(file.imports.iter().rev().map(|import| (import.as_str(), false)));
+            }
+        }
+    }
+    ordered
+}
+
 /// The game's files, and those of the stack and of `buf.validate` that they import: what is made of a file refers to
 /// what is made of its imports. Google's come with the libraries.
-fn files_to_generate(model: &Model) -> Vec<&File> {
+fn files_to_generate<'a>(files: &[&'a File]) -> Vec<&'a File> {
     let mut wanted: HashSet<&str> = HashSet::new();
-    for file in model.files.iter().rev() {
+    for file in files.iter().rev() {
         if file.origin == Origin::Game || wanted.contains(file.name.as_str()) {
             wanted.insert(&file.name);
             wanted.extend(file.imports.iter().map(String::as_str));
         }
     }
-    let files = model.files.iter().filter(|f| f.origin != Origin::Google && wanted.contains(f.name.as_str()));
-    files.collect()
+    let files = files.iter().copied();
+    files.filter(|f| f.origin != Origin::Google && wanted.contains(f.name.as_str())).collect()
 }
 
-/// The descriptor with its comments. Never without the field: some plugins count on it.
+/// The descriptor with its comments, which are all that a server tells of places too. Never without the field: some
+/// plugins count on it.
 fn commented(file: &File) -> Vec<u8> {
-    let source = file.documented.source_code_info.clone().unwrap_or_default();
+    let mut source = file.documented.source_code_info.clone().unwrap_or_default();
+    source.location.retain(|l| {
+        l.leading_comments.is_some()
+            || l.trailing_comments.is_some()
+            || !l.leading_detached_comments.is_empty()
+    });
     let mut bytes = file.descriptor.clone();
     bytes.extend(Commented { source_code_info: Some(source) }.encode_to_vec());
     bytes
