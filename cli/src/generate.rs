@@ -6,7 +6,7 @@
 //!
 //! Nothing is written before every job has its files and no plan is refused.
 
-mod folder;
+pub(crate) mod folder;
 mod keywords;
 mod plugin;
 mod template;

@@ -8,12 +8,14 @@
 //! settings   the table [gen] of tagwire.toml
 //! language   the languages there are printers for
 //! generate   `gen`: makers of files, and folders that they are written into
-//! check      `check`: the rules of a schema
+//! check      `check`: the rules of a schema, and what it was before
+//! history    where that is found: schema.lock, git, files
+//! docs       `docs`: the reference
 //! init       `init`: a project of one's own
 //! ```
 //!
 //! A command is a module with `Args` and `run`. Exit codes: 0, all is well; 1, the answer is no (`gen --check` found
-//! stale stubs); 2, the input is bad, or it cannot be done. What goes wrong is said on the standard error, with nothing
+//! stale stubs, `check` a change that breaks something); 2, the input is bad, or it cannot be done. What goes wrong is said on the standard error, with nothing
 //! on the standard output; with `--json` it is an object there.
 
 use std::io::Write;
@@ -22,9 +24,11 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod check;
+mod docs;
 mod failure;
 mod fetch;
 mod generate;
+mod history;
 mod init;
 mod language;
 mod settings;
@@ -43,12 +47,12 @@ enum Command {
     /// Print typed clients from the schema, as tagwire.toml says.
     #[command(after_help = generate::EXAMPLES)]
     Gen(Box<generate::Args>),
-    /// Check the schema, print nothing.
-    #[command(after_help = "\
-Examples:
-  tagwire check
-  tagwire check --schema ../my_game/proto")]
+    /// Check the schema, and whether it may come after what it was: schema.lock, a revision of git, a file.
+    #[command(after_help = check::EXAMPLES)]
     Check(check::Args),
+    /// Write a reference of the schema: Markdown, a page, and llms.txt.
+    #[command(after_help = docs::EXAMPLES)]
+    Docs(docs::Args),
     /// Begin a project of one's own.
     #[command(after_help = init::EXAMPLES)]
     Init(init::Args),
@@ -66,7 +70,8 @@ enum Answer {
 fn main() -> ExitCode {
     let (result, json) = match Cli::parse().command {
         Command::Gen(args) => (generate::run(&args), args.json),
-        Command::Check(args) => (check::run(&args), false),
+        Command::Check(args) => (check::run(&args), args.json),
+        Command::Docs(args) => (docs::run(&args), args.json),
         Command::Init(args) => (init::run(&args), args.json),
     };
     match result {

@@ -216,7 +216,7 @@ fn load_within(bytes: &[u8], most: Most) -> Result<Model> {
             declare(file, join(package, service.name())?, Declared::Service, &mut types)?;
         }
     }
-    let mut model = Model { files: vec![], messages: vec![], enums: vec![], services: vec![] };
+    let mut model = Model::default();
     for file in files {
         Reader::new(&file, &types, built_in).read(&mut model)?;
         model.files.push(File {

@@ -32,6 +32,8 @@ pub struct Difference {
     pub what: String,
     /// What goes wrong between the two sides. `None`: nothing.
     pub breaks: Option<String>,
+    /// What whoever makes the change can do instead; empty where nothing goes wrong.
+    pub fix: String,
 }
 
 impl fmt::Display for Difference {
@@ -59,24 +61,7 @@ pub fn compare(theirs: &Model, ours: &Model) -> Comparison {
     if their_listing == our_listing {
         return Comparison { verdict: Verdict::Same, differences: vec![] };
     }
-    let (theirs, ours) = (Side::of(theirs), Side::of(ours));
-    let mut found = Found(vec![]);
-    tags(&theirs, &ours, &mut found);
-    for (name, their) in &theirs.covered.messages {
-        // The entry of a map is compared where the map is.
-        if let Some(our) = ours.covered.messages.get(name)
-            && !(their.map_entry && our.map_entry)
-        {
-            fields(&theirs, &ours, their, our, &mut found);
-        }
-    }
-    for (name, their) in &theirs.covered.enums {
-        if let Some(our) = ours.covered.enums.get(name) {
-            values(their, our, &mut found);
-        }
-    }
-    services(&theirs, &ours, &mut found);
-    let mut differences = found.0;
+    let mut differences = differences(&Side::of(Covered::of(theirs)), &Side::of(Covered::of(ours)));
     if differences.is_empty() {
         // What is left is the presence of a map's keys and values, which proto2 and proto3 write differently.
         let changed = their_listing.lines().zip(our_listing.lines()).find(|(their, our)| their != our);
@@ -85,6 +70,7 @@ pub fn compare(theirs: &Model, ours: &Model) -> Comparison {
             place: "schema".to_string(),
             what: format!("\"{their}\" became \"{our}\""),
             breaks: None,
+            fix: String::new(),
         });
     }
     differences.sort_by(|a, b| {
@@ -94,15 +80,51 @@ pub fn compare(theirs: &Model, ours: &Model) -> Comparison {
     Comparison { verdict: if breaking { Verdict::Breaking } else { Verdict::Compatible }, differences }
 }
 
+/// The differences of all that the game's files say, whether anything with a tag reaches it or not.
+pub(crate) fn all_differences(theirs: &Model, ours: &Model) -> Vec<Difference> {
+    differences(&Side::of(Covered::all(theirs)), &Side::of(Covered::all(ours)))
+}
+
+fn differences(theirs: &Side<'_>, ours: &Side<'_>) -> Vec<Difference> {
+    let mut found = Found(vec![]);
+    tags(theirs, ours, &mut found);
+    for (name, their) in &theirs.covered.messages {
+        // The entry of a map is compared where the map is.
+        if let Some(our) = ours.covered.messages.get(name)
+            && !(their.map_entry && our.map_entry)
+        {
+            fields(theirs, ours, their, our, &mut found);
+        }
+    }
+    for (name, their) in &theirs.covered.enums {
+        if let Some(our) = ours.covered.enums.get(name) {
+            values(their, our, &mut found);
+        }
+    }
+    services(theirs, ours, &mut found);
+    found.0
+}
+
 struct Found(Vec<Difference>);
 
 impl Found {
     fn harmless(&mut self, place: impl Into<String>, what: impl Into<String>) {
-        self.0.push(Difference { place: place.into(), what: what.into(), breaks: None });
+        self.0.push(Difference { place: place.into(), what: what.into(), breaks: None, fix: String::new() });
     }
 
-    fn breaking(&mut self, place: impl Into<String>, what: impl Into<String>, breaks: &str) {
-        self.0.push(Difference { place: place.into(), what: what.into(), breaks: Some(breaks.to_string()) });
+    fn breaking(
+        &mut self,
+        place: impl Into<String>,
+        what: impl Into<String>,
+        breaks: &str,
+        fix: impl Into<String>,
+    ) {
+        self.0.push(Difference {
+            place: place.into(),
+            what: what.into(),
+            breaks: Some(breaks.to_string()),
+            fix: fix.into(),
+        });
     }
 }
 
@@ -126,8 +148,7 @@ struct Call<'a> {
 }
 
 impl<'a> Side<'a> {
-    fn of(model: &'a Model) -> Self {
-        let covered = Covered::of(model);
+    fn of(covered: Covered<'a>) -> Self {
         let mut side = Side {
             by_tag: BTreeMap::new(),
             tagged: BTreeMap::new(),
@@ -196,6 +217,7 @@ fn tags(theirs: &Side<'_>, ours: &Side<'_>, found: &mut Found) {
                 format!("tag {tag}"),
                 format!("{} became {}", their.full_name, our.full_name),
                 "each side takes what the other sends for its own",
+                format!("give {} a tag that was never used", our.full_name),
             );
         }
     }
@@ -207,6 +229,7 @@ fn tags(theirs: &Side<'_>, ours: &Side<'_>, found: &mut Found) {
                         *name,
                         format!("tag {tag} became {our_tag}"),
                         "the other side does not know it by this tag",
+                        format!("write `tag: {tag}` again"),
                     );
                 }
                 rules_of(name, rules, our_rules, found);
@@ -224,12 +247,17 @@ fn tags(theirs: &Side<'_>, ours: &Side<'_>, found: &mut Found) {
 }
 
 fn push_or_request(name: &str, theirs: &Side<'_>, ours: &Side<'_>, found: &mut Found) {
-    let what = match (theirs.by_request.contains_key(name), ours.by_request.contains_key(name)) {
-        (false, true) => "a push became a request",
-        (true, false) => "a request became a push",
+    let (what, fix) = match (theirs.by_request.contains_key(name), ours.by_request.contains_key(name)) {
+        (false, true) => {
+            ("a push became a request", "let the method take a new message, with a tag of its own")
+        }
+        (true, false) => (
+            "a request became a push",
+            "keep its method, or remove the message with it and push a new one, with a tag of its own",
+        ),
         _ => return,
     };
-    found.breaking(name, what, "what the other side sends is refused");
+    found.breaking(name, what, "what the other side sends is refused", fix);
 }
 
 fn rules_of(name: &str, theirs: &Rules, ours: &Rules, found: &mut Found) {
@@ -238,11 +266,15 @@ fn rules_of(name: &str, theirs: &Rules, ours: &Rules, found: &mut Found) {
     if their_from != our_from {
         let what = format!("from {their_from} became {our_from}");
         if theirs.from_client() && !ours.from_client() {
-            found.breaking(name, what, "a client that sends it is turned out");
+            let fix = format!(
+                "write `from: {their_from}` again; or make a new message, and remove this one when no client sends it"
+            );
+            found.breaking(name, what, "a client that sends it is turned out", fix);
         } else if their_from == "BOTH" || our_from == "BOTH" {
             found.harmless(name, what);
         } else {
-            found.breaking(name, what, "neither side sends it any more");
+            let fix = format!("write `from: {their_from}` or `from: BOTH`; or make a new message");
+            found.breaking(name, what, "neither side sends it any more", fix);
         }
     }
     if theirs.delivery != ours.delivery {
@@ -250,6 +282,10 @@ fn rules_of(name: &str, theirs: &Rules, ours: &Rules, found: &mut Found) {
             name,
             format!("delivery {} became {}", theirs.delivery, ours.delivery),
             "one side may lose what the other counts on",
+            format!(
+                "write `delivery: {}` again; or make a new message, with a tag of its own",
+                theirs.delivery
+            ),
         );
     }
     if theirs.max_bytes != ours.max_bytes {
@@ -271,6 +307,7 @@ fn rules_of(name: &str, theirs: &Rules, ours: &Rules, found: &mut Found) {
             name,
             format!("to {} became {}", theirs.to, ours.to),
             "it reaches others than the other side thinks",
+            format!("write `to: {}` again; or make a new message, with a tag of its own", theirs.to),
         );
     }
     if theirs.access != ours.access {
@@ -310,6 +347,10 @@ fn fields(their_side: &Side<'_>, our_side: &Side<'_>, theirs: &Message, ours: &M
                     &place,
                     format!("number {} became {number}", their.number),
                     "what the other side sends in it is lost or misread",
+                    format!(
+                        "write `{} = {}` again; the field that has the number now takes a new one",
+                        their.name, their.number
+                    ),
                 );
             }
             Some(_) => {}
@@ -384,7 +425,8 @@ fn one_sided(place: &str, side: &Side<'_>, field: &Field, what: &str, found: &mu
     let what = format!("{} {what}", side.written(field));
     match field.label {
         Label::Required => {
-            found.breaking(place, what, "the side that has it cannot read the other's messages")
+            let fix = "make it `optional`, and let the code say what it needs";
+            found.breaking(place, what, "the side that has it cannot read the other's messages", fix)
         }
         _ => found.harmless(place, what),
     }
@@ -402,9 +444,13 @@ fn field(
     let (their_type, our_type) = (their_side.written(theirs), our_side.written(ours));
     let single = |label: Label| matches!(label, Label::Implicit | Label::Optional);
     let what = format!("{their_type} became {our_type}");
+    let fix = format!(
+        "write `{their_type} {} = {}` again; what is of the new type takes a new number and name",
+        theirs.name, theirs.number
+    );
     if theirs.label == Label::Map && ours.label == Label::Map {
         if their_type != our_type {
-            found.breaking(place, what, "what the other side sends in it is lost or misread");
+            found.breaking(place, what, "what the other side sends in it is lost or misread", fix);
         } else if theirs.kind != ours.kind && theirs.name == ours.name {
             let names = (kind_name(&theirs.kind), kind_name(&ours.kind));
             found.harmless(
@@ -417,7 +463,7 @@ fn field(
             true => "what the other side sends in it is misread",
             false => "what the other side sends in it is lost",
         };
-        found.breaking(place, what, breaks);
+        found.breaking(place, what, breaks, fix);
     } else if theirs.label == ours.label {
     } else if single(theirs.label) && single(ours.label) {
         // Where it moved into or out of a oneof, that is told.
@@ -429,9 +475,9 @@ fn field(
             true => "the side that requires it cannot read messages without it",
             false => "what the other side sends in it is lost",
         };
-        found.breaking(place, what, breaks);
+        found.breaking(place, what, breaks, fix);
     } else {
-        found.breaking(place, what, "what the other side sends in it is lost");
+        found.breaking(place, what, "what the other side sends in it is lost", fix);
     }
 }
 
@@ -493,7 +539,11 @@ fn moved(
         _ => return,
     };
     let breaks = "values that one side sends together clear each other on the other";
-    found.breaking(format!("{}.{}", message.full_name, theirs.name), what, breaks);
+    let fix = match &theirs.oneof {
+        Some(oneof) => format!("put it into `oneof {oneof}` again; or make a new field, with a new number"),
+        None => "take it out again; or make a new field in the oneof, with a new number".to_string(),
+    };
+    found.breaking(format!("{}.{}", message.full_name, theirs.name), what, breaks, fix);
 }
 
 fn values(theirs: &Enum, ours: &Enum, found: &mut Found) {
@@ -518,6 +568,7 @@ fn values(theirs: &Enum, ours: &Enum, found: &mut Found) {
                     place,
                     format!("number {number} became {other}"),
                     "each side reads another value than was meant",
+                    format!("write `{name} = {number}` again; a new value takes a new number"),
                 ),
                 Some(_) => {}
                 None => {
@@ -572,6 +623,7 @@ fn services(theirs: &Side<'_>, ours: &Side<'_>, found: &mut Found) {
                 &place,
                 format!("request {} became {}", their.request, our.request),
                 "what the other side asks is not answered",
+                format!("let it take {} again; or make a new method", their.request),
             );
         }
         match (same_request, same_name) {
@@ -588,6 +640,7 @@ fn services(theirs: &Side<'_>, ours: &Side<'_>, found: &mut Found) {
                 &place,
                 format!("reply {} became {}", their.reply, our.reply),
                 "the answer is misread",
+                format!("let it give {} again; or make a new method, with a request of its own", their.reply),
             );
         }
     }

@@ -38,7 +38,7 @@ use std::fmt::Write;
 use sha2::{Digest, Sha256};
 
 use crate::constraints::{Constant, Constraints, Ignore, MessageConstraints};
-use crate::model::{Enum, Kind, Label, Message, Model, Origin, Service};
+use crate::model::{Enum, Field, Kind, Label, Message, Model, Origin, Service};
 
 /// The fingerprint of the game's part of a model that passed its checks.
 pub fn fingerprint(model: &Model) -> [u8; 16] {
@@ -69,20 +69,7 @@ pub fn listing(model: &Model) -> String {
             line(&mut out, format_args!("rule {rule}"));
         }
         for field in &message.fields {
-            let kind = match &field.kind {
-                Kind::Scalar(name) => (*name).to_string(),
-                Kind::Message(name) => format!("message:{name}"),
-                Kind::Enum(name) => format!("enum:{name}"),
-            };
-            let label = match field.label {
-                Label::Implicit => "implicit",
-                Label::Optional => "optional",
-                Label::Required => "required",
-                Label::Repeated => "repeated",
-                Label::Map => "map",
-            };
-            let oneof = field.oneof.as_deref().unwrap_or("-");
-            line(&mut out, format_args!("field {} {} {kind} {label} {oneof}", field.number, field.name));
+            line(&mut out, format_args!("field {}", field_line(field)));
             for rule in field.constraints.iter().flat_map(|placed| constraint_lines(&placed.constraints)) {
                 line(&mut out, format_args!("rule {rule}"));
             }
@@ -99,7 +86,26 @@ pub fn listing(model: &Model) -> String {
     out
 }
 
-fn rules(message: &Message) -> String {
+/// Number, name, type, label and oneof.
+pub(crate) fn field_line(field: &Field) -> String {
+    let kind = match &field.kind {
+        Kind::Scalar(name) => (*name).to_string(),
+        Kind::Message(name) => format!("message:{name}"),
+        Kind::Enum(name) => format!("enum:{name}"),
+    };
+    let label = match field.label {
+        Label::Implicit => "implicit",
+        Label::Optional => "optional",
+        Label::Required => "required",
+        Label::Repeated => "repeated",
+        Label::Map => "map",
+    };
+    let oneof = field.oneof.as_deref().unwrap_or("-");
+    format!("{} {} {kind} {label} {oneof}", field.number, field.name)
+}
+
+/// With a blank before them; empty where the message has no tag.
+pub(crate) fn rules(message: &Message) -> String {
     let Some((rules, tag)) = message.rules.as_ref().and_then(|r| Some((r, r.tag?))) else {
         return String::new();
     };
@@ -183,6 +189,16 @@ pub(crate) struct Covered<'a> {
 }
 
 impl<'a> Covered<'a> {
+    /// What the fingerprint covers, and besides all that the game's files say.
+    pub(crate) fn all(model: &'a Model) -> Self {
+        let mut covered = Covered::of(model);
+        let game = model.messages.iter().filter(|m| m.origin == Origin::Game).chain(&model.extensions);
+        covered.messages.extend(game.map(|m| (m.full_name.as_str(), m)));
+        let game = model.enums.iter().filter(|e| e.origin == Origin::Game);
+        covered.enums.extend(game.map(|e| (e.full_name.as_str(), e)));
+        covered
+    }
+
     pub(crate) fn of(model: &'a Model) -> Self {
         // Indexed, and a list instead of recursion: the model may come from a stranger, who makes chains of
         // messages as long as a descriptor set holds.

@@ -10,6 +10,8 @@
 //! - [`check`](mod@check): the rules a schema must keep.
 //! - [`fingerprint`](mod@fingerprint): the number that two sides compare.
 //! - [`diff`]: what differs where the numbers do, and whether it matters.
+//! - [`lock`]: what a schema was when it was released, and what may come after it.
+//! - [`docs`]: a reference for people, browsers and language models.
 //! - [`rust`], [`python`], [`typescript`]: one printer a language; spelling, no meaning.
 //! - [`package`]: what the printers for other languages than Rust share.
 //!
@@ -28,9 +30,11 @@ pub mod check;
 pub mod constraints;
 mod descriptors;
 pub mod diff;
+pub mod docs;
 mod error;
 pub mod fingerprint;
 pub mod load;
+pub mod lock;
 pub mod model;
 mod option_error;
 pub mod package;

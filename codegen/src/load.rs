@@ -19,8 +19,8 @@ pub use crate::descriptors::{
 };
 use crate::error::Error;
 use crate::model::{
-    Enum, EnumValue, Field, File, Kind, Label, Location, Message, Method, Model, Origin, RawFileSet, Rules,
-    Service,
+    Enum, EnumValue, Field, File, Kind, Label, Location, Message, Method, Model, Origin, RawFileSet,
+    Reserved, Rules, Service,
 };
 use crate::option_error;
 
@@ -66,6 +66,78 @@ pub fn load(roots: &[PathBuf]) -> Result<Model, Error> {
     }
     let names: Vec<String> = sources.keys().cloned().collect();
     compile(&names, sources)
+}
+
+/// A `.proto` file that is not read from a folder.
+#[derive(Debug, Clone)]
+pub struct Text {
+    /// Name as in an import.
+    pub name: String,
+    /// What findings call it.
+    pub path: PathBuf,
+    /// What is in it.
+    pub text: String,
+}
+
+/// Loads files that were read elsewhere, as from a revision of git: those that are `wanted`, by name, and what they
+/// import. Built-in ones among them are passed over.
+///
+/// # Errors
+/// As [`load`]; `NoSchema`, which calls them `from`, where there are none.
+pub fn load_texts(texts: Vec<Text>, wanted: &[String], from: &str) -> Result<Model, Error> {
+    let texts = texts.into_iter().filter(|text| !is_built_in(&text.name));
+    let sources: BTreeMap<String, Source> =
+        texts.map(|Text { name, path, text }| (name, Source { path, text })).collect();
+    let names: Vec<String> = sources.keys().filter(|name| wanted.contains(name)).cloned().collect();
+    if names.is_empty() {
+        return Err(Error::NoSchema { roots: from.to_string() });
+    }
+    for source in sources.values() {
+        refuse_editions(source)?;
+    }
+    compile(&names, sources)
+}
+
+/// Loads an encoded `google.protobuf.FileDescriptorSet` of one's own, as compilers write it. What strangers send goes
+/// to [`load_descriptors`]. Built-in files in it are passed over.
+///
+/// # Errors
+/// Why it is none, under the name `path`.
+pub fn load_set(bytes: &[u8], path: &Path) -> Result<Model, Error> {
+    let wrong = |why: String| Error::Compile {
+        text: format!("{}: {why}\n  fix: name a schema.lock, a descriptor set or a folder", path.display()),
+    };
+    let set: RawFileSet =
+        prost::Message::decode(bytes).map_err(|error| wrong(format!("it is no descriptor set: {error}")))?;
+    let mut files = vec![];
+    for bytes in set.file {
+        let file: prost_types::FileDescriptorProto = prost::Message::decode(bytes.clone())
+            .map_err(|error| wrong(format!("it is no descriptor set: {error}")))?;
+        if is_built_in(file.name()) || GOOGLE.contains(&file.name()) {
+            continue;
+        }
+        if !matches!(file.syntax(), "" | "proto2" | "proto3") {
+            return Err(Error::Edition {
+                location: Location { path: PathBuf::from(file.name()), line: 1 },
+                statement: file.syntax().to_string(),
+            });
+        }
+        files.push((file, bytes));
+    }
+    if files.is_empty() {
+        return Err(wrong("no file of a schema is in it".to_string()));
+    }
+    let mut pool = load_built_in()?.descriptor_pool().map_err(|error| wrong(error.to_string()))?;
+    let added = RawFileSet { file: files.iter().map(|(_, bytes)| bytes.clone()).collect() };
+    pool.decode_file_descriptor_set(prost::Message::encode_to_vec(&added).as_slice())
+        .map_err(|error| wrong(format!("its files do not go together: {error}")))?;
+    let mut model = Model::default();
+    for (proto, bytes) in files {
+        let Some(file) = pool.get_file_by_name(proto.name()) else { continue };
+        let place = PathBuf::from(proto.name());
+        FileReader::new(&pool, &file, Some(&place)).read(&file, bytes.to_vec(), &mut model);
+    }
+    Ok(model)
 }
 
 /// Loads the stack's own schema.
@@ -210,31 +282,13 @@ fn compile(names: &[String], sources: BTreeMap<String, Source>) -> Result<Model,
     let set = compiler.encode_file_descriptor_set();
     let set: RawFileSet = prost::Message::decode(set.as_slice()).map_err(Error::Descriptor)?;
 
-    let mut model = Model { files: vec![], messages: vec![], enums: vec![], services: vec![] };
+    let mut model = Model::default();
     for ((file, meta), descriptor) in
         in_compiled_order(&pool, &compiler).into_iter().zip(compiler.files()).zip(set.file)
     {
         debug_assert_eq!(file.name(), meta.name());
         let reader = FileReader::new(&pool, &file, paths.get(file.name()));
-        model.files.push(File {
-            name: file.name().to_string(),
-            path: reader.path.clone(),
-            origin: reader.origin,
-            package: file.package_name().to_string(),
-            proto3: file.syntax() == Syntax::Proto3,
-            imports: file.dependencies().map(|f| f.name().to_string()).collect(),
-            descriptor: without_source(&descriptor)?,
-            documented: file.file_descriptor_proto().clone(),
-        });
-        for message in file.messages() {
-            reader.message(&message, &[], &mut model);
-        }
-        for one in file.enums() {
-            model.enums.push(reader.enumeration(&one, &[]));
-        }
-        for service in file.services() {
-            model.services.push(reader.service(&service));
-        }
+        reader.read(&file, without_source(&descriptor)?, &mut model);
     }
     Ok(model)
 }
@@ -358,6 +412,31 @@ impl<'a> FileReader<'a> {
         }
     }
 
+    fn read(&self, file: &FileDescriptor, descriptor: Vec<u8>, into: &mut Model) {
+        into.files.push(File {
+            name: file.name().to_string(),
+            path: self.path.clone(),
+            origin: self.origin,
+            package: file.package_name().to_string(),
+            proto3: file.syntax() == Syntax::Proto3,
+            imports: file.dependencies().map(|f| f.name().to_string()).collect(),
+            descriptor,
+            documented: file.file_descriptor_proto().clone(),
+        });
+        for message in file.messages() {
+            self.message(&message, &[], into);
+        }
+        for one in file.enums() {
+            into.enums.push(self.enumeration(&one, &[]));
+        }
+        for service in file.services() {
+            into.services.push(self.service(&service));
+        }
+        if self.origin == Origin::Game {
+            self.extensions(file, into);
+        }
+    }
+
     fn find(&self, path: &[i32]) -> Option<&'a SourceLocation> {
         self.locations.get(path).copied()
     }
@@ -387,6 +466,10 @@ impl<'a> FileReader<'a> {
             oneofs: message.oneofs().filter(|o| !o.is_synthetic()).map(|o| o.name().to_string()).collect(),
             map_entry: message.is_map_entry(),
             constraints: self.validate.message(message),
+            reserved: reserved(
+                message.reserved_ranges().map(|r| (r.start.into(), i64::from(r.end) - 1)),
+                message.reserved_names(),
+            ),
         });
         let mut inner = scope.to_vec();
         inner.push(message.name().to_string());
@@ -442,12 +525,69 @@ impl<'a> FileReader<'a> {
         };
         Field {
             name: field.name().to_string(),
+            json_name: field.json_name().to_string(),
             number: field.number(),
             kind: kind(&field.kind()),
             label,
             oneof,
             constraints: self.constraints(field),
+            default: default(field.field_descriptor_proto().default_value.as_deref()),
+            group: field.is_group(),
             comment: self.comment(field.path()),
+            location: self.location(field.path()),
+        }
+    }
+
+    /// Those of a file, wherever in it they are written.
+    fn extensions(&self, file: &FileDescriptor, into: &mut Model) {
+        let mut found: Vec<ExtensionDescriptor> = file.extensions().collect();
+        let mut inside: Vec<MessageDescriptor> = file.messages().collect();
+        while let Some(message) = inside.pop() {
+            found.extend(message.child_extensions());
+            inside.extend(message.child_messages());
+        }
+        for extension in found {
+            let extended = format!("extend {}", extension.containing_message().full_name());
+            let raw = extension.field_descriptor_proto();
+            let field = Field {
+                // In full: two files may add one of the same name.
+                name: extension.full_name().to_string(),
+                json_name: extension.json_name().to_string(),
+                number: extension.number(),
+                kind: kind(&extension.kind()),
+                label: match extension.cardinality() {
+                    Cardinality::Repeated => Label::Repeated,
+                    Cardinality::Required => Label::Required,
+                    Cardinality::Optional => Label::Optional,
+                },
+                oneof: None,
+                constraints: None,
+                default: default(raw.default_value.as_deref()),
+                group: extension.is_group(),
+                comment: self.comment(extension.path()),
+                location: self.location(extension.path()),
+            };
+            match into.extensions.iter_mut().find(|known| known.full_name == extended) {
+                Some(known) => {
+                    known.fields.push(field);
+                    known.fields.sort_by_key(|f| f.number);
+                }
+                None => into.extensions.push(Message {
+                    package: String::new(),
+                    scope: vec![],
+                    name: extended.clone(),
+                    full_name: extended,
+                    comment: String::new(),
+                    location: field.location.clone(),
+                    origin: self.origin,
+                    rules: None,
+                    fields: vec![field],
+                    oneofs: vec![],
+                    map_entry: false,
+                    constraints: MessageConstraints::default(),
+                    reserved: Reserved::default(),
+                }),
+            }
         }
     }
 
@@ -475,8 +615,14 @@ impl<'a> FileReader<'a> {
                     name: v.name().to_string(),
                     number: v.number(),
                     comment: self.comment(v.path()),
+                    location: self.location(v.path()),
                 })
                 .collect(),
+            reserved: reserved(
+                one.reserved_ranges().map(|r| ((*r.start()).into(), (*r.end()).into())),
+                one.reserved_names(),
+            ),
+            location: self.location(one.path()),
         }
     }
 
@@ -501,6 +647,7 @@ impl<'a> FileReader<'a> {
                     request: m.input().full_name().to_string(),
                     reply: m.output().full_name().to_string(),
                     streaming: m.is_client_streaming() || m.is_server_streaming(),
+                    idempotency: idempotency(m.method_descriptor_proto().options.as_ref()),
                     comment: self.comment(m.path()),
                     location: self.location(m.path()),
                 })
@@ -567,6 +714,30 @@ fn enum_name(message: &DynamicMessage, field: &str) -> String {
         }
         _ => String::new(),
     }
+}
+
+/// What two `reserved` say; names that are none are left out.
+pub(crate) fn reserved<'a>(
+    numbers: impl Iterator<Item = (i64, i64)>,
+    names: impl Iterator<Item = &'a str>,
+) -> Reserved {
+    let is_name = |name: &&str| name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    let mut reserved =
+        Reserved { numbers: numbers.collect(), names: names.filter(is_name).map(str::to_string).collect() };
+    reserved.numbers.sort_unstable();
+    reserved.names.sort_unstable();
+    reserved.names.dedup();
+    reserved
+}
+
+/// On one line, whatever is in it.
+pub(crate) fn default(written: Option<&str>) -> Option<String> {
+    written.map(|text| text.escape_default().to_string())
+}
+
+pub(crate) fn idempotency(options: Option<&prost_types::MethodOptions>) -> Option<String> {
+    let options = options.filter(|o| o.idempotency_level.is_some())?;
+    Some(options.idempotency_level().as_str_name().to_string())
 }
 
 fn kind(kind: &ReflectKind) -> Kind {

@@ -12,7 +12,7 @@ use prost_reflect::{DescriptorError, DescriptorPool};
 use crate::constraints::{MessageConstraints, Placed};
 
 /// Everything said by a set of `.proto` files and their imports.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Model {
     /// The files, each behind what it imports.
     pub files: Vec<File>,
@@ -22,6 +22,8 @@ pub struct Model {
     pub enums: Vec<Enum>,
     /// All services.
     pub services: Vec<Service>,
+    /// What the game's files add to other messages by `extend`: one for each that is added to, `extend a.v1.Message`.
+    pub extensions: Vec<Message>,
 }
 
 /// Whose a file is.
@@ -122,6 +124,24 @@ pub struct Message {
     pub map_entry: bool,
     /// What holds for it beside its fields.
     pub constraints: MessageConstraints,
+    /// What its fields may not use again.
+    pub reserved: Reserved,
+}
+
+/// The `reserved` statements of a message or an enum.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Reserved {
+    /// Numbers, first and last of each range.
+    pub numbers: Vec<(i64, i64)>,
+    /// Names. What cannot be a name is left out: it keeps nothing away.
+    pub names: Vec<String>,
+}
+
+impl Reserved {
+    /// True where the number is in it.
+    pub fn has(&self, number: i64) -> bool {
+        self.numbers.iter().any(|(first, last)| (*first..=*last).contains(&number))
+    }
 }
 
 /// What a message may do: `tagwire.v1.Rules`, with names of enum values as they are written in a schema.
@@ -189,6 +209,8 @@ impl Rules {
 pub struct Field {
     /// Its name as written.
     pub name: String,
+    /// Its name in JSON.
+    pub json_name: String,
     /// Its number.
     pub number: u32,
     /// What it holds.
@@ -199,8 +221,14 @@ pub struct Field {
     pub oneof: Option<String>,
     /// What it may hold, where that is written.
     pub constraints: Option<Placed>,
+    /// Its default, escaped, where one is written (proto2).
+    pub default: Option<String>,
+    /// True for a `group` (proto2), which is a message of another form on the wire.
+    pub group: bool,
     /// The comment before it.
     pub comment: String,
+    /// Where it is declared.
+    pub location: Location,
 }
 
 /// How many values a field has.
@@ -246,6 +274,10 @@ pub struct Enum {
     pub origin: Origin,
     /// Values in the order written.
     pub values: Vec<EnumValue>,
+    /// What its values may not use again.
+    pub reserved: Reserved,
+    /// Where it is declared.
+    pub location: Location,
 }
 
 /// A value of an enum.
@@ -257,6 +289,8 @@ pub struct EnumValue {
     pub number: i32,
     /// The comment before it.
     pub comment: String,
+    /// Where it is declared.
+    pub location: Location,
 }
 
 /// A service.
@@ -291,6 +325,8 @@ pub struct Method {
     pub reply: String,
     /// True where either side is a `stream`.
     pub streaming: bool,
+    /// Its `idempotency_level`, where one is written.
+    pub idempotency: Option<String>,
     /// The comment before it.
     pub comment: String,
     /// Where it is declared.

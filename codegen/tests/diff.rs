@@ -11,6 +11,7 @@ use common::read;
 use tagwire_codegen::diff::Verdict::{self, Breaking, Compatible, Same};
 use tagwire_codegen::diff::{Comparison, compare};
 use tagwire_codegen::fingerprint::fingerprint;
+use tagwire_codegen::lock::{Lock, judge};
 use tagwire_codegen::model::Model;
 
 const HEAD: &str = "\
@@ -433,6 +434,27 @@ fn any_two_edits_agree_on_the_rules_of_a_comparison() {
         for (other, ours) in &models {
             consistent(theirs, ours, &format!("{one}, against {other}"));
         }
+    }
+}
+
+/// What breaks between two sides breaks between two days too.
+#[test]
+fn a_lock_refuses_all_that_is_breaking() {
+    let base = base();
+    let text = Lock::of(&base, None).to_string();
+    let lock = Lock::parse(&text, Path::new("schema.lock")).unwrap();
+    for (edit, texts, verdict, _) in EDITS.iter().flat_map(|(_, edits)| *edits) {
+        let now = edited(texts);
+        let judgement = judge(&lock, &now);
+        for difference in compare(&base, &now).differences.iter().filter(|d| d.breaks.is_some()) {
+            assert!(!difference.fix.is_empty(), "{edit}: {difference}");
+            let found = judgement.broken.iter().any(|b| {
+                (&b.place, &b.what, Some(&b.breaks))
+                    == (&difference.place, &difference.what, difference.breaks.as_ref())
+            });
+            assert!(found, "{edit}: {difference}\n{judgement:#?}");
+        }
+        assert!(*verdict != Breaking || !judgement.broken.is_empty(), "{edit}");
     }
 }
 

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import subprocess
 import sys
 
 import pytest
@@ -27,3 +28,10 @@ def golden() -> pathlib.Path:
 def typed() -> dict[str, str]:
     """The environment in which mypy finds the runtime and the stubs."""
     return os.environ | {"MYPYPATH": f"{GOLDEN}:{ROOT / 'clients/python'}"}
+
+
+@pytest.fixture(scope="session")
+def tagwire(root: pathlib.Path) -> pathlib.Path:
+    """The command."""
+    subprocess.run(["cargo", "build", "-q", "-p", "tagwire-cli"], cwd=root, check=True)
+    return pathlib.Path(os.environ.get("CARGO_TARGET_DIR") or root / "target").resolve() / "debug/tagwire"

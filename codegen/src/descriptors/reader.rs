@@ -13,7 +13,7 @@ use super::{
     is_map_entry, join, shown,
 };
 use crate::constraints::{Constraints, MessageConstraints, Placed};
-use crate::load::comment;
+use crate::load::{comment, default, idempotency, reserved};
 use crate::model::{Enum, EnumValue, Field, Kind, Label, Location, Message, Method, Model, Rules, Service};
 
 /// Where something is declared.
@@ -144,6 +144,10 @@ impl<'a> Reader<'a> {
             oneofs: oneofs.into_iter().flatten().map(str::to_string).collect(),
             map_entry,
             constraints: self.message_constraints(message, raw, &full_name)?,
+            reserved: reserved(
+                message.reserved_range.iter().map(|r| (r.start().into(), i64::from(r.end()) - 1)),
+                message.reserved_name.iter().map(String::as_str),
+            ),
             full_name: full_name.clone(),
         });
         let mut inner = scope.to_vec();
@@ -229,12 +233,16 @@ impl<'a> Reader<'a> {
         };
         Ok(Field {
             name: field.name().to_string(),
+            json_name: field.json_name().to_string(),
             number,
             kind,
             label,
             oneof: oneof.flatten().map(str::to_string),
             constraints: None,
+            default: default(field.default_value.as_deref()),
+            group: field.r#type == Some(Type::Group as i32),
             comment: String::new(),
+            location: nowhere(),
         })
     }
 
@@ -358,6 +366,7 @@ impl<'a> Reader<'a> {
             name: v.name().to_string(),
             number: v.number(),
             comment: self.comment(&[path, &[2, at]].concat()),
+            location: nowhere(),
         });
         Ok(Enum {
             package: self.file.proto.package().to_string(),
@@ -366,6 +375,11 @@ impl<'a> Reader<'a> {
             comment: self.comment(path),
             origin: self.file.origin,
             values: values.collect(),
+            reserved: reserved(
+                one.reserved_range.iter().map(|r| (r.start().into(), r.end().into())),
+                one.reserved_name.iter().map(String::as_str),
+            ),
+            location: self.location(),
             full_name,
         })
     }
@@ -396,6 +410,7 @@ impl<'a> Reader<'a> {
                 request: message(method.input_type())?,
                 reply: message(method.output_type())?,
                 streaming: method.client_streaming() || method.server_streaming(),
+                idempotency: idempotency(method.options.as_ref()),
                 comment: self.comment(&[path, &[2, at]].concat()),
                 location: self.location(),
             });
@@ -411,4 +426,9 @@ impl<'a> Reader<'a> {
             full_name,
         })
     }
+}
+
+/// The place of what there may be thousands of: a path costs memory, and no finding of a check names it.
+fn nowhere() -> Location {
+    Location { path: PathBuf::new(), line: 1 }
 }
