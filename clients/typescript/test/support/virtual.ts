@@ -78,6 +78,8 @@ export class VirtualLoop implements Loop {
 export class Link implements Transport {
   /** How it was closed by the client: with a code, or without a word. */
   closed: number | "abort" | undefined;
+  /** Whether it takes time to close, until `cut`. */
+  lingers = false;
   /** How many writes there were. */
   writes = 0;
   #written: Uint8Array[] = [];
@@ -104,7 +106,7 @@ export class Link implements Transport {
 
   abort(): void {
     this.closed ??= "abort";
-    this.lose();
+    if (!this.lingers) this.lose();
   }
 
   waitingBytes(): number {
@@ -256,17 +258,17 @@ export async function failure(promise: Promise<unknown>): Promise<Error> {
 }
 
 /** Collects what is written to the console while a test runs. */
-export function recordConsole(): { readonly lines: string[]; restore(): void } {
+export function recordConsole(): { readonly lines: string[]; restore: () => void } {
   const lines: string[] = [];
   const names = ["info", "warn", "error"] as const;
-  const originals = names.map((name) => console[name]);
+  const { info, warn, error } = console;
   for (const name of names) {
     console[name] = (...values: unknown[]) => void lines.push(`${name}: ${values.map(String).join(" ")}`);
   }
   return {
     lines,
     restore() {
-      for (const [at, name] of names.entries()) console[name] = originals[at] ?? console[name];
+      Object.assign(console, { info, warn, error });
     },
   };
 }
