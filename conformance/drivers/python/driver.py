@@ -1,4 +1,4 @@
-"""Drives the Python client as conformance/README.md says: commands on stdin, reports on stdout, a JSON object a line."""
+"""Drives the Python client as conformance/README.md says: commands on stdin, reports on stdout."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "gen" / "python"))
 
+import tagwire
 from google.protobuf import json_format
 from google.protobuf.message import Message
 
 import conformance
-import tagwire
 
 EVENTS = (
     tagwire.MemberChanged,
@@ -94,7 +94,9 @@ class Driver:
         elif what == "request":
             reply = kind_of(command["reply"])
             timeout = command.get("timeout_ms", 2000) / 1000
-            self.start(self.answer(command["id"], client.request(message_of(command), reply, timeout=timeout)))
+            self.start(
+                self.answer(command["id"], client.request(message_of(command), reply, timeout=timeout))
+            )
         elif what == "batch":
             await self.batch(client, command)
         elif what == "join":
@@ -121,7 +123,11 @@ class Driver:
     async def connect(self, command: dict[str, Any]) -> None:
         reconnect = command.get("reconnect", True)
         if isinstance(reconnect, dict):
-            names = {"first_delay_ms": "first_delay", "max_delay_ms": "max_delay", "give_up_after_ms": "give_up_after"}
+            names = {
+                "first_delay_ms": "first_delay",
+                "max_delay_ms": "max_delay",
+                "give_up_after_ms": "give_up_after",
+            }
             reconnect = tagwire.Reconnect(**{names[name]: value / 1000 for name, value in reconnect.items()})
         try:
             client = await tagwire.connect(
@@ -156,7 +162,7 @@ class Driver:
             verdict=client.verdict.name,
         )
         for event in EVENTS:
-            client.on(event, report_event)  # type: ignore[arg-type]
+            client.on(event, report_event)
         self.start(self.receive(client))
 
     async def receive(self, client: tagwire.Client) -> None:
@@ -177,7 +183,9 @@ class Driver:
         try:
             reply = await asked
             # `join` gives the room's name alone.
-            report("response", id=number, message={"room": reply} if isinstance(reply, str) else json_of(reply))
+            report(
+                "response", id=number, message={"room": reply} if isinstance(reply, str) else json_of(reply)
+            )
         except tagwire.RequestFailed as error:
             report(
                 "response",
@@ -204,13 +212,14 @@ class Driver:
             self.start(self.answer(one["id"], answer))
 
     def state(self, client: tagwire.Client) -> None:
-        members = [{"player": m.id, "name": m.name, "away": m.away} for m in client.members.values()]
+        by_player = sorted(client.members.values(), key=lambda member: member.id)
+        members = [{"player": m.id, "name": m.name, "away": m.away} for m in by_player]
         dropped = client.dropped
         report(
             "state",
             player=client.player_id,
             room=client.room,
-            members=sorted(members, key=lambda member: member["player"]),
+            members=members,
             rtt_us=round((client.rtt or 0) * 1e6),
             jitter_us=round((client.jitter or 0) * 1e6),
             server_time_ms=ms(client.server_time()),

@@ -4,11 +4,14 @@ use anyhow::Result;
 
 use crate::stage::Stage;
 
+mod closing;
 mod login;
 mod messages;
 mod ping;
 mod refusals;
 mod requests;
+mod resume;
+mod rooms;
 
 /// One conversation.
 pub(crate) struct Case {
@@ -61,14 +64,29 @@ pub(crate) const GROUPS: &[(&str, &str)] = &[
         "sending and receiving, short and extended frames; what cannot be read is counted and dropped",
     ),
     ("requests", "replies, each status, time-outs, late answers, batches"),
+    ("rooms", "members, changing rooms, rooms that end"),
+    (
+        "resume",
+        "connections cut anywhere, both ways: nothing is lost or doubled; sessions that cannot be resumed",
+    ),
+    ("closing", "every close code: who comes back, to what, and not before the server asks"),
 ];
 
 /// How many cases there are. A client that is held to fewer has not passed.
-pub(crate) const COUNT: usize = 83;
+pub(crate) const COUNT: usize = 151;
 
 /// All of them.
 pub(crate) fn all() -> Vec<&'static Case> {
-    let groups = [login::CASES, refusals::CASES, ping::CASES, messages::CASES, requests::CASES];
+    let groups = [
+        login::CASES,
+        refusals::CASES,
+        ping::CASES,
+        messages::CASES,
+        requests::CASES,
+        rooms::CASES,
+        resume::CASES,
+        closing::CASES,
+    ];
     let all: Vec<_> = groups.into_iter().flatten().collect();
     assert_eq!(all.len(), COUNT, "COUNT says how many cases there are");
     all
