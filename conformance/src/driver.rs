@@ -35,6 +35,7 @@ pub(crate) struct Driver {
     reports: VecDeque<Value>,
     stderr: Arc<Mutex<Vec<u8>>>,
     readers: Vec<JoinHandle<()>>,
+    ignored: Vec<&'static str>,
     /// How it called itself: library and version.
     pub(crate) name: String,
     /// What its language is called.
@@ -93,6 +94,7 @@ impl Driver {
             reports: VecDeque::new(),
             stderr,
             readers,
+            ignored: OPTIONAL.to_vec(),
             name: String::new(),
             language: String::new(),
         };
@@ -162,6 +164,18 @@ impl Driver {
         Ok(report)
     }
 
+    /// A report of that kind that has come.
+    pub(crate) fn take(&mut self, kind: &str) -> Option<Value> {
+        let at = self.reports.iter().position(|report| report["report"] == kind)?;
+        self.reports.remove(at)
+    }
+
+    /// From now on reports of that kind are thrown away.
+    pub(crate) fn ignore(&mut self, kind: &'static str) {
+        self.ignored.push(kind);
+        self.reports.retain(|report| report["report"] != kind);
+    }
+
     fn hear(&mut self, by: Instant) -> Result<()> {
         match self.lines.recv_timeout(by.saturating_duration_since(Instant::now())) {
             Ok(line) => self.keep(line),
@@ -178,6 +192,7 @@ impl Driver {
 
     fn keep(&mut self, line: Line) -> Result<()> {
         match line {
+            Line::Report(report) if self.ignored.iter().any(|kind| report["report"] == *kind) => {}
             Line::Report(report) => self.reports.push_back(report),
             Line::Garbage(text) => bail!("the driver printed what is no report: {text:?}"),
         }

@@ -102,8 +102,9 @@ impl Link {
         Ok(Link { stream, buffer: vec![], read: 0 })
     }
 
-    pub(crate) fn connect(address: &str) -> Result<Self> {
-        Self::new(TcpStream::connect(address)?)
+    /// For who speaks no frames on it.
+    pub(crate) fn into_stream(self) -> TcpStream {
+        self.stream
     }
 
     /// Writes bytes as they are.

@@ -77,8 +77,12 @@ def test_every_message_is_read_or_dropped_and_counted():
         else:
             (event,) = events
             assert isinstance(event, Received), name
-            assert json_format.MessageToDict(event.message) == vector["json"], name
             assert event.message.SerializeToString(deterministic=True).hex() == vector["again"], name
+            event.message.DiscardUnknownFields()
+            told = json_format.ParseDict(vector["json"], kind())
+            # As bytes, for NaN is not equal to itself.
+            found = event.message.SerializeToString(deterministic=True)
+            assert found == told.SerializeToString(deterministic=True), name
 
 
 @pytest.mark.parametrize("name", ["frames.json", "messages.json"])

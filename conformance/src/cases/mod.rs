@@ -12,6 +12,8 @@ mod refusals;
 mod requests;
 mod resume;
 mod rooms;
+mod server;
+mod vectors;
 
 /// One conversation.
 pub(crate) struct Case {
@@ -70,10 +72,12 @@ pub(crate) const GROUPS: &[(&str, &str)] = &[
         "connections cut anywhere, both ways: nothing is lost or doubled; sessions that cannot be resumed",
     ),
     ("closing", "every close code: who comes back, to what, and not before the server asks"),
+    ("vectors", "every message of conformance/vectors, good and bad, as a client receives it"),
+    ("server", "the real server: logins, rooms, relayed messages, connections cut anywhere"),
 ];
 
 /// How many cases there are. A client that is held to fewer has not passed.
-pub(crate) const COUNT: usize = 151;
+pub(crate) const COUNT: usize = 160;
 
 /// All of them.
 pub(crate) fn all() -> Vec<&'static Case> {
@@ -86,6 +90,8 @@ pub(crate) fn all() -> Vec<&'static Case> {
         rooms::CASES,
         resume::CASES,
         closing::CASES,
+        vectors::CASES,
+        server::CASES,
     ];
     let all: Vec<_> = groups.into_iter().flatten().collect();
     assert_eq!(all.len(), COUNT, "COUNT says how many cases there are");
