@@ -291,7 +291,11 @@ def messages() -> list[dict[str, Any]]:
             if isinstance(found.get("float"), float):
                 # In full: the shortest text for the largest float is, as a double, too large for one.
                 found["float"] = message.float
-            entry["again"] = message.SerializeToString(deterministic=True).hex()
+            if not any(
+                isinstance(value, dict) and len(value) > 1 and kind == "Maps" for value in found.values()
+            ):
+                # The entries of a map have no order.
+                entry["again"] = message.SerializeToString(deterministic=True).hex()
             message.DiscardUnknownFields()  # which JSON does not say
             assert _read_back(found, message) == message.SerializeToString(deterministic=True), name
         made.append(entry)
@@ -473,7 +477,7 @@ def messages() -> list[dict[str, Any]]:
     bad("Scalars", "fixed64_cut", "a fixed64 that is cut", key(10, FIXED64) + bytes(7))
     bad("Scalars", "fixed32_cut", "a fixed32 that is cut", key(9, FIXED32) + bytes(3))
     bad("Choice", "inner_cut", "a message within that is cut", data(3, b"\x08"))
-    bad("Choice", "inner_over", "a message within that is longer than it", data(3, b"\x0a\x05"))
+    bad("Choice", "inner_over", "a message within that is longer than it", data(3, key(100, BYTES) + b"\x05"))
     for name, text_bytes in {
         "lone_continuation": b"\x80", "cut": b"a\xe6\xb0", "overlong": b"\xc0\xaf",
         "surrogate": b"\xed\xa0\x80",
@@ -495,6 +499,8 @@ def messages() -> list[dict[str, Any]]:
         fixed32(1, bytes(4)), client="either", server="refuses")  # fmt: skip
     add("Choice", "other_wire_type_message", "a number where a message should be",
         number(3, 7), client="either", server="refuses")  # fmt: skip
+    add("Choice", "inner_over_into_the_next", "a message within whose last field ends in what follows",
+        data(3, key(100, BYTES) + b"\x02") + number(4, 1), client="either", server="refuses")  # fmt: skip
     add("Scalars", "varint_over_64_bits", "ten bytes, and more bits than 64",
         key(6, VARINT) + b"\xff" * 9 + b"\x7f", client="either", server="refuses")  # fmt: skip
     return made
