@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,18 @@ use serde_json::{Value, json};
 
 /// What must come comes within this; long, for machines that are busy with other things.
 pub(crate) const SOON: Duration = Duration::from_secs(15);
+static PATIENCE: OnceLock<Duration> = OnceLock::new();
+
+/// From now on that is how long what must come is awaited. Only the first call counts.
+pub(crate) fn be_patient(time: Duration) {
+    // Set already: by who has called before.
+    let _ = PATIENCE.set(time);
+}
+
+/// How long that is.
+pub(crate) fn soon() -> Duration {
+    *PATIENCE.get_or_init(|| SOON)
+}
 /// Reports whose order among each other is the order in which the application sees things.
 const IN_ORDER: &[&str] = &["message", "member", "room_ended"];
 /// Reports that nobody has to take.
@@ -136,7 +148,7 @@ impl Driver {
 
     /// With an `id`: the report of that request. Which of two is reported first, nobody promises.
     fn expect_of(&mut self, kind: &str, id: Option<&Value>) -> Result<Value> {
-        let by = Instant::now() + SOON;
+        let by = Instant::now() + soon();
         loop {
             let ordered = IN_ORDER.contains(&kind);
             let found = self.reports.iter().position(|report| {
@@ -181,7 +193,7 @@ impl Driver {
             Ok(line) => self.keep(line),
             Err(RecvTimeoutError::Timeout) => {
                 let other: Vec<_> = self.reports.iter().map(Value::to_string).collect();
-                Err(anyhow!("nothing came for {} s; other reports: [{}]", SOON.as_secs(), other.join(", ")))
+                Err(anyhow!("nothing came for {} s; other reports: [{}]", soon().as_secs(), other.join(", ")))
             }
             Err(RecvTimeoutError::Disconnected) => {
                 let status = self.wait()?;
@@ -212,6 +224,26 @@ impl Driver {
         let rest: Vec<_> = rest.map(Value::to_string).collect();
         ensure!(rest.is_empty(), "these reports should not have come: {}", rest.join(", "));
         Ok(())
+    }
+
+    /// What else is to be said of it where a case has failed: reports that nobody has taken, garbage, its end.
+    pub(crate) fn remarks(&mut self) -> String {
+        let mut remarks = vec![];
+        while let Ok(line) = self.lines.try_recv() {
+            if let Err(error) = self.keep(line) {
+                remarks.push(error.to_string());
+            }
+        }
+        if let Ok(Some(status)) = lock(&self.child).try_wait() {
+            remarks.push(format!("the driver has ended, {status}"));
+        }
+        let shown = self.reports.iter().take(5).map(|report| {
+            let text = report.to_string();
+            let cut: String = text.chars().take(300).collect();
+            format!("it reported {cut}")
+        });
+        remarks.extend(shown);
+        remarks.join("; ")
     }
 
     fn wait(&mut self) -> Result<ExitStatus> {

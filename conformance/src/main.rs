@@ -13,6 +13,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
@@ -62,6 +63,9 @@ struct Cli {
     /// How many cases run at once.
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=64))]
     jobs: u8,
+    /// How many seconds each thing that must happen is awaited.
+    #[arg(long, value_name = "SECONDS", default_value_t = driver::SOON.as_secs())]
+    patience: u64,
     /// Write the table of this run into that file, between its marks.
     #[arg(long, value_name = "FILE", conflicts_with = "case")]
     write: Option<PathBuf>,
@@ -104,6 +108,7 @@ fn conformance(cli: &Cli) -> Result<bool> {
         )?;
         ensure!(PathBuf::from(server).is_file(), "there is no server {server}");
     }
+    driver::be_patient(Duration::from_secs(cli.patience));
     let mut results = vec![];
     for command in &cli.client {
         let command: Vec<String> = command.split_whitespace().map(str::to_owned).collect();

@@ -10,7 +10,7 @@ use tagwire::pb::tagwire::v1::{Ping, PlayerLogin};
 use tagwire::prost::Message as _;
 use tagwire::{Message, Tag};
 
-use crate::driver::SOON;
+use crate::driver::soon;
 
 /// One frame of the client.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,7 +58,7 @@ impl Peer {
 
     /// The next connection.
     pub(crate) fn accept(&self) -> Result<Link> {
-        self.accept_within(SOON)?.context("the client did not connect")
+        self.accept_within(soon())?.context("the client did not connect")
     }
 
     /// The next connection, if one comes in that time.
@@ -98,7 +98,7 @@ impl Link {
     fn new(stream: TcpStream) -> Result<Self> {
         stream.set_nonblocking(false)?;
         stream.set_nodelay(true)?;
-        stream.set_write_timeout(Some(SOON))?;
+        stream.set_write_timeout(Some(soon()))?;
         Ok(Link { stream, buffer: vec![], read: 0 })
     }
 
@@ -160,7 +160,7 @@ impl Link {
 
     /// The next frame, whatever it is.
     pub(crate) fn any_frame(&mut self) -> Result<Frame> {
-        let by = Instant::now() + SOON;
+        let by = Instant::now() + soon();
         loop {
             if let Some(frame) = self.buffered()? {
                 return Ok(frame);
@@ -209,7 +209,7 @@ impl Link {
 
     /// The client has shut down its side, and sent nothing before that was not taken.
     pub(crate) fn ended(&mut self) -> Result<()> {
-        let by = Instant::now() + SOON;
+        let by = Instant::now() + soon();
         loop {
             if let Some(frame) = self.buffered()? {
                 bail!("expected the end of the connection, got tag {} {:02x?}", frame.tag, frame.payload);
@@ -235,7 +235,7 @@ impl Link {
 
     /// The whole frames within so many more bytes of the client, but for logins: reads exactly these and no more.
     pub(crate) fn frames_within(&mut self, bytes: usize) -> Result<Vec<Frame>> {
-        let by = Instant::now() + SOON;
+        let by = Instant::now() + soon();
         let until = self.read + bytes;
         let mut frames = vec![];
         while self.read < until {

@@ -104,7 +104,9 @@ fn run_one(command: &[String], case: &Case, server: Option<&str>) -> (Outcome, O
     drop(watchdog);
     let result: Result<()> = played.unwrap_or_else(|_| Err(anyhow!("the case itself failed; see above")));
     if let Err(error) = result {
-        outcome.failure = Some(format!("{error:#}"));
+        let remarks = stage.driver.remarks();
+        outcome.failure =
+            Some(if remarks.is_empty() { format!("{error:#}") } else { format!("{error:#} ({remarks})") });
         outcome.stderr = stage.driver.stderr();
     }
     (outcome, Some(who))

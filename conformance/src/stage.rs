@@ -177,5 +177,6 @@ pub(crate) fn question(id: u32, number: u32) -> Value {
         "type": "conformance.v1.AskRequest",
         "message": { "number": number },
         "reply": "conformance.v1.AskReply",
+        "timeout_ms": 10_000,
     })
 }

@@ -53,8 +53,7 @@ fn login_begins_with_the_bytes_of_the_reference(stage: &mut Stage) -> Result<()>
 }
 
 fn login_with_a_token(stage: &mut Stage) -> Result<()> {
-    let (mut link, login) =
-        stage.asked(json!({ "username": "", "password": "", "token": "e30.e30.e30" }))?;
+    let (mut link, login) = stage.asked(json!({ "username": "", "password": "", "token": "e30.e30.e30" }))?;
     ensure!(login.token == "e30.e30.e30" && login.password.is_empty(), "{login:?}");
     link.send(&welcome())?;
     stage.driver.expect("connected")?;

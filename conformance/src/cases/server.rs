@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use super::cases;
-use crate::driver::{Driver, SOON, command, like};
+use crate::driver::{Driver, command, like, soon};
 use crate::peer::Peer;
 use crate::stage::{Stage, question, quick};
 
@@ -56,7 +56,7 @@ impl Server {
             }
         });
         let mut server = Server { process, address: String::new() };
-        let by = Instant::now() + SOON;
+        let by = Instant::now() + soon();
         while server.address.is_empty() {
             let line = rx.recv_timeout(by.saturating_duration_since(Instant::now()));
             let line = line.context("the server did not come up")?;
@@ -100,7 +100,7 @@ fn two(stage: &mut Stage, address: &str) -> Result<(Driver, u64, u64)> {
 fn real_login_is_pinged(stage: &mut Stage) -> Result<()> {
     let server = Server::start(stage)?;
     login(&mut stage.driver, &server.address, "ann")?;
-    let by = Instant::now() + SOON;
+    let by = Instant::now() + soon();
     // Told with the second ping: the first must have been answered.
     while stage.state()?["rtt_us"].as_u64().unwrap_or_default() == 0 {
         ensure!(Instant::now() < by, "no round trip was measured");
