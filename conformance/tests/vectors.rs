@@ -19,7 +19,7 @@ mod schema {
 
 /// How many there are. A language that reads fewer has not passed.
 const FRAMES: usize = 57;
-const MESSAGES: usize = 154;
+const MESSAGES: usize = 157;
 
 #[derive(Deserialize)]
 struct FrameVector {

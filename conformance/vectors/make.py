@@ -485,9 +485,12 @@ def messages() -> list[dict[str, Any]]:
     }.items():  # fmt: skip
         bad("Note", f"utf8_{name}", "a text that is not UTF-8", data(2, text_bytes))
 
-    # Nesting. Libraries draw the line at 100 or thereabouts.
+    # Nesting. Libraries draw the line at 100, and count differently.
     add("Nest", "nested_1", "a message in a message", nested(1))
     add("Nest", "nested_90", "ninety deep", nested(90))
+    add("Nest", "nested_99", "as deep as all read", nested(99))
+    add("Nest", "nested_100", "a hundred deep: the first that some refuse", nested(100), client="either")
+    bad("Nest", "nested_101", "over a hundred deep", nested(101))
     bad("Nest", "nested_150", "a hundred and fifty deep: nobody reads so deep", nested(150))
 
     # Where libraries differ: either is right for a client, the server refuses.
