@@ -41,6 +41,19 @@ pub(crate) struct Report {
 }
 
 impl Report {
+    /// For tests: what came of these cases.
+    #[cfg(test)]
+    pub(crate) fn of(language: &str, cases: &[(&'static Case, bool)]) -> Self {
+        let outcome = |(case, passed): &(&'static Case, bool)| Outcome {
+            group: case.group,
+            name: case.name,
+            failure: (!passed).then(|| "it failed".into()),
+            stderr: String::new(),
+        };
+        let cases = cases.iter().map(outcome).collect();
+        Report { client: language.into(), language: language.into(), cases, seconds: 0.0 }
+    }
+
     pub(crate) fn passed(&self) -> usize {
         self.cases.iter().filter(|outcome| outcome.failure.is_none()).count()
     }

@@ -62,3 +62,43 @@ fn table(reports: &[Report]) -> String {
     text.push('\n');
     text
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn reports(fails: &str) -> Vec<Report> {
+        let all = cases::all();
+        let cases: Vec<_> = all.iter().map(|case| (*case, case.name != fails)).collect();
+        vec![Report::of("Python", &cases), Report::of("Lua", &cases)]
+    }
+
+    #[test]
+    fn the_table_says_group_by_group_what_each_has_passed() {
+        let text = replaced(&format!("before\n{BEGIN}old\n{END}after\n"), &reports("refused_name")).unwrap();
+        assert!(text.starts_with(&format!(
+            "before\n{BEGIN}| cases | what they show | Python | Lua |\n|---|---|---|---|\n"
+        )));
+        assert!(text.ends_with(&format!("{END}after\n")));
+        let all = cases::COUNT;
+        assert!(text.contains(" 9/10 | 9/10 |\n"), "{text}");
+        assert!(text.contains(&format!("| all | | {}/{all} | {}/{all} |\n", all - 1, all - 1)), "{text}");
+    }
+
+    #[test]
+    fn the_table_in_the_documents_says_that_every_client_has_passed_all_cases() {
+        let text = include_str!("../../docs/CLIENTS.md");
+        let table = text.split_once(BEGIN).unwrap().1.split_once(END).unwrap().0;
+        let (head, last) = (table.lines().next().unwrap(), table.lines().last().unwrap());
+        let languages = head.matches('|').count() - 3;
+        assert!(languages >= 2, "{head}");
+        assert_eq!(last.matches(&format!(" {0}/{0} |", cases::COUNT)).count(), languages, "{last}");
+    }
+
+    #[test]
+    fn a_file_without_marks_is_refused() {
+        assert!(replaced("no marks\n", &reports("")).is_err());
+        assert!(replaced(BEGIN, &reports("")).is_err());
+    }
+}
