@@ -39,7 +39,7 @@ mod schema {
 Examples:
   tagwire-conformance --list
   tagwire-conformance --client \"python conformance/drivers/python/driver.py\"
-  tagwire-conformance --client \"node conformance/drivers/typescript/driver.js\" --case resume
+  tagwire-conformance --client \"node clients/typescript/dist/test/conformance/driver.js\" --case resume
   tagwire-conformance --client \"python ...\" --client \"node ...\" --check docs/CLIENTS.md
 
 Cases with the real server need its binary: --server or TAGWIRE_SERVER."
