@@ -2,7 +2,7 @@ import tseslint from "typescript-eslint";
 
 export default tseslint.config(
   // What is printed is the printer's to keep right.
-  { ignores: ["dist/", "gen/", "src/gen/"] },
+  { ignores: ["dist/", "gen/", "src/gen/", "test/gen/"] },
   ...tseslint.configs.strictTypeChecked,
   {
     files: ["**/*.ts"],

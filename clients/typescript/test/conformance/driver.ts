@@ -4,7 +4,7 @@ import { Console } from "node:console";
 import { writeSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { fromJson, toJson, type DescMessage, type JsonValue, type Message } from "@bufbuild/protobuf";
-import * as stubs from "../../gen/conformance/index.js";
+import * as stubs from "../gen/conformance/index.js";
 import {
   ConnectError,
   ConnectionClosed,

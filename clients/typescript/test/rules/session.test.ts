@@ -518,7 +518,7 @@ describe("session: the end", () => {
   it("by a Disconnect comes after everything before it", () => {
     const events = take(opened(), frame(ScoreSchema, {}), frame(DisconnectSchema, { code: 4600, reason: "x" }));
     expect(events.map((event) => event.constructor)).to.deep.equal([Received, Ended]);
-    expect((events[1] as Ended).closed).to.include({ code: 4600, reason: "x", byPeer: true });
+    expect(events[1]).to.have.property("closed").that.includes({ code: 4600, reason: "x", byPeer: true });
   });
 
   it("without a Disconnect is a lost connection", () => {

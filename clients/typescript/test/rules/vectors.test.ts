@@ -3,7 +3,7 @@
 import { readFileSync } from "node:fs";
 import { fromJson, toBinary, toJson, type JsonValue } from "@bufbuild/protobuf";
 import { expect } from "chai";
-import { SCHEMA } from "../../gen/conformance/index.js";
+import { SCHEMA } from "../gen/conformance/index.js";
 import { Received } from "../../src/events.js";
 import { Decoder, FrameTooLarge, MalformedFrame, encode } from "../../src/frame.js";
 import { Session } from "../../src/session.js";

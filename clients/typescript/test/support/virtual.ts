@@ -256,17 +256,17 @@ export async function failure(promise: Promise<unknown>): Promise<Error> {
 }
 
 /** Collects what is written to the console while a test runs. */
-export function recordConsole(): { readonly lines: string[]; restore(): void } {
+export function recordConsole(): { readonly lines: string[]; restore: () => void } {
   const lines: string[] = [];
   const names = ["info", "warn", "error"] as const;
-  const originals = names.map((name) => console[name]);
+  const { info, warn, error } = console;
   for (const name of names) {
     console[name] = (...values: unknown[]) => void lines.push(`${name}: ${values.map(String).join(" ")}`);
   }
   return {
     lines,
     restore() {
-      for (const [at, name] of names.entries()) console[name] = originals[at] ?? console[name];
+      Object.assign(console, { info, warn, error });
     },
   };
 }
