@@ -117,7 +117,8 @@ describe("a page", () => {
       joined = room;
       loop.send(ChatSchema, { text: "drawn" });
     });
-    await new Promise((resolve) => setTimeout(resolve, 100));
+    // The answer is there, and nobody has seen it.
+    while (loop.wire.session.room !== "pump") await new Promise(requestAnimationFrame);
     expect([loop.room, joined]).to.deep.equal(["main", ""]);
     await new Promise<void>((resolve) => {
       requestAnimationFrame(function draw() {

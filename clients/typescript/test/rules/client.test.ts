@@ -195,6 +195,17 @@ describe("in memory", () => {
       expect(peer.link.take().length).to.equal(1000);
     });
 
+    it("does not overtake what waits", async () => {
+      const client = await peer.client();
+      client.sendSoon(ChatSchema, { text: "0" });
+      // Between the flush, which the first has planned, and the turn of those that had no place before it.
+      peer.loop.soon(() => client.sendSoon(ChatSchema, { text: "300" }));
+      for (let number = 1; number < 300; number += 1) client.sendSoon(ChatSchema, { text: String(number) });
+      await peer.loop.settle();
+      const texts = peer.link.take().map((one) => read(ChatSchema, one).text);
+      expect(texts).to.deep.equal(Array.from({ length: 301 }, (_, at) => String(at)));
+    });
+
     it("soon keeps the newest of what is latest while behind, and throws when there is no room", async () => {
       const client = await peer.client();
       await peer.link.block(true);

@@ -55,10 +55,12 @@ describe("in memory", () => {
 
     it("closes the old socket before there is a new one", async () => {
       await peer.client({ reconnect: QUICK });
+      peer.link.lingers = true;
       await peer.loop.advance(10_000); // silence
-      expect(peer.links.length).to.equal(1);
       expect(peer.link.closed).to.equal("abort");
-      await peer.loop.advance(10);
+      await peer.loop.advance(1000);
+      expect(peer.links.length).to.equal(1);
+      await peer.link.cut();
       expect(peer.links.length).to.equal(2);
     });
 
@@ -154,6 +156,19 @@ describe("in memory", () => {
       expect(peer.link.take()).to.deep.equal([]);
     });
 
+    it("lets a request wait that was not sent, until another session has begun", async () => {
+      const client = await peer.client({ schema: ASKING, reconnect: QUICK });
+      await peer.link.cut();
+      let failed = false;
+      const asked = failure(client.request(ChatSchema, ScoreSchema, {})).finally(() => (failed = true));
+      await peer.loop.advance(10);
+      await peer.link.send(frame(DisconnectSchema, { code: CloseCode.RESUME_REFUSED }));
+      expect(failed).to.equal(false);
+      await peer.loop.advance(20);
+      await peer.link.send(resumable());
+      expect(await asked).to.include({ mayHaveRun: false });
+    });
+
     it("tries with growing delays, and gives up after a while", async () => {
       const client = await peer.client({ reconnect: { jitter: 0, giveUpAfter: 10_000 } });
       peer.refuses = "no network";
@@ -197,6 +212,11 @@ describe("in memory", () => {
       await peer.back(0);
       await peer.link.cut();
       expect(client.reconnecting).to.include({ attempt: 1, delay: 1000 });
+      await peer.loop.advance(1000);
+      await peer.back(0);
+      await peer.loop.advance(5000);
+      await peer.link.cut(); // one that stood
+      expect(client.reconnecting).to.include({ attempt: 1, delay: 200 });
     });
 
     it("does not follow an end that advises against it, nor a login that is refused", async () => {

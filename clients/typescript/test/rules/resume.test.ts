@@ -94,6 +94,9 @@ describe("resume: being away", () => {
 
   it("is the end without reconnecting, and before the first Welcome", () => {
     const session = opened(resumable(), {}, false);
+    session.send(4, bytes("a"));
+    session.dataToSend();
+    expect(session.outbox.keptBytes).to.equal(0); // for nobody would ask for it
     session.receiveEof();
     only(session.events(), Ended);
     const first = new Session(SCHEMA, { username: "p" }, true);

@@ -78,6 +78,8 @@ export class VirtualLoop implements Loop {
 export class Link implements Transport {
   /** How it was closed by the client: with a code, or without a word. */
   closed: number | "abort" | undefined;
+  /** Whether it takes time to close, until `cut`. */
+  lingers = false;
   /** How many writes there were. */
   writes = 0;
   #written: Uint8Array[] = [];
@@ -104,7 +106,7 @@ export class Link implements Transport {
 
   abort(): void {
     this.closed ??= "abort";
-    this.lose();
+    if (!this.lingers) this.lose();
   }
 
   waitingBytes(): number {
