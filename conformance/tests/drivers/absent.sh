@@ -1,0 +1,2 @@
+# Never gets ready.
+exit 3
