@@ -46,7 +46,8 @@ async def circle(client: tagwire.Client) -> None:
     """Moves the pointer for ever."""
     clock = asyncio.get_running_loop()
     while True:
-        angle = clock.time() / TURN * math.tau
+        # By the player's number, so that no two are at one place.
+        angle = clock.time() / TURN * math.tau + client.player_id
         x, y = 500 + 300 * math.cos(angle), 500 + 300 * math.sin(angle)
         await client.send(my_game.Point(x=round(x), y=round(y)))
         await asyncio.sleep(STEP)
