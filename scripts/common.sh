@@ -43,15 +43,18 @@ venv() {
 }
 
 # Makes clients/typescript/node_modules hold what its lock pins, unless it does already.
-typescript() {
+typescript() { packages clients/typescript; }
+
+# packages FOLDER: the same of any folder with a package.json and a lock.
+packages() {
   command -v npm >/dev/null || fail "npm is missing; install Node 20 or newer (https://nodejs.org)"
-  local want modules=clients/typescript/node_modules
+  local want folder=$1 modules=$1/node_modules
   node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' ||
     fail "node $(node --version) is too old; Node 20 or newer is needed"
-  want="$(node --version) $(cat clients/typescript/package.json clients/typescript/package-lock.json)"
+  want="$(node --version) $(cat "$folder/package.json" "$folder/package-lock.json")"
   if [[ ! -f $modules/.contents || $(<"$modules/.contents") != "$want" ]]; then
     say "installing npm packages into $modules"
-    (cd clients/typescript && npm ci --silent --no-audit --no-fund)
+    (cd "$folder" && npm ci --silent --no-audit --no-fund)
     printf '%s\n' "$want" >"$modules/.contents"
   fi
 }

@@ -59,7 +59,11 @@ class Page:
     def resize(self, width: int, height: int, scheme: str = "dark") -> None:
         """How large the window is, CSS pixels, and whether its user likes it `dark` or `light`."""
         self._call(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=False,
         )
         self._call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
 

@@ -127,14 +127,18 @@ def join(browser: Browser, address: str, name: str) -> Page:
 
 def point(page: Page, x: int, y: int) -> None:
     """Moves the mouse to a place of the stage."""
-    box = page.evaluate("(({x, y, width}) => [x, y, width])(document.querySelector('#stage').getBoundingClientRect())")
+    box = page.evaluate(
+        "(({x, y, width}) => [x, y, width])(document.querySelector('#stage').getBoundingClientRect())"
+    )
     left, top, width = box
     page.move(left + x * width / 1280, top + y * width / 1280)
 
 
 def shown(page: Page, name: str) -> Any:
     """Where the pointer of a player stands, in the stage's pixels; `None` where there is none."""
-    find = f"[...document.querySelectorAll('.pointer')].find((one) => one.dataset.player === {json.dumps(name)})"
+    find = (
+        f"[...document.querySelectorAll('.pointer')].find((one) => one.dataset.player === {json.dumps(name)})"
+    )
     return page.evaluate(
         f"(() => {{ const found = {find}; if (!found) return null;"
         " const stage = document.querySelector('#stage'), scale = 1280 / stage.clientWidth;"
@@ -191,7 +195,8 @@ def test_a_fast_mouse_stays_within_the_schemas_rate(address: str, ben: Player, b
     zoe = join(browser, address, "zoe")
     # 3,000 moves in a second: a mouse reports that often.
     zoe.evaluate(
-        "(async () => { const stage = document.querySelector('#stage'), { left, top } = stage.getBoundingClientRect();"
+        "(async () => { const stage = document.querySelector('#stage');"
+        " const { left, top } = stage.getBoundingClientRect();"
         " for (let n = 0; n < 3000; n++) { stage.dispatchEvent(new PointerEvent('pointermove',"
         " { clientX: left + n % 300, clientY: top + 9, bubbles: true }));"
         " if (n % 30 === 0) await new Promise((done) => setTimeout(done, 10)); } })()"
@@ -205,9 +210,8 @@ def test_a_fast_mouse_stays_within_the_schemas_rate(address: str, ben: Player, b
 def test_a_login_that_is_refused_says_why_and_can_be_tried_again(address: str, browser: Browser) -> None:
     page = browser.open(f"http://{address}/")
     page.waits_for("Join the arena", "#login")
-    fill = "(password) => {{ const form = document.querySelector('#login'); form.elements.name.value = 'zoe';"
-    fill += " form.elements.password.value = password; form.requestSubmit(); }}"
-    fill = fill.replace("{{", "{").replace("}}", "}")
+    fill = "(password) => { const form = document.querySelector('#login'); form.elements.name.value = 'zoe';"
+    fill += " form.elements.password.value = password; form.requestSubmit(); }"
     page.evaluate(f"({fill})('wrong')")
     page.waits_for("login refused: LOGIN_REFUSED", "#refused")
     page.evaluate(f"({fill})('welcome')")
@@ -215,9 +219,7 @@ def test_a_login_that_is_refused_says_why_and_can_be_tried_again(address: str, b
     assert page.evaluate("document.querySelector('#login').hidden")
 
 
-def test_the_page_comes_back_when_the_server_does(
-    root: pathlib.Path, page: None, browser: Browser
-) -> None:
+def test_the_page_comes_back_when_the_server_does(root: pathlib.Path, page: None, browser: Browser) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"127.0.0.1:{free.getsockname()[1]}"
     with serving(root, address):
@@ -237,7 +239,16 @@ def test_the_picture_of_the_readme(
     """Writes it where TAGWIRE_PICTURES is set, and makes it always."""
     zoe, mia = join(browser, address, "zoe"), join(browser, address, "mia")
     zoe.resize(1200, 640)
-    player = [sys.executable, root / "examples/demo/mover.py", "--connect", address, "--name", "anna", "--seconds", "30"]
+    player = [
+        sys.executable,
+        root / "examples/demo/mover.py",
+        "--connect",
+        address,
+        "--name",
+        "anna",
+        "--seconds",
+        "30",
+    ]
     anna = subprocess.Popen(player, stdout=subprocess.DEVNULL)
     try:
         zoe.waits_for("anna is here", "#lines")
@@ -258,7 +269,9 @@ def test_the_picture_of_the_readme(
             until(lambda: shown(zoe, name), name)  # noqa: B023
         until(lambda: near(shown(zoe, "mia"), 860, 520), "mia's place")
         until(lambda: 60 < shown(zoe, "anna")[1] < 640, "anna in the picture")
-        picture = root / "docs/arena-web.png" if os.environ.get("TAGWIRE_PICTURES") else tmp_path / "arena.png"
+        picture = (
+            root / "docs/arena-web.png" if os.environ.get("TAGWIRE_PICTURES") else tmp_path / "arena.png"
+        )
         zoe.screenshot(picture)
     finally:
         anna.terminate()

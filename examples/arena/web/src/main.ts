@@ -12,13 +12,7 @@ import {
   type Member,
   type SyncClient,
 } from "@tagwire/client";
-import {
-  ChatSchema,
-  Colour,
-  MouseEventSchema,
-  PickColourSchema,
-  SCHEMA,
-} from "../gen/arena/index.js";
+import { ChatSchema, Colour, MouseEventSchema, PickColourSchema, SCHEMA } from "../gen/arena/index.js";
 import { colours, element, showLine, showPlayers, showState } from "./panel.js";
 import { Players, SHADES, type Player } from "./players.js";
 import { Stage } from "./stage.js";
@@ -67,10 +61,18 @@ class Game {
     client.on(ChatSchema, (message, sender) => {
       showLine(message.text, sender && this.#meet(sender));
     });
-    client.on(MemberChanged, (event) => { this.#memberChanged(event); });
-    client.on(Noticed, (notice) => { showLine(`${notice.name || "a message"} was dropped: ${NoticeReason[notice.reason]}`); });
-    client.on(RoomEnded, (event) => { showLine(`The room has ended: ${event.reason}`); });
-    client.on(Reconnected, (event) => { this.#reconnected(event); });
+    client.on(MemberChanged, (event) => {
+      this.#memberChanged(event);
+    });
+    client.on(Noticed, (notice) => {
+      showLine(`${notice.name || "a message"} was dropped: ${NoticeReason[notice.reason]}`);
+    });
+    client.on(RoomEnded, (event) => {
+      showLine(`The room has ended: ${event.reason}`);
+    });
+    client.on(Reconnected, (event) => {
+      this.#reconnected(event);
+    });
     this.#showPlayers();
   }
 
@@ -167,7 +169,8 @@ class Game {
     }
     showState("open", `in ${this.#client.room || "no room"} as ${this.#client.name}`);
     const { rtt, jitter } = this.#client;
-    element("ping", HTMLOutputElement).textContent = rtt === undefined ? "" : `${rtt.toFixed(1)} ms ± ${(jitter ?? 0).toFixed(1)}`;
+    element("ping", HTMLOutputElement).textContent =
+      rtt === undefined ? "" : `${rtt.toFixed(1)} ms ± ${(jitter ?? 0).toFixed(1)}`;
   }
 }
 

@@ -69,7 +69,9 @@ export function colours(onPick: (colour: Colour) => void): (picked: Colour) => v
     button.type = "button";
     button.style.setProperty("--shade", shade);
     button.setAttribute("aria-label", Colour[colour].toLowerCase());
-    button.addEventListener("click", () => { onPick(colour); });
+    button.addEventListener("click", () => {
+      onPick(colour);
+    });
     buttons.set(colour, button);
   }
   element("colours", HTMLFieldSetElement).append(...buttons.values());

@@ -40,7 +40,9 @@ export class Stage {
       });
     };
     for (const kind of ["pointermove", "pointerdown", "pointerup"] as const) element.addEventListener(kind, tell);
-    element.addEventListener("contextmenu", (event) => { event.preventDefault(); });
+    element.addEventListener("contextmenu", (event) => {
+      event.preventDefault();
+    });
   }
 
   /** Draws a frame, `elapsed` milliseconds after the one before. */
