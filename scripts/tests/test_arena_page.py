@@ -209,7 +209,7 @@ def test_a_fast_mouse_stays_within_the_schemas_rate(address: str, ben: Player, b
 
 def test_a_login_that_is_refused_says_why_and_can_be_tried_again(address: str, browser: Browser) -> None:
     page = browser.open(f"http://{address}/")
-    page.waits_for("Join the arena", "#login")
+    page.waits_for("Play", "#login button:enabled")
     fill = "(password) => { const form = document.querySelector('#login'); form.elements.name.value = 'zoe';"
     fill += " form.elements.password.value = password; form.requestSubmit(); }"
     page.evaluate(f"({fill})('wrong')")

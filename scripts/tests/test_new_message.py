@@ -120,10 +120,10 @@ def test_a_new_message_needs_no_rust(root: pathlib.Path, copy: pathlib.Path, tmp
         "clients/python/gen/arena/.tagwire-python",
         *(f"clients/python/gen/arena/{name}" for name in ("__init__.py", "__init__.pyi", "_schema.py")),
         *(f"clients/python/gen/arena/v1/{name}" for name in ("__init__.py", "__init__.pyi")),
-        "clients/typescript/gen/arena/.tagwire-typescript",
         *(
-            f"clients/typescript/gen/arena/{name}"
-            for name in ("index.ts", "v1/index.ts", "arena/v1/arena_pb.ts")
+            f"{folder}/gen/arena/{name}"
+            for folder in ("clients/typescript", "examples/arena/web")
+            for name in (".tagwire-typescript", "index.ts", "v1/index.ts", "arena/v1/arena_pb.ts")
         ),
     }
 

@@ -196,6 +196,7 @@ class Page {
       this.#sayIt();
     });
     this.#leave.addEventListener("click", () => void this.#end());
+    busy(this.#login, false);
     const name = new URLSearchParams(location.search).get("name");
     if (name !== null) {
       field(this.#login, "name").value = name;
