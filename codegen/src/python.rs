@@ -602,11 +602,15 @@ impl<'a> Printer<'a> {
         }
         let all = self.imports(&mut out, path, module, true);
         line(&mut out, 0, format_args!("\n__all__ = {}", list(&all)));
+        out.push_str(&stub.body);
+        // Behind the classes: before them, the name of one that is called like a builtin would be the builtin's.
         let typing = format!("_t{}", self.mark);
+        if !stub.aliases.is_empty() {
+            out.push('\n');
+        }
         for (alias, target) in &stub.aliases {
             line(&mut out, 0, format_args!("{alias}: {typing}.TypeAlias = {target}"));
         }
-        out.push_str(&stub.body);
         out
     }
 }

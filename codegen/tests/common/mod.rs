@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::Path;
 
+use tagwire_codegen::Error;
 use tagwire_codegen::model::Model;
 use tempfile::TempDir;
 
@@ -23,6 +24,14 @@ pub fn folder(files: &[(&str, &str)]) -> TempDir {
 pub fn read(files: &[(&str, &str)]) -> Result<Model, String> {
     let dir = folder(files);
     tagwire_codegen::read(&[dir.path()]).map_err(|e| bare(&e.to_string(), dir.path()))
+}
+
+/// The same without a look at names that Rust cannot tell apart, for printers that can.
+pub fn read_any_names(files: &[(&str, &str)]) -> Result<Model, String> {
+    let dir = folder(files);
+    tagwire_codegen::load::load(&[dir.path().to_path_buf()])
+        .and_then(|model| tagwire_codegen::check::check(&model).map(|()| model).map_err(Error::Check))
+        .map_err(|e| bare(&e.to_string(), dir.path()))
 }
 
 /// A text without the folder in its paths.
