@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use tagwire_codegen::Error;
-use tagwire_codegen::python::is_ours;
+use tagwire_codegen::package::is_ours;
 
 /// What is to be done so that a folder holds what was printed.
 pub(crate) struct Plan<'a> {

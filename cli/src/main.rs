@@ -64,7 +64,7 @@ struct Gen {
     /// Write nothing; list what is stale, and exit with 1 if anything is.
     #[arg(long)]
     check: bool,
-    /// The stack's own messages instead of a game's, to `clients/LANG/tagwire/gen`.
+    /// The stack's own messages instead of a game's, to where the client of the language has them.
     #[arg(long, hide = true, conflicts_with_all = ["schema", "name"])]
     stack: bool,
 }
@@ -73,6 +73,8 @@ struct Gen {
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Language {
     Python,
+    #[value(name = "typescript")]
+    TypeScript,
 }
 
 fn main() -> ExitCode {
@@ -124,14 +126,19 @@ fn run_gen(args: &Gen) -> Result<ExitCode, Error> {
     languages.dedup();
     let mut fresh = true;
     for language in languages {
-        let Language::Python = language;
-        let package = tagwire_codegen::python::print(&model, origin, args.name.as_deref())?;
+        let print = match language {
+            Language::Python => tagwire_codegen::python::print,
+            Language::TypeScript => tagwire_codegen::typescript::print,
+        };
+        let package = print(&model, origin, args.name.as_deref())?;
+        let (stubs, stack) = match language {
+            Language::Python => ("clients/python/gen", "clients/python/tagwire/gen"),
+            Language::TypeScript => ("clients/typescript/gen", "clients/typescript/src/gen"),
+        };
         let folder = match (&args.out, origin) {
             (Some(out), Origin::Stack) => out.clone(),
-            (None, Origin::Stack) => PathBuf::from("clients/python/tagwire/gen"),
-            (out, _) => {
-                out.clone().unwrap_or_else(|| PathBuf::from("clients/python/gen")).join(&package.name)
-            }
+            (None, Origin::Stack) => PathBuf::from(stack),
+            (out, _) => out.clone().unwrap_or_else(|| PathBuf::from(stubs)).join(&package.name),
         };
         let plan = generate::Plan::new(&folder, &package.files)?;
         if !args.check {

@@ -1,7 +1,7 @@
 //! From `.proto` files to a checked model of a game's messages, and from it to code. No protoc is needed.
 //!
 //! ```text
-//! .proto files, or a descriptor set -> load -> Model -> check -> fingerprint -> rust | python | diff
+//! .proto files, or a descriptor set -> load -> Model -> check -> fingerprint -> rust | python | typescript | diff
 //! ```
 //!
 //! - [`load`]: reads and compiles the files; knows the stack's own without copies. Reads descriptor sets of strangers.
@@ -10,7 +10,8 @@
 //! - [`check`](mod@check): the rules a schema must keep.
 //! - [`fingerprint`](mod@fingerprint): the number that two sides compare.
 //! - [`diff`]: what differs where the numbers do, and whether it matters.
-//! - [`rust`], [`python`]: one printer a language; spelling, no meaning.
+//! - [`rust`], [`python`], [`typescript`]: one printer a language; spelling, no meaning.
+//! - [`package`]: what the printers for other languages than Rust share.
 //!
 //! In a `build.rs`:
 //!
@@ -32,8 +33,10 @@ pub mod fingerprint;
 pub mod load;
 pub mod model;
 mod option_error;
+pub mod package;
 pub mod python;
 pub mod rust;
+pub mod typescript;
 
 pub use error::{Error, Finding, Findings};
 use model::{Model, Origin};

@@ -1,0 +1,163 @@
+/** The client in a page, against the real server. */
+
+import type { Message } from "@bufbuild/protobuf";
+import {
+  AddressError,
+  ConnectError,
+  LoginRefused,
+  MemberChange,
+  MemberChanged,
+  Reconnected,
+  connect,
+  connectSync,
+  type Client,
+} from "@tagwire/client";
+import { expect } from "chai";
+import { ChatSchema, MouseEventSchema, SCHEMA, type Chat, type MouseEvent } from "../../gen/arena/index.js";
+import { placeOfPage } from "../support/place.js";
+
+const open: { close(): Promise<void> }[] = [];
+let names = 0;
+
+async function player(address = placeOfPage().address): Promise<Client> {
+  const client = await connect(address, { username: `page${(names += 1)}`, password: "welcome", schema: SCHEMA });
+  open.push(client);
+  return client;
+}
+
+async function rejected(promise: Promise<unknown>): Promise<Error> {
+  try {
+    await promise;
+  } catch (error) {
+    return error as Error;
+  }
+  throw new Error("it did not fail");
+}
+
+describe("a page", () => {
+  afterEach(async () => {
+    await Promise.all(open.splice(0).map((client) => client.close()));
+  });
+
+  it("connects, sends and receives", async () => {
+    const [one, two] = [await player(), await player()];
+    expect(one.room).to.equal("main");
+    await one.send(ChatSchema, { text: "hello" });
+    await one.send(MouseEventSchema, { x: 3, y: -4, leftClick: true });
+    const found: [Message, string | undefined][] = [];
+    for await (const [message, sender] of two.withSenders()) {
+      found.push([message, sender?.name]);
+      if (found.length === 2) break;
+    }
+    const chat = found.find(([message]) => message.$typeName === "arena.v1.Chat");
+    const mouse = found.find(([message]) => message.$typeName === "arena.v1.MouseEvent");
+    expect([(chat?.[0] as Chat).text, chat?.[1]]).to.deep.equal(["hello", one.name]);
+    expect([(mouse?.[0] as MouseEvent).y, mouse?.[1]]).to.deep.equal([-4, one.name]);
+  });
+
+  it("sees members, joins rooms, and is pinged", async () => {
+    const one = await player();
+    const changes: string[] = [];
+    one.on(MemberChanged, ({ member, change }) => changes.push(`${member.name} ${MemberChange[change] ?? change}`));
+    const running = one.run();
+    expect(await one.join("page")).to.equal("page");
+    const two = await player();
+    await two.join("page");
+    await two.close();
+    await one.nextPing();
+    await one.nextPing();
+    expect(one.rtt).to.be.within(0, 1000);
+    expect(Math.abs(one.serverTime() - Date.now())).to.be.below(1000);
+    await one.close();
+    await running;
+    expect(changes.slice(-2)).to.deep.equal([`${two.name} JOINED`, `${two.name} LEFT`]);
+  });
+
+  it("is told why a login is refused, and that there is no TCP here", async () => {
+    const { address } = placeOfPage();
+    const refused = await rejected(connect(address, { username: "x", password: "no", schema: SCHEMA }));
+    expect(refused).to.be.instanceOf(LoginRefused);
+    expect((refused as LoginRefused).part).to.equal("password");
+    const tcp = await rejected(connect(`tagwire://${address}`, { username: "x", schema: SCHEMA }));
+    expect(tcp).to.be.instanceOf(AddressError);
+    expect(tcp.message).to.contain(`use ws://${address}`);
+    const trusting = connect(`wss://${address}`, { username: "x", schema: SCHEMA, tls: { ca: "ca.pem" } });
+    expect((await rejected(trusting)).message).to.contain("a browser decides itself");
+    const nobody = await rejected(connect("127.0.0.1:9", { username: "x", schema: SCHEMA, timeout: 2000 }));
+    expect(nobody).to.be.instanceOf(ConnectError);
+  });
+
+  it("goes on with its session after its socket was cut", async () => {
+    const [one, two] = [await player(), await player()];
+    const sockets = cuttable();
+    try {
+      const cut = await player();
+      await cut.join("cut");
+      await two.join("cut");
+      await one.join("cut");
+      const back = new Promise<Reconnected>((resolve) => void cut.on(Reconnected, resolve));
+      cut.on(ChatSchema, () => undefined);
+      void cut.run().catch(() => undefined);
+      sockets.at(-1)?.close(3999); // which no server sends; the client is told nothing of it
+      await two.send(ChatSchema, { text: "while away" });
+      expect((await back).resumed).to.equal(true);
+      expect(cut.room).to.equal("cut");
+    } finally {
+      sockets.restore();
+    }
+  });
+
+  it("runs what has arrived in sync, and nothing outside of it", async () => {
+    const { address } = placeOfPage();
+    const loop = await connectSync(address, { username: `page${(names += 1)}`, password: "welcome", schema: SCHEMA });
+    open.push(loop);
+    const texts: string[] = [];
+    loop.on(ChatSchema, ({ text }) => texts.push(text));
+    let joined = "";
+    void loop.join("pump").then((room) => {
+      joined = room;
+      loop.send(ChatSchema, { text: "drawn" });
+    });
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    expect([loop.room, joined]).to.deep.equal(["main", ""]);
+    await new Promise<void>((resolve) => {
+      requestAnimationFrame(function draw() {
+        loop.sync(5);
+        if (texts.length > 0) resolve();
+        else requestAnimationFrame(draw);
+      });
+    });
+    expect([loop.room, joined, texts]).to.deep.equal(["pump", "pump", ["drawn"]]);
+  });
+});
+
+/** The WebSockets that are made from now on, so that a test can cut them off. */
+function cuttable(): { at(index: number): { close(code: number): void } | undefined; restore(): void } {
+  const Original = globalThis.WebSocket;
+  const made: WebSocket[] = [];
+  class Recorded extends Original {
+    constructor(url: string | URL, protocols?: string | string[]) {
+      super(url, protocols);
+      made.push(this);
+    }
+  }
+  globalThis.WebSocket = Recorded;
+  return {
+    at(index) {
+      const socket = made.at(index);
+      return (
+        socket && {
+          close() {
+            // As a lost network looks: closed without a code of ours.
+            const { onclose } = socket;
+            socket.onmessage = socket.onclose = null;
+            onclose?.call(socket, new CloseEvent("close", { code: 1006 }));
+          },
+        }
+      );
+    },
+    restore() {
+      globalThis.WebSocket = Original;
+    },
+  };
+}
