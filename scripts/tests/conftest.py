@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import subprocess
 import sys
 
 import pytest
@@ -27,3 +28,14 @@ def golden() -> pathlib.Path:
 def typed() -> dict[str, str]:
     """The environment in which mypy finds the runtime and the stubs."""
     return os.environ | {"MYPYPATH": f"{GOLDEN}:{ROOT / 'clients/python'}"}
+
+
+@pytest.fixture(scope="session")
+def client(root: pathlib.Path) -> pathlib.Path:
+    """The folder of the TypeScript client, built and with the packages that it is built with."""
+    folder = root / "clients/typescript"
+    steps = [] if (folder / "node_modules/.package-lock.json").exists() else [["npm", "ci", "--silent"]]
+    for command in [*steps, ["node_modules/.bin/tsc", "-p", "."]]:
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+    return folder

@@ -1,15 +1,14 @@
-"""Writes the schema that nobody tuned for: every word of `codegen/wild/words.txt` as the name of everything that can
+"""Writes the schema that nobody tuned for: every word of `scripts/tests/wild/words.txt` as the name of everything that can
 have a name, and every shape that a message can have.
 
-`python scripts/tests/wild_schema.py` writes it to `codegen/wild/proto`; `test_wild.py` sees that it is fresh.
+It has some 38,000 lines, so it is written when `test_wild.py` runs.
 """
 
 import itertools
 import pathlib
 import re
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-WILD = ROOT / "codegen/wild"
+WILD = pathlib.Path(__file__).parent / "wild"
 SCALARS = [
     *("double", "float", "int32", "int64", "uint32", "uint64", "sint32", "sint64"),
     *("fixed32", "fixed64", "sfixed32", "sfixed64", "bool", "string", "bytes"),
@@ -53,11 +52,12 @@ KNOWN = {
 
 
 # `tagwire check` refuses these, as a test sees. Nothing would be left of the first in Rust; the types of a service
-# `From` would have the name `FromServer`, which is the enum of its package; and the method of an enum `GetName` would
-# be that of a map of enums `name`.
+# `From` would have the name `FromServer`, which is the enum of its package; and the methods of enums `Get...`
+# would be those of maps of enums beside them. TypeScript has no values of enums called like numbers.
 REFUSED = ["_"]
 REFUSED_SERVICES = ["From"]
-REFUSED_ENUMS = ["GetName"]
+REFUSED_VALUES = ["NaN", "Infinity"]
+REFUSED_ENUMS = ["GetName", "GetHashCode"]
 
 
 def words() -> list[str]:
@@ -195,7 +195,7 @@ def enums(schema: Schema, number: int, layer: list[str]) -> None:
     )
     uses = "\n".join(f"  .{package}.{word} zz{at} = {at};" for at, word in enumerate(layer, 1))
     # The language of .proto files itself cannot have these at the beginning of a value.
-    names = [word for word in layer if word not in ("option", "reserved")]
+    names = [word for word in layer if word not in ("option", "reserved", *REFUSED_VALUES)]
     half = (len(names) + 1) // 2
     values = "\n".join(f"    {word} = {at};" for at, word in enumerate(names))
     aliases = "\n".join(f"    {word} = {at % half - half // 2};" for at, word in enumerate([*names[half:], *names[:half]]))
@@ -359,8 +359,11 @@ def files() -> dict[str, str]:
     return schema.files
 
 
-if __name__ == "__main__":
-    for name, text in files().items():
-        path = WILD / "proto" / name
+def write(folder: pathlib.Path) -> int:
+    """Writes the files below this folder; gives their number."""
+    written = files()
+    for name, text in written.items():
+        path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")
+    return len(written)

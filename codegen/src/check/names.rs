@@ -14,6 +14,7 @@ use prost_types::{
 use crate::error::Finding;
 use crate::model::{File, Location, Message, Model, Origin};
 use crate::rust::{keyword, server_name, type_name};
+use crate::typescript::names::{camel_case, shared_prefix};
 
 /// Finds them in the game's files.
 pub(super) fn findings(model: &Model) -> Vec<Finding> {
@@ -163,7 +164,7 @@ impl Names<'_> {
     /// A field as Rust writes it, and as TypeScript does.
     fn field_name(&mut self, scope: &str, name: &str, owner: Owner) -> bool {
         self.claim(scope, keyword(name.to_snake_case()), "field in Rust", owner.clone())
-            && self.claim(&format!("{scope}, TypeScript"), property(name), "property in TypeScript", owner)
+            && self.claim(&format!("{scope}, TypeScript"), camel_case(name), "property in TypeScript", owner)
     }
 
     /// What prost derives beside a field.
@@ -203,6 +204,18 @@ impl Names<'_> {
         let name = type_name(one.name());
         let what = owner(path, format!("enum {full_name}"));
         self.claim(&within.module.join("::"), name.clone(), "type in Rust", what);
+        let prefix = shared_prefix(one.name(), one.value.iter().map(|v| v.name())).len();
+        for (index, value) in (0..).zip(&one.value) {
+            if matches!(&value.name()[prefix..], "NaN" | "Infinity") {
+                let what = format!(
+                    "value {full_name}.{} has the name of a number, which no value of an enum may have in TypeScript",
+                    value.name()
+                );
+                let location = within.places.at(&[path, &[2, index]].concat());
+                let fix = "rename it: capitals would do".to_string();
+                self.findings.extend(location.map(|location| Finding { location, what, fix }));
+            }
+        }
         let mut numbers = BTreeSet::new();
         for (index, value) in (0..).zip(&one.value) {
             // Rust has the first name of a number alone.
@@ -319,19 +332,4 @@ fn map_value(message: &DescriptorProto, field: &FieldDescriptorProto, prefix: &s
     let entry = message.nested_type.iter().find(|m| m.name() == name)?;
     let is_entry = entry.options.as_ref().is_some_and(|o| o.map_entry());
     entry.field.iter().find(|f| is_entry && f.number() == 2).map(|f| f.r#type())
-}
-
-/// A field as protobuf-es writes it: a bar makes the next letter a capital, and that is all.
-fn property(name: &str) -> String {
-    let mut out = String::new();
-    let mut capital = false;
-    for c in name.chars() {
-        if c == '_' {
-            capital = true;
-        } else {
-            out.push(if capital { c.to_ascii_uppercase() } else { c });
-            capital = false;
-        }
-    }
-    out
 }

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 /// `snake_case` as the name of a property: the default name in JSON.
-pub(super) fn camel_case(name: &str) -> String {
+pub(crate) fn camel_case(name: &str) -> String {
     let mut out = String::with_capacity(name.len());
     let mut capital = false;
     for c in name.chars() {
@@ -82,6 +82,18 @@ pub(super) fn identifier(name: &str) -> String {
         "Partial",
         "Uint8Array",
         "globalThis",
+        // What protoc-gen-es prints as it is, and tsc refuses as the name of a type or in the place of one.
+        "any",
+        "as",
+        "await",
+        "infer",
+        "keyof",
+        "never",
+        "readonly",
+        "symbol",
+        "undefined",
+        "unique",
+        "unknown",
     ];
     if TAKEN.contains(&name) { format!("{name}$") } else { name.to_string() }
 }
@@ -95,7 +107,7 @@ pub(super) fn salted(name: &str, free: impl Fn(&str) -> bool) -> String {
 
 /// What all names of an enum's values begin with, in lower case, and what they can go without: `colour_`, so that
 /// `Colour.RED` need not be `Colour.COLOUR_RED`. Empty where there is nothing of the kind.
-pub(super) fn shared_prefix<'a>(name: &str, values: impl IntoIterator<Item = &'a str>) -> String {
+pub(crate) fn shared_prefix<'a>(name: &str, values: impl IntoIterator<Item = &'a str>) -> String {
     let mut prefix = String::new();
     for (at, c) in name.char_indices() {
         if at > 0 && c.is_ascii_uppercase() {

@@ -220,5 +220,6 @@ class _service(_service_.Service):
 
     class Sync(_service_.SyncService):
         """The same for a `tagwire.SyncClient`: `_service.Sync(client)`. Answers are told by its `sync`."""
+
 _the_Sync_: _t_.TypeAlias = Sync
 _the_ask_: _t_.TypeAlias = ask

@@ -409,5 +409,6 @@ class Oracle(_service__.Service):
             timeout: _b__.float = 2.0,
         ) -> None:
             """Asks."""
+
 _the_Everything__: _t__.TypeAlias = Everything
 _the_Keywords__: _t__.TypeAlias = Keywords
