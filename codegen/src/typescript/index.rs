@@ -8,7 +8,7 @@ use crate::package::header;
 use super::bare::base64;
 use super::messages::method_name;
 use super::module::{Module, Piece, Symbol, doc, line, relative, string};
-use super::names::{identifier, salted};
+use super::names::{Kind, identifier, is_forgotten, salted};
 use super::schema::{Item, Schema, What};
 
 /// The runtime.
@@ -111,6 +111,8 @@ impl<'a> Index<'a> {
 
     fn print(&self, path: &[String], folder: &Folder<'_>) -> String {
         let mut module = Module::new(module_of(path));
+        // What methods return is the global one.
+        module.reserve("Promise");
         if path.is_empty() {
             self.schema_constant(&mut module);
         }
@@ -292,10 +294,8 @@ impl<'a> Folder<'a> {
                 self.exports.push(Export { what: Exported::Type, names, from: file.module.clone(), sources });
             }
         }
-        // A class of that name would hide what its methods return.
-        taken.insert("Promise".to_string());
         for service in model.services.iter().filter(|s| here(s.origin, &s.package)) {
-            let name = salted(&service.name, |name| !taken.contains(name));
+            let name = salted(&service.name, |n| !taken.contains(n) && !is_forgotten(Kind::Class, n));
             taken.insert(name.clone());
             let from = module_of(path);
             let sources = vec![Symbol::value(&name, &from)];

@@ -1,4 +1,4 @@
-//! What protobuf allows and TypeScript does not: two properties of one name, or one without any.
+//! What protobuf allows and TypeScript does not: two properties of one name.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -8,7 +8,7 @@ use prost_types::DescriptorProto;
 use crate::error::Error;
 
 use super::messages::{Member, members, method_name};
-use super::names::{camel_case, property, shared_prefix};
+use super::names::{camel_case, enum_value, property, shared_prefix};
 use super::schema::{Item, What};
 
 /// Refuses a file that cannot be printed so that it compiles.
@@ -18,12 +18,7 @@ pub(super) fn check(items: &[Item<'_>], path: &Path) -> Result<(), Error> {
             What::Message(message) => of_message(message),
             What::Enum(one) => {
                 let prefix = shared_prefix(one.name(), one.value.iter().map(|v| v.name())).len();
-                let values = one.value.iter().map(|v| (v.name(), property(&v.name()[prefix..])));
-                if let Some((name, _)) =
-                    values.clone().find(|(_, printed)| matches!(&**printed, "NaN" | "Infinity"))
-                {
-                    return Err(refused(path, item, &format!("the value {name} has the name of a number")));
-                }
+                let values = one.value.iter().map(|v| (v.name(), enum_value(&v.name()[prefix..])));
                 vec![values.map(|(name, printed)| (name.to_string(), printed)).collect()]
             }
             What::Service(service) => {
@@ -34,9 +29,6 @@ pub(super) fn check(items: &[Item<'_>], path: &Path) -> Result<(), Error> {
         for scope in scopes {
             let mut seen: HashMap<&str, &str> = HashMap::new();
             for (name, printed) in &scope {
-                if printed.is_empty() {
-                    return Err(refused(path, item, &format!("nothing is left of the name {name}")));
-                }
                 if let Some(other) = seen.insert(printed, name) {
                     let what = format!("{other} and {name} would both be {printed}");
                     return Err(refused(path, item, &what));

@@ -9,7 +9,7 @@ use crate::error::Error;
 use super::bare::{Bare, base64, embedded};
 use super::comments::{self, Comments};
 use super::module::{Module, Piece, Symbol, doc, line, string};
-use super::names::{camel_case, property, shared_prefix};
+use super::names::{camel_case, declared_property, enum_value, property, shared_prefix};
 use super::schema::{Declared, Item, Schema, What, number, step};
 
 /// The library of messages.
@@ -141,7 +141,7 @@ impl Printer<'_> {
     fn field(&mut self, item: &Item<'_>, message: &DescriptorProto, at: usize) {
         self.field_doc("  ", item, message, at);
         let field = &message.field[at];
-        let name = property(&camel_case(field.name()));
+        let name = declared_property(&property(&camel_case(field.name())));
         let (kind, optional) = self.field_type(field, &item.full_name);
         let (before, behind) = if optional { ("?: ", " | undefined;") } else { (": ", ";") };
         let mut pieces: Vec<Piece> = vec!["  ".into(), name.into(), before.into()];
@@ -155,7 +155,7 @@ impl Printer<'_> {
         let path = step(&item.path, number::MESSAGE_ONEOF, oneof);
         let text = self.comments.text(&path, &format!("oneof {}.{name}", item.full_name), item.deprecated);
         self.module.doc("  ", &text);
-        line!(self.module, "  ", property(&camel_case(name)), ": {");
+        line!(self.module, "  ", declared_property(&property(&camel_case(name))), ": {");
         for (n, &at) in fields.iter().enumerate() {
             if n > 0 {
                 line!(self.module, "  } | {");
@@ -228,7 +228,7 @@ impl Printer<'_> {
             let words = format!("enum value: {};", comments::value(value));
             let text = self.comments.text(&path, &words, old);
             self.module.doc("  ", &text);
-            let name = property(&value.name()[prefix..]);
+            let name = enum_value(&value.name()[prefix..]);
             line!(self.module, "  ", name, " = ", value.number().to_string(), ",");
         }
         line!(self.module, "}");

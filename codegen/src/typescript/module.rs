@@ -67,15 +67,22 @@ pub(super) struct Module {
     /// Its own path, as in [`Symbol::from`].
     path: String,
     pieces: Vec<Piece>,
+    /// Names that nothing may be imported under.
+    reserved: HashSet<String>,
 }
 
 impl Module {
     pub(super) fn new(path: impl Into<String>) -> Self {
-        Self { path: path.into(), pieces: vec![] }
+        Self { path: path.into(), pieces: vec![], reserved: HashSet::new() }
     }
 
     pub(super) fn path(&self) -> &str {
         &self.path
+    }
+
+    /// Keeps a name from being given to what is imported.
+    pub(super) fn reserve(&mut self, name: &str) {
+        self.reserved.insert(name.to_string());
     }
 
     pub(super) fn line(&mut self, pieces: Vec<Piece>) {
@@ -116,7 +123,7 @@ impl Module {
 
     /// What each imported name is called here, by module and name there. A dollar sign can be in no name of a schema.
     fn local_names(&self) -> HashMap<(&str, &str), String> {
-        let mut taken: HashSet<String> = HashSet::new();
+        let mut taken = self.reserved.clone();
         for piece in &self.pieces {
             match piece {
                 Piece::Declare(name) => taken.insert(name.clone()),

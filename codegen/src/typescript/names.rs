@@ -1,4 +1,4 @@
-//! Identifiers, as protobuf-es chooses them.
+//! Identifiers, as protobuf-es chooses them; and others where those would be no TypeScript.
 
 use std::cmp::Ordering;
 
@@ -21,6 +21,48 @@ pub(crate) fn camel_case(name: &str) -> String {
 pub(super) fn property(name: &str) -> String {
     let taken = matches!(name, "constructor" | "toString" | "toJSON" | "valueOf");
     if taken { format!("{name}$") } else { name.to_string() }
+}
+
+/// A property where it is declared. protobuf-es itself forgets that a name like `_1st` leaves `1st`.
+pub(super) fn declared_property(name: &str) -> String {
+    let plain = name.starts_with(|c: char| !c.is_ascii_digit());
+    if plain { name.to_string() } else { format!("\"{name}\"") }
+}
+
+/// A value of an enum. protobuf-es forgets the two that are numbers to TypeScript.
+pub(super) fn enum_value(name: &str) -> String {
+    if matches!(name, "NaN" | "Infinity") { format!("{name}$") } else { property(name) }
+}
+
+/// What a name is the name of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A type alias: a message.
+    Type,
+    /// An enum.
+    Enum,
+    /// A constant: a service's description, an extension.
+    Value,
+    /// A class, which is a type and a value.
+    Class,
+}
+
+/// True for a word that cannot be declared as this, though protobuf-es does: what it prints then does not compile.
+pub(super) fn is_forgotten(kind: Kind, name: &str) -> bool {
+    let of_types = matches!(
+        name,
+        "any" | "infer" | "keyof" | "never" | "readonly" | "symbol" | "undefined" | "unique" | "unknown"
+    );
+    let of_values = matches!(name, "arguments" | "eval");
+    match (kind, name) {
+        (_, "await") => true,
+        (Kind::Type, "as") => true,
+        // Its methods return promises, which it would hide.
+        (Kind::Class, "Promise") => true,
+        (Kind::Type, _) => of_types,
+        (Kind::Value, _) => of_values,
+        (Kind::Enum | Kind::Class, _) => of_types || of_values,
+    }
 }
 
 /// An identifier that is no word of the language.

@@ -7,7 +7,7 @@ use prost_types::{DescriptorProto, EnumDescriptorProto, FieldDescriptorProto, Se
 use crate::model::{File, Model};
 
 use super::module::Symbol;
-use super::names::salted;
+use super::names::{Kind, is_forgotten, salted};
 
 /// Where well-known types come from.
 const WELL_KNOWN: &str = "@bufbuild/protobuf/wkt";
@@ -245,8 +245,10 @@ impl Names {
         let offset = if file.package.is_empty() { 0 } else { file.package.len() + 1 };
         let plain = |item: &Item<'_>| item.full_name[offset..].replace('.', "_");
         for item in items.iter_mut() {
-            if matches!(item.what, What::Message(_) | What::Enum(_)) {
-                item.shape = names.take(&plain(item));
+            match item.what {
+                What::Message(_) => item.shape = names.take(Kind::Type, &plain(item)),
+                What::Enum(_) => item.shape = names.take(Kind::Enum, &plain(item)),
+                What::Service(_) | What::Extension(_) => {}
             }
         }
         let mut stem = String::from("file_");
@@ -260,16 +262,17 @@ impl Names {
             }
             word = fits;
         }
-        names.file = names.take(&stem);
+        names.file = names.take(Kind::Value, &stem);
         for item in items.iter_mut() {
             let schema = matches!(item.what, What::Message(_) | What::Enum(_));
-            item.desc = names.take(&format!("{}{}", plain(item), if schema { "Schema" } else { "" }));
+            item.desc =
+                names.take(Kind::Value, &format!("{}{}", plain(item), if schema { "Schema" } else { "" }));
         }
         names
     }
 
-    fn take(&mut self, name: &str) -> String {
-        let name = salted(name, |n| !self.taken.contains(n));
+    fn take(&mut self, kind: Kind, name: &str) -> String {
+        let name = salted(name, |n| !self.taken.contains(n) && !is_forgotten(kind, n));
         self.taken.insert(name.clone());
         name
     }
