@@ -483,7 +483,11 @@ impl<'a> Printer<'a> {
         line(out, 1, format_args!("__slots__ = ()"));
         // Capitals, as no method has them; and looked up here, as modules that import each other cannot have all
         // of each other's names.
-        let types = |method: &Method| format!("_{}", method_name(method).to_ascii_uppercase());
+        let types = |method: &Method| match format!("_{}", method_name(method).to_ascii_uppercase()) {
+            // It would hide what the next line looks up.
+            name if name == "_SCHEMA" => "_SCHEMA_".to_string(),
+            name => name,
+        };
         for method in &service.methods {
             line(
                 out,

@@ -200,6 +200,15 @@ fn nothing_is_left_of_bars() {
 }
 
 #[test]
+fn entries_of_maps_need_a_name() {
+    refused(
+        "message A {\n  map<int32, int32> _1 = 1;\n  repeated int32 _2 = 2;\n}",
+        "game.proto:5: field game.v1.A._1 is a map, whose entries would be the message `1Entry`; Python's library refuses \
+         the name\n  fix: begin the field's name with a letter",
+    );
+}
+
+#[test]
 fn the_same_name_in_different_places_is_fine() {
     let body = "message Foo {\n  message Foo { int32 foo = 1; }\n  enum Bar { FOO = 0; }\n  Foo foo = 1;\n  Bar bar = 2;\n  \
                 oneof Baz { int32 a = 3; }\n  optional int32 set_foo = 4;\n}\nmessage foo_2 {}\nmessage _1 {}\nmessage _2 { int32 _3 = 1; }";

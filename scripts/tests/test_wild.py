@@ -1,5 +1,5 @@
-"""A schema that nobody tuned for, made of the keywords of eleven languages, is printed, compiles and goes round: JSON
-to Python's bytes, through Rust, through TypeScript and back to JSON, equal at each step.
+"""A schema that nobody tuned for, made of the keywords of ten languages, is printed, compiles and goes round:
+JSON to Python's bytes, through Rust, through TypeScript and back to JSON, equal at each step.
 """
 
 import json
@@ -84,6 +84,7 @@ HEAD = 'syntax = "proto3";\npackage game;\nimport "tagwire/v1/options.proto";\n'
             7,
             "field game.A.GetName and field game.A.name",
         ),
+        ("message A { map<int32, int32> _1 = 1; }", 4, "would be the message `1Entry`"),
         ("message Self {}\nmessage self {}", 5, "would both be the type in Rust `Self_`"),
     ],
 )
@@ -93,7 +94,8 @@ def test_what_no_language_can_tell_apart_is_refused(
     (tmp_path / "game.proto").write_text(HEAD + body, encoding="utf-8")
     result = run(tagwire, "check", "--schema", tmp_path, cwd=tmp_path)
     assert result.returncode != 0
-    assert f"game.proto:{line}: " in result.stderr and found in result.stderr, result.stderr
+    assert f"game.proto:{line}: " in result.stderr
+    assert found in result.stderr
 
 
 def test_python_is_typed(root: pathlib.Path, wild: pathlib.Path) -> None:
@@ -106,7 +108,6 @@ def test_python_is_typed(root: pathlib.Path, wild: pathlib.Path) -> None:
 def typescript(root: pathlib.Path, wild: pathlib.Path, client: pathlib.Path) -> pathlib.Path:
     """The program that takes messages in TypeScript, checked by tsc and bundled."""
     (wild / "typescript/again.ts").write_bytes((wild_schema.WILD / "again.ts").read_bytes())
-    packages = client / "node_modules"
     options = {
         "target": "ES2022",
         "lib": ["ES2022", "DOM"],
@@ -122,16 +123,14 @@ def typescript(root: pathlib.Path, wild: pathlib.Path, client: pathlib.Path) -> 
         "isolatedModules": True,
         "noEmit": True,
         "types": ["node"],
-        "typeRoots": [str(packages / "@types")],
         "paths": {
             "wild": ["./wild/index.ts"],
             "@tagwire/client": [str(client / "dist/src/index.d.ts")],
-            "@bufbuild/protobuf": [str(packages / "@bufbuild/protobuf")],
-            "@bufbuild/protobuf/*": [str(packages / "@bufbuild/protobuf/dist/esm/*/index.d.ts")],
         },
     }
     (wild / "typescript/tsconfig.json").write_text(json.dumps({"compilerOptions": options, "include": ["."]}))
     (wild / "typescript/package.json").write_text('{"type": "module"}')
+    (wild / "typescript/node_modules").symlink_to(client / "node_modules")
     return wild / "typescript"
 
 
@@ -154,7 +153,6 @@ def in_typescript(typescript: pathlib.Path, client: pathlib.Path) -> list[str | 
         f"--outfile={bundle}",
         "--log-level=warning",
         cwd=client,
-        NODE_PATH=str(client / "node_modules"),
     )
     return ["node", bundle]
 
@@ -169,7 +167,7 @@ def in_rust(root: pathlib.Path, wild: pathlib.Path) -> list[str | pathlib.Path]:
     manifest = (wild_schema.WILD / "Cargo.toml").read_text(encoding="utf-8").replace("TAGWIRE", str(root))
     # With our profiles, to find what is built already.
     _, profiles, rest = (root / "Cargo.toml").read_text(encoding="utf-8").partition("[profile.dev]")
-    manifest = manifest.partition("[profile.dev]")[0] + profiles + rest
+    manifest += profiles + rest
     (crate / "Cargo.toml").write_text(manifest, encoding="utf-8")
     (crate / "proto").symlink_to(wild / "proto")
     built = wild / "target"
@@ -197,10 +195,12 @@ def test_messages_go_round(
     pool = schema.pool
     seed_ = random.randrange(2**32)
     rng = random.Random(seed_)
-    kinds: list[type[Message]] = [schema.message(rules.name) for rules in schema.rules]
+    # The requests are all empty.
+    travelling = [rules for rules in schema.rules if not rules.request]
+    kinds: list[type[Message]] = [schema.message(rules.name) for rules in travelling]
     filler = Filler(rng, kinds)
     cases = []
-    for rules, kind in zip(schema.rules, kinds, strict=True):
+    for rules, kind in zip(travelling, kinds, strict=True):
         # Nothing, everything, and something in between, as often as there is something to choose.
         many = min(len(kind.DESCRIPTOR.fields), 40 if LONG else 4) + 1
         for share in [0.0, 1.0, *(rng.choice([0.1, 0.5, 0.9]) for _ in range(many))]:
@@ -220,7 +220,8 @@ def test_messages_go_round(
         )
         assert result.returncode == 0, result.stderr[-5000:]
         assert result.stdout.count("\n") == len(lines), f"{result.stdout.count(chr(10))} answers"
-        return result.stdout.splitlines()
+        # Not splitlines, to which a line of JSON may be several.
+        return result.stdout.split("\n")[:-1]
 
     def equal(step: str, rules: Any, kind: type[Message], text: str, wire: str | bytes) -> bytes:
         got = bytes.fromhex(wire) if isinstance(wire, str) else wire

@@ -1,4 +1,4 @@
-"""Seeded random values for all fields of a message, and the JSON that they have by the rules of Protocol Buffers."""
+"""Seeded random values for all fields of a message, and the JSON that they have by the rules of protobuf."""
 
 import json
 import random
@@ -10,8 +10,28 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import Message
 
-TEXTS = ["", "a", "Zürich \U0001f3ae", "\u202e\u2028\u0000\\\"'</script>{{ }}", "x" * 300, "\ufeff\ufffd", "*/"]
-FLOATS = [0.0, -0.5, 1024.25, 1e-45, 3.4028234663852886e38, float("inf"), float("-inf"), float("nan"), 0.1, 1 / 3]
+TEXTS = [
+    "",
+    "a",
+    "Zürich \U0001f3ae",
+    "\u202e\u2028\u0000\\\"'</script>{{ }}",
+    "x" * 300,
+    "\ufeff\ufffd",
+    "*/",
+]
+# Not the largest float: Python writes it so that it is too large to be read.
+FLOATS = [
+    0.0,
+    -0.5,
+    1024.25,
+    1e-45,
+    3.4e38,
+    float("inf"),
+    float("-inf"),
+    float("nan"),
+    0.1,
+    1 / 3,
+]
 DOUBLES = [*FLOATS, 5e-324, 1.7976931348623157e308, 2.0**53 + 1, 1e21, 123456789.123456789]
 
 
@@ -21,7 +41,9 @@ def value_of(field: FieldDescriptor, rng: random.Random) -> Any:
     match field.cpp_type:
         case FieldDescriptor.CPPTYPE_INT32 | FieldDescriptor.CPPTYPE_INT64:
             anything = rng.randrange(-(2 ** (bits - 1)), 2 ** (bits - 1))
-            return rng.choice([0, -1, 1, -(2 ** (bits - 1)), 2 ** (bits - 1) - 1, rng.randrange(1000), anything])
+            return rng.choice(
+                [0, -1, 1, -(2 ** (bits - 1)), 2 ** (bits - 1) - 1, rng.randrange(1000), anything]
+            )
         case FieldDescriptor.CPPTYPE_UINT32 | FieldDescriptor.CPPTYPE_UINT64:
             return rng.choice([0, 1, 127, 128, 2**bits - 1, 2 ** (bits - 1), rng.randrange(2**bits)])
         case FieldDescriptor.CPPTYPE_DOUBLE:
@@ -93,7 +115,9 @@ class Filler:
                 message.seconds = sign * rng.choice([0, 1, 315576000000, rng.randrange(2**31)])
                 message.nanos = sign * rng.choice([0, 1, 999999999, 5_000_000, 5_000])
             case "google.protobuf.FieldMask":
-                message.paths.extend(rng.sample(["a", "b_c", "d_e.f", "long_name_of.some_field"], rng.randrange(4)))
+                message.paths.extend(
+                    rng.sample(["a", "b_c", "d_e.f", "long_name_of.some_field"], rng.randrange(4))
+                )
             case "google.protobuf.Any":
                 # One of it cannot be read as JSON without its type, so it always has one.
                 inner = rng.choice(self.kinds)()

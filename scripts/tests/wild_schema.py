@@ -1,5 +1,5 @@
-"""Writes the schema that nobody tuned for: every word of `scripts/tests/wild/words.txt` as the name of everything that can
-have a name, and every shape that a message can have.
+"""Writes the schema that nobody tuned for: every word of `scripts/tests/wild/words.txt` as the name of
+everything that can have a name, and every shape that a message can have.
 
 It has some 38,000 lines, so it is written when `test_wild.py` runs.
 """
@@ -51,13 +51,19 @@ KNOWN = {
 }
 
 
-# `tagwire check` refuses these, as a test sees. Nothing would be left of the first in Rust; the types of a service
-# `From` would have the name `FromServer`, which is the enum of its package; and the methods of enums `Get...`
-# would be those of maps of enums beside them. TypeScript has no values of enums called like numbers.
+# `tagwire check` refuses these, as a test sees. Nothing would be left of the first in Rust. The types of a
+# service `From` would have the name `FromServer`, which is the enum of its package; the methods of enums
+# `Get...` would be those of maps of enums beside them. TypeScript has no values of enums called like numbers.
 REFUSED = ["_"]
 REFUSED_SERVICES = ["From"]
 REFUSED_VALUES = ["NaN", "Infinity"]
 REFUSED_ENUMS = ["GetName", "GetHashCode"]
+
+# Fields that hide what the JSON of Python's library calls. They are printed and compiled, and not taken round.
+HIDING = [
+    *("ByteSize", "Clear", "ClearField", "CopyFrom", "DESCRIPTOR", "Extensions", "FromString", "HasField"),
+    *("ListFields", "MergeFrom", "ParseFromString", "SerializeToString", "UnknownFields", "WhichOneof"),
+]
 
 
 def words() -> list[str]:
@@ -69,7 +75,7 @@ def words() -> list[str]:
 
 
 def fold(word: str) -> str:
-    """What is the same for names that a language may write the same, whatever it does with capitals and bars."""
+    """The same for all names that a language may write the same, whatever it does with capitals and bars."""
     return word.replace("_", "").lower() or word
 
 
@@ -122,7 +128,7 @@ def messages(schema: Schema, number: int, layer: list[str]) -> None:
     for word, other in zip(layer, nexts, strict=True):
         parts.append(
             f"{schema.comment()}\nmessage {word} {{\n{schema.rules()}\n"
-            f"{schema.comment('  ')}\n  .{package}.{word} {word} = 1;\n"
+            f"{schema.comment('  ')}\n  .{package}.{word} {'zz_self' if word in HIDING else word} = 1;\n"
             f"  repeated .{package}.{other} zz_next = 2;\n  int32 zz_number = 3;\n}}"
         )
     schema.file(f"wild/messages{number}.proto", package, *parts)
@@ -131,6 +137,8 @@ def messages(schema: Schema, number: int, layer: list[str]) -> None:
 def fields(schema: Schema, number: int, layer: list[str]) -> None:
     """Fields of every kind, oneofs and their members, named by each word."""
     package = f"wild.fields{number}"
+    hiding = "\n".join(f"  int32 {word} = {at};" for at, word in enumerate(layer, 1) if word in HIDING)
+    layer = [word for word in layer if word not in HIDING]
     kinds = [
         *SCALARS,
         *(f"optional {name}" for name in SCALARS),
@@ -139,12 +147,18 @@ def fields(schema: Schema, number: int, layer: list[str]) -> None:
         *(f"map<string, {name}>" for name in SCALARS),
         *(f".{package}.Small", f"optional .{package}.Small", f"repeated .{package}.Small"),
     ]
-    enums = [f".{package}.Kind", f"optional .{package}.Kind", f"repeated .{package}.Kind", f"map<int32, .{package}.Kind>"]
+    enums = [
+        f".{package}.Kind",
+        f"optional .{package}.Kind",
+        f"repeated .{package}.Kind",
+        f"map<int32, .{package}.Kind>",
+    ]
 
     def message(name: str, types: list[str], without: list[str] | None = None) -> str:
         named = [word for word in layer if word not in (without or [])]
+        # The entries of a map `_1` would be a message `1Entry`, which is refused.
         lines = [
-            f"{schema.comment('  ')}\n  {kind} {word} = {at};"
+            f"{schema.comment('  ')}\n  {'bytes' if word[1:2].isdigit() and 'map' in kind else kind} {word} = {at};"
             for at, (word, kind) in enumerate(zip(named, itertools.cycle(types)), 1)
         ]
         return f"message {name} {{\n{schema.rules()}\n" + "\n".join(lines) + "\n}"
@@ -162,6 +176,7 @@ def fields(schema: Schema, number: int, layer: list[str]) -> None:
         f"wild/fields{number}.proto",
         package,
         "message Small {\n  int32 x = 1;\n}",
+        f"message Hiding {{\n{hiding}\n}}",
         "enum Kind {\n  KIND_UNSPECIFIED = 0;\n  KIND_ONE = 1;\n  KIND_BELOW = -1;\n}",
         message("Mixed", kinds),
         *(message(f"Turned{turn}", kinds[turn:] + kinds[:turn]) for turn in (17, 43)),
@@ -176,7 +191,10 @@ def inner(schema: Schema, number: int, layer: list[str]) -> None:
     package = f"wild.inner{number}"
     within = "\n".join(f"  message {word} {{\n    int32 x = 1;\n  }}" for word in layer)
     uses = "\n".join(f"  .{package}.Messages.{word} zz{at} = {at};" for at, word in enumerate(layer, 1))
-    enums = "\n".join(f"  enum {word} {{\n    ZZ_ZERO_{at} = 0;\n    ZZ_ONE_{at} = 1;\n  }}" for at, word in enumerate(layer))
+    enums = "\n".join(
+        f"  enum {word} {{\n    ZZ_ZERO_{at} = 0;\n    ZZ_ONE_{at} = 1;\n  }}"
+        for at, word in enumerate(layer)
+    )
     of_enums = "\n".join(f"  .{package}.Enums.{word} zz{at} = {at};" for at, word in enumerate(layer, 1))
     schema.file(
         f"wild/inner{number}.proto",
@@ -190,7 +208,8 @@ def enums(schema: Schema, number: int, layer: list[str]) -> None:
     """An enum for each word, and one with all the words as values, two of them for each number."""
     package = f"wild.enums{number}"
     kinds = "\n\n".join(
-        f"{schema.comment()}\nenum {word} {{\n  ZZ_NONE_{at} = 0;\n{schema.comment('  ')}\n  ZZ_SOME_{at} = 1;\n}}"
+        f"{schema.comment()}\nenum {word} {{\n  ZZ_NONE_{at} = 0;\n{schema.comment('  ')}\n"
+        f"  ZZ_SOME_{at} = 1;\n}}"
         for at, word in enumerate(layer)
     )
     uses = "\n".join(f"  .{package}.{word} zz{at} = {at};" for at, word in enumerate(layer, 1))
@@ -198,16 +217,22 @@ def enums(schema: Schema, number: int, layer: list[str]) -> None:
     names = [word for word in layer if word not in ("option", "reserved", *REFUSED_VALUES)]
     half = (len(names) + 1) // 2
     values = "\n".join(f"    {word} = {at};" for at, word in enumerate(names))
-    aliases = "\n".join(f"    {word} = {at % half - half // 2};" for at, word in enumerate([*names[half:], *names[:half]]))
+    aliases = "\n".join(
+        f"    {word} = {at % half - half // 2};" for at, word in enumerate([*names[half:], *names[:half]])
+    )
     schema.file(
         f"wild/enums{number}.proto",
         package,
         kinds,
         f"message ZzKinds {{\n{schema.rules()}\n{uses}\n}}",
-        f"message ZzValues {{\n{schema.rules()}\n  enum ZzOf {{\n{values}\n  }}\n  .{package}.ZzValues.ZzOf zz_kind = 1;\n"
-        f"  repeated .{package}.ZzValues.ZzOf zz_kinds = 2;\n  map<int32, .{package}.ZzValues.ZzOf> by_number = 3;\n}}",
-        f"message ZzAliases {{\n{schema.rules()}\n  enum ZzOf {{\n    option allow_alias = true;\n    ZZ_ZERO = 0;\n"
-        f"{aliases}\n  }}\n  .{package}.ZzAliases.ZzOf zz_kind = 1;\n  optional .{package}.ZzAliases.ZzOf zz_perhaps = 2;\n}}",
+        f"message ZzValues {{\n{schema.rules()}\n  enum ZzOf {{\n{values}\n  }}\n"
+        f"  .{package}.ZzValues.ZzOf zz_kind = 1;\n"
+        f"  repeated .{package}.ZzValues.ZzOf zz_kinds = 2;\n"
+        f"  map<int32, .{package}.ZzValues.ZzOf> by_number = 3;\n}}",
+        f"message ZzAliases {{\n{schema.rules()}\n  enum ZzOf {{\n    option allow_alias = true;\n"
+        f"    ZZ_ZERO = 0;\n"
+        f"{aliases}\n  }}\n  .{package}.ZzAliases.ZzOf zz_kind = 1;\n"
+        f"  optional .{package}.ZzAliases.ZzOf zz_perhaps = 2;\n}}",
     )
 
 
@@ -215,9 +240,7 @@ def services(schema: Schema, number: int, layer: list[str]) -> None:
     """A service for each word, and one with a method for each."""
     package = f"wild.services{number}"
     layer = [word for word in layer if word.title() not in REFUSED_SERVICES]
-    asks = "\n\n".join(
-        f"message RequestNumber{at} {{\n{schema.rules()}\n}}" for at in range(2 * len(layer))
-    )
+    asks = "\n\n".join(f"message RequestNumber{at} {{\n{schema.rules()}\n}}" for at in range(2 * len(layer)))
     kinds = "\n\n".join(
         f"{schema.comment()}\nservice {word} {{\n{schema.comment('  ')}\n"
         f"  rpc {other}(.{package}.RequestNumber{at}) returns (.{package}.Reply);\n}}"
@@ -275,51 +298,111 @@ def shapes(schema: Schema) -> None:
     deep += f"{'  ' * depth}D0 again = 2;\n" + "".join(
         f"{'  ' * n}}}\n{'  ' * n}D{n} d = {3 if n else 2};\n" for n in reversed(range(depth))
     )
-    names = "String Object Option Result Vec Box Promise Map Array Error Some Ok Err Number List Dict Exception Date"
+    names = "String Object Option Result Vec Box Promise Map Array Error Some Ok Err Number List Dict Date"
     std = "\n\n".join(
         message(
             name,
-            "  string string = 1;\n  optional bytes bytes = 2;\n  repeated .wild.standard.String strings = 3;\n"
-            "  map<string, .wild.standard.Box> boxes = 4;\n  oneof result {\n    .wild.standard.Option some = 5;\n"
+            "  string string = 1;\n  optional bytes bytes = 2;\n"
+            "  repeated .wild.standard.String strings = 3;\n"
+            "  map<string, .wild.standard.Box> boxes = 4;\n  oneof result {\n"
+            "    .wild.standard.Option some = 5;\n"
             "    .wild.standard.Result ok = 6;\n    bool none = 7;\n  }",
         )
         for name in names.split()
     )
-    schema.file("wild/standard.proto", "wild.standard", std)
+    service = (
+        "service Standard {\n  rpc Ask(.wild.standard.Promise) returns (.wild.standard.Promise);\n"
+        "  rpc Tell(.wild.standard.Result) returns (.wild.standard.Option);\n}"
+    )
+    schema.file("wild/standard.proto", "wild.standard", std, service)
     schema.file(
         "wild/shapes.proto",
         package,
         "// A colour.\nenum Colour {\n  option allow_alias = true;\n  COLOUR_BLACK = 0;\n  COLOUR_DARK = 0;\n"
-        "  COLOUR_LOWEST = -2147483648;\n  COLOUR_BELOW = -1;\n  COLOUR_HIGHEST = 2147483647;\n  COLOUR_TOP = 2147483647;\n}",
+        "  COLOUR_LOWEST = -2147483648;\n  COLOUR_BELOW = -1;\n  COLOUR_HIGHEST = 2147483647;\n"
+        "  COLOUR_TOP = 2147483647;\n}",
         "message Point {\n  double x = 1;\n  sint32 y = 2;\n}",
         message("Plain", numbered([f"{name} a_{name}" for name in SCALARS])),
-        message("Perhaps", numbered([*(f"optional {name} a_{name}" for name in SCALARS), "optional .wild.shapes.Colour colour"])),
+        message(
+            "Perhaps",
+            numbered(
+                [*(f"optional {name} a_{name}" for name in SCALARS), "optional .wild.shapes.Colour colour"]
+            ),
+        ),
         message("Lists", numbered([f"repeated {name} a_{name}" for name in SCALARS])),
-        message("Unpacked", "\n".join(
-            f"  repeated {name} a_{name} = {at} [packed = false];"
-            for at, name in enumerate(SCALARS, 1) if name not in ("string", "bytes")
-        )),
+        message(
+            "Unpacked",
+            "\n".join(
+                f"  repeated {name} a_{name} = {at} [packed = false];"
+                for at, name in enumerate(SCALARS, 1)
+                if name not in ("string", "bytes")
+            ),
+        ),
         message("Maps", numbered(maps)),
-        message("Choice", "  oneof first {\n" + "\n".join(f"    {name} a_{name} = {at};" for at, name in enumerate(SCALARS, 1))
-            + "\n    .wild.shapes.Point point = 30;\n    .wild.shapes.Colour colour = 31;\n    .wild.shapes.Choice choice = 32;\n"
+        message(
+            "Choice",
+            "  oneof first {\n"
+            + "\n".join(f"    {name} a_{name} = {at};" for at, name in enumerate(SCALARS, 1))
+            + "\n    .wild.shapes.Point point = 30;\n    .wild.shapes.Colour colour = 31;\n"
+            "    .wild.shapes.Choice choice = 32;\n"
             "    .google.protobuf.Empty nothing = 33;\n    .google.protobuf.NullValue null = 34;\n  }\n"
-            "  int32 between = 50;\n  oneof second {\n    string only = 51;\n  }"),
+            "  int32 between = 50;\n  oneof second {\n    string only = 51;\n  }",
+        ),
         message("Edges", "\n".join(f"  uint32 n{number} = {number};" for number in reversed(edges))),
         message("Known", numbered([f"{kind} one_{at}" for at, kind in enumerate(known)])),
         message("KnownLists", numbered([f"repeated {kind} many_{at}" for at, kind in enumerate(known)])),
         message("KnownMaps", numbered([f"map<string, {kind}> of_{at}" for at, kind in enumerate(known)])),
-        message("KnownChoice", "  oneof some {\n" + "\n".join(f"    {kind} o{at} = {at + 1};" for at, kind in enumerate(known)) + "\n  }"),
-        message("Tree", "  .wild.shapes.Tree left = 1;\n  .wild.shapes.Tree right = 2;\n  repeated .wild.shapes.Tree children = 3;\n"
-            "  map<string, .wild.shapes.Tree> named = 4;\n  .wild.shapes.Leaf leaf = 5;\n  bytes value = 6;"),
+        message(
+            "KnownChoice",
+            "  oneof some {\n"
+            + "\n".join(f"    {kind} o{at} = {at + 1};" for at, kind in enumerate(known))
+            + "\n  }",
+        ),
+        message(
+            "Tree",
+            "  .wild.shapes.Tree left = 1;\n  .wild.shapes.Tree right = 2;\n"
+            "  repeated .wild.shapes.Tree children = 3;\n"
+            "  map<string, .wild.shapes.Tree> named = 4;\n  .wild.shapes.Leaf leaf = 5;\n  bytes value = 6;",
+        ),
         message("Leaf", "  .wild.shapes.Tree tree = 1;\n  .wild.shapes.Leaf leaf = 2;"),
         message("Deep", "\n".join(f"  {line}" for line in deep.splitlines())),
-        message("CaseOfNames", numbered([
-            "int32 HTTPServer", "int32 x1y", "int32 x_2y", "int32 ALL_CAPS", "int32 camelCase", "int32 _leading",
-            "int32 trailing_", "int32 two__bars", "int32 a", "int32 B", "int32 c3po", "int32 R2D2", "int32 snake_case",
-            "int32 PascalCase", "int32 x_", "int32 m4_a1", "int32 iPhone", "int32 _under_Score", "int32 get_a", "int32 set_a",
-            "int32 has_a", "int32 clear_a", "int32 a_count", "int32 a_list", "int32 a_map", "int32 a_field_number",
-        ]) + "\n  enum Colours {\n    COLOURS_NONE = 0;\n    COLOURS_1 = 1;\n    COLOURS_RED_2 = 2;\n  }\n  .wild.shapes.CaseOfNames.Colours colours = 30;"
-            "\n  enum bare {\n    none = 0;\n    Red = 1;\n    GREEN = 2;\n    bareBlue = 3;\n  }\n  .wild.shapes.CaseOfNames.bare kind = 31;"),
+        message(
+            "CaseOfNames",
+            numbered(
+                [
+                    "int32 HTTPServer",
+                    "int32 x1y",
+                    "int32 x_2y",
+                    "int32 ALL_CAPS",
+                    "int32 camelCase",
+                    "int32 _leading",
+                    "int32 trailing_",
+                    "int32 two__bars",
+                    "int32 a",
+                    "int32 B",
+                    "int32 c3po",
+                    "int32 R2D2",
+                    "int32 snake_case",
+                    "int32 PascalCase",
+                    "int32 x_",
+                    "int32 m4_a1",
+                    "int32 iPhone",
+                    "int32 _under_Score",
+                    "int32 get_a",
+                    "int32 set_a",
+                    "int32 has_a",
+                    "int32 clear_a",
+                    "int32 a_count",
+                    "int32 a_list",
+                    "int32 a_map",
+                    "int32 a_field_number",
+                ]
+            )
+            + "\n  enum Colours {\n    COLOURS_NONE = 0;\n    COLOURS_1 = 1;\n    COLOURS_RED_2 = 2;\n  }\n"
+            "  .wild.shapes.CaseOfNames.Colours colours = 30;"
+            "\n  enum bare {\n    none = 0;\n    Red = 1;\n    GREEN = 2;\n    bareBlue = 3;\n  }\n"
+            "  .wild.shapes.CaseOfNames.bare kind = 31;",
+        ),
         message("Empty", ""),
         imports=tuple(f"google/protobuf/{name}.proto" for name in KNOWN),
     )
@@ -327,11 +410,19 @@ def shapes(schema: Schema) -> None:
     base = "message Base {\n  int32 x = 1;\n\n  enum Kind {\n    KIND_A = 0;\n    KIND_B = 1;\n  }\n}"
     schema.file("wild/diamond/base.proto", "wild.diamond.base", base)
     for side in ("left", "right"):
-        text = message(side.title(), "  .wild.diamond.base.Base base = 1;\n  .wild.diamond.base.Base.Kind kind = 2;")
-        schema.file(f"wild/diamond/{side}.proto", f"wild.diamond.{side}", text, imports=("public wild/diamond/base.proto",))
+        text = message(
+            side.title(), "  .wild.diamond.base.Base base = 1;\n  .wild.diamond.base.Base.Kind kind = 2;"
+        )
+        schema.file(
+            f"wild/diamond/{side}.proto",
+            f"wild.diamond.{side}",
+            text,
+            imports=("public wild/diamond/base.proto",),
+        )
     top = (
         "  .wild.diamond.left.Left left = 1;\n  .wild.diamond.right.Right right = 2;\n"
-        "  map<string, .wild.diamond.base.Base> bases = 3;\n  repeated .wild.diamond.base.Base.Kind kinds = 4;"
+        "  map<string, .wild.diamond.base.Base> bases = 3;\n"
+        "  repeated .wild.diamond.base.Base.Kind kinds = 4;"
     )
     schema.file(
         "wild/diamond/top.proto",

@@ -147,6 +147,7 @@ impl Names<'_> {
         }
         for (index, field) in (0..).zip(&message.field) {
             let what = format!("field {full_name}.{}", field.name());
+            self.map_entry(within, message, field, &[path, &[2, index]].concat());
             let owner = owner(&[path, &[2, index]].concat(), what);
             match field.oneof_index {
                 Some(oneof) if !field.proto3_optional() => {
@@ -158,6 +159,29 @@ impl Names<'_> {
                 }
                 _ => {}
             }
+        }
+    }
+
+    /// The entries of a map are a message that the compiler names, `FooEntry`; Python's library knows which names can be.
+    fn map_entry(
+        &mut self,
+        within: &Within<'_>,
+        message: &DescriptorProto,
+        field: &FieldDescriptorProto,
+        path: &[i32],
+    ) {
+        let name = field.type_name().rsplit('.').next().unwrap_or_default();
+        if name.starts_with(|c: char| c.is_ascii_digit())
+            && map_value(message, field, &within.prefix).is_some()
+        {
+            let what = format!(
+                "field {}{}.{} is a map, whose entries would be the message `{name}`; Python's library refuses the name",
+                within.prefix,
+                message.name(),
+                field.name()
+            );
+            let fix = "begin the field's name with a letter".to_string();
+            self.findings.extend(within.places.at(path).map(|location| Finding { location, what, fix }));
         }
     }
 

@@ -126,8 +126,10 @@ pub(super) fn identifier(name: &str) -> String {
         "globalThis",
         // What protoc-gen-es prints as it is, and tsc refuses as the name of a type or in the place of one.
         "any",
+        "arguments",
         "as",
         "await",
+        "eval",
         "infer",
         "keyof",
         "never",

@@ -1,4 +1,4 @@
-//! The Rust types of the schema beside this file, and a table of all that travel alone.
+//! The Rust types of the schema beside this file, and a table of those that travel alone.
 
 use std::path::PathBuf;
 use std::{env, fs};
@@ -7,10 +7,10 @@ fn main() {
     tagwire_codegen::build(&["proto"], "schema.rs");
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
     let printed = fs::read_to_string(out.join("schema.rs")).expect("it was just written");
-    // `schema()` names each type: `::tagwire::MessageInfo::push::<wild::shapes::Tree>(),`.
+    // `schema()` names each type: `::tagwire::MessageInfo::push::<wild::shapes::Tree>(),`. The requests are all empty.
     let types = printed.lines().filter_map(|line| {
-        let (_, rest) = line.split_once("::tagwire::MessageInfo::")?;
-        Some(rest.split_once("::<")?.1.split_once(">()")?.0)
+        let (_, rest) = line.split_once("::tagwire::MessageInfo::push::<")?;
+        Some(rest.split_once(">()")?.0)
     });
     let arms: String = types
         .map(|path| {

@@ -23,8 +23,7 @@ fn bytes(hex: &str) -> Option<Vec<u8>> {
 
 fn main() -> io::Result<()> {
     let types: HashMap<_, _> = TYPES.iter().copied().collect();
-    // The tables of what travels are as large as the types.
-    assert_eq!(schema::schema().messages().len(), TYPES.len());
+    assert_eq!(schema::schema().messages().iter().filter(|message| !message.request).count(), TYPES.len());
     let mut out = io::BufWriter::new(io::stdout().lock());
     for line in io::stdin().lock().lines() {
         let line = line?;
