@@ -200,6 +200,21 @@ fn nothing_is_left_of_bars() {
 }
 
 #[test]
+fn fields_that_every_object_has() {
+    refused(
+        "message A {\n  A has_own_property = 1;\n  A toString = 2;\n}",
+        "game.proto:5: field game.v1.A.has_own_property would be the property `hasOwnProperty` in TypeScript, which every \
+         object has: it would never be unset\n  fix: rename it",
+    );
+    refused(
+        "message A {\n  oneof isPrototypeOf { int32 x = 1; }\n}",
+        "game.proto:5: oneof game.v1.A.isPrototypeOf",
+    );
+    // Of a oneof's members a message has none itself.
+    assert_eq!(found("message A { oneof x { int32 hasOwnProperty = 1; } }"), "");
+}
+
+#[test]
 fn entries_of_maps_need_a_name() {
     refused(
         "message A {\n  map<int32, int32> _1 = 1;\n  repeated int32 _2 = 2;\n}",

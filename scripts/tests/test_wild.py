@@ -84,6 +84,7 @@ HEAD = 'syntax = "proto3";\npackage game;\nimport "tagwire/v1/options.proto";\n'
             7,
             "field game.A.GetName and field game.A.name",
         ),
+        ("message A { A hasOwnProperty = 1; }", 4, "which every object has"),
         ("message A { map<int32, int32> _1 = 1; }", 4, "would be the message `1Entry`"),
         ("message Self {}\nmessage self {}", 5, "would both be the type in Rust `Self_`"),
     ],

@@ -59,6 +59,8 @@ REFUSED_SERVICES = ["From"]
 REFUSED_VALUES = ["NaN", "Infinity"]
 REFUSED_ENUMS = ["GetName", "GetHashCode"]
 
+# No fields: in JavaScript every object has these.
+REFUSED_FIELDS = ["hasOwnProperty", "isPrototypeOf", "propertyIsEnumerable", "toLocaleString"]
 # Fields that hide what the JSON of Python's library calls. They are printed and compiled, and not taken round.
 HIDING = [
     *("ByteSize", "Clear", "ClearField", "CopyFrom", "DESCRIPTOR", "Extensions", "FromString", "HasField"),
@@ -128,7 +130,7 @@ def messages(schema: Schema, number: int, layer: list[str]) -> None:
     for word, other in zip(layer, nexts, strict=True):
         parts.append(
             f"{schema.comment()}\nmessage {word} {{\n{schema.rules()}\n"
-            f"{schema.comment('  ')}\n  .{package}.{word} {'zz_self' if word in HIDING else word} = 1;\n"
+            f"{schema.comment('  ')}\n  .{package}.{word} {'zz_self' if word in HIDING + REFUSED_FIELDS else word} = 1;\n"
             f"  repeated .{package}.{other} zz_next = 2;\n  int32 zz_number = 3;\n}}"
         )
     schema.file(f"wild/messages{number}.proto", package, *parts)
@@ -138,7 +140,8 @@ def fields(schema: Schema, number: int, layer: list[str]) -> None:
     """Fields of every kind, oneofs and their members, named by each word."""
     package = f"wild.fields{number}"
     hiding = "\n".join(f"  int32 {word} = {at};" for at, word in enumerate(layer, 1) if word in HIDING)
-    layer = [word for word in layer if word not in HIDING]
+    everything = [word for word in layer if word not in HIDING]
+    layer = [word for word in everything if word not in REFUSED_FIELDS]
     kinds = [
         *SCALARS,
         *(f"optional {name}" for name in SCALARS),
@@ -170,7 +173,7 @@ def fields(schema: Schema, number: int, layer: list[str]) -> None:
     )
     members = "\n".join(
         f"    {kind} {word} = {at};"
-        for at, (word, kind) in enumerate(zip(layer, itertools.cycle([*SCALARS, enums[0], kinds[-3]])), 1)
+        for at, (word, kind) in enumerate(zip(everything, itertools.cycle([*SCALARS, enums[0], kinds[-3]])), 1)
     )
     schema.file(
         f"wild/fields{number}.proto",

@@ -187,6 +187,19 @@ impl Names<'_> {
 
     /// A field as Rust writes it, and as TypeScript does.
     fn field_name(&mut self, scope: &str, name: &str, owner: Owner) -> bool {
+        let property = camel_case(name);
+        if OF_EVERY_OBJECT.contains(&&*property) {
+            let what = format!(
+                "{} would be the property `{property}` in TypeScript, which every object has: it would never be unset",
+                owner.what
+            );
+            self.findings.extend(owner.at.map(|location| Finding {
+                location,
+                what,
+                fix: "rename it".to_string(),
+            }));
+            return false;
+        }
         self.claim(scope, keyword(name.to_snake_case()), "field in Rust", owner.clone())
             && self.claim(&format!("{scope}, TypeScript"), camel_case(name), "property in TypeScript", owner)
     }
@@ -301,6 +314,10 @@ impl Names<'_> {
         }
     }
 }
+
+/// What an object of JavaScript has beside those that protobuf-es writes with `$` (`toString` and the like).
+const OF_EVERY_OBJECT: &[&str] =
+    &["hasOwnProperty", "isPrototypeOf", "propertyIsEnumerable", "toLocaleString"];
 
 /// Where a declaration stands.
 struct Within<'a> {
