@@ -146,6 +146,7 @@ class Player:
     def end(self) -> int:
         """Lets it leave, or ends it after a while; gives how it ended."""
         assert self.process.stdin is not None
+        assert self.process.stdout is not None
         try:
             self.process.stdin.close()
             return self.process.wait(timeout=30)
@@ -154,6 +155,7 @@ class Player:
             return self.process.wait()
         finally:
             self.reading.join()
+            self.process.stdout.close()
 
 
 @pytest.fixture(scope="module")

@@ -61,7 +61,7 @@ REFUSED_ENUMS = ["GetName", "GetHashCode"]
 
 # No fields: in JavaScript every object has these.
 REFUSED_FIELDS = ["hasOwnProperty", "isPrototypeOf", "propertyIsEnumerable", "toLocaleString"]
-# Fields that hide what the JSON of Python's library calls. They are printed and compiled, and not taken round.
+# Fields that hide what the JSON of Python's library calls: printed and compiled, and not taken round.
 HIDING = [
     *("ByteSize", "Clear", "ClearField", "CopyFrom", "DESCRIPTOR", "Extensions", "FromString", "HasField"),
     *("ListFields", "MergeFrom", "ParseFromString", "SerializeToString", "UnknownFields", "WhichOneof"),
@@ -128,9 +128,10 @@ def messages(schema: Schema, number: int, layer: list[str]) -> None:
     rings = [layer[at : at + 20] for at in range(0, len(layer), 20)]
     nexts = [word for ring in rings for word in ring[1:] + ring[:1]]
     for word, other in zip(layer, nexts, strict=True):
+        own = "zz_self" if word in HIDING + REFUSED_FIELDS else word
         parts.append(
             f"{schema.comment()}\nmessage {word} {{\n{schema.rules()}\n"
-            f"{schema.comment('  ')}\n  .{package}.{word} {'zz_self' if word in HIDING + REFUSED_FIELDS else word} = 1;\n"
+            f"{schema.comment('  ')}\n  .{package}.{word} {own} = 1;\n"
             f"  repeated .{package}.{other} zz_next = 2;\n  int32 zz_number = 3;\n}}"
         )
     schema.file(f"wild/messages{number}.proto", package, *parts)
@@ -160,9 +161,12 @@ def fields(schema: Schema, number: int, layer: list[str]) -> None:
     def message(name: str, types: list[str], without: list[str] | None = None) -> str:
         named = [word for word in layer if word not in (without or [])]
         # The entries of a map `_1` would be a message `1Entry`, which is refused.
+        typed = [
+            (word, "bytes" if word[1:2].isdigit() and "map" in kind else kind)
+            for word, kind in zip(named, itertools.cycle(types))
+        ]
         lines = [
-            f"{schema.comment('  ')}\n  {'bytes' if word[1:2].isdigit() and 'map' in kind else kind} {word} = {at};"
-            for at, (word, kind) in enumerate(zip(named, itertools.cycle(types)), 1)
+            f"{schema.comment('  ')}\n  {kind} {word} = {at};" for at, (word, kind) in enumerate(typed, 1)
         ]
         return f"message {name} {{\n{schema.rules()}\n" + "\n".join(lines) + "\n}"
 
@@ -173,7 +177,9 @@ def fields(schema: Schema, number: int, layer: list[str]) -> None:
     )
     members = "\n".join(
         f"    {kind} {word} = {at};"
-        for at, (word, kind) in enumerate(zip(everything, itertools.cycle([*SCALARS, enums[0], kinds[-3]])), 1)
+        for at, (word, kind) in enumerate(
+            zip(everything, itertools.cycle([*SCALARS, enums[0], kinds[-3]])), 1
+        )
     )
     schema.file(
         f"wild/fields{number}.proto",
