@@ -349,6 +349,35 @@ mod tests {
     }
 
     #[test]
+    fn fields_stand_as_protobuf_es_writes_them() {
+        // A message's options before its name; in those a custom one, then another, then one of Google's.
+        let custom = |number: u32| {
+            let mut out = vec![];
+            put_number(&mut out, number, 1);
+            out
+        };
+        let mut options = [custom(50_002), custom(50_001)].concat();
+        put_number(&mut options, 3, 1);
+        let mut message = vec![];
+        put(&mut message, 7, &options);
+        put(&mut message, 1, b"M");
+        let mut file = vec![];
+        put(&mut file, 12, b"proto3");
+        put(&mut file, 4, &message);
+
+        let mut options = vec![];
+        put_number(&mut options, 3, 1);
+        let options = [options, custom(50_002), custom(50_001)].concat();
+        let mut message = vec![];
+        put(&mut message, 1, b"M");
+        put(&mut message, 7, &options);
+        let mut expected = vec![];
+        put(&mut expected, 4, &message);
+        put(&mut expected, 12, b"proto3");
+        assert_eq!(embedded(&file).expect("it is whole"), expected);
+    }
+
+    #[test]
     fn a_cut_descriptor_is_an_error() {
         assert!(embedded(&[0x0a, 5, b'a']).is_err());
         assert!(embedded(&[0x22, 3, 0x0a, 5, b'a']).is_err(), "within a message too");

@@ -13,6 +13,20 @@ export {
   FooSchema,
   type Twin,
   TwinSchema,
+  type Order,
+  OrderSchema,
+  type order,
+  orderSchema,
+  type ORDER,
+  ORDERSchema,
+  type Order_a,
+  Order_aSchema,
+  type OrderB,
+  OrderBSchema,
+  type Order1,
+  Order1Schema,
+  type OrdeR0,
+  OrdeR0Schema,
 } from "../thorny/odd-name.v2_pb.js";
 
 export class Promise$ extends Service$1 {

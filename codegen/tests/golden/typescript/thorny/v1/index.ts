@@ -65,6 +65,8 @@ export {
   file_thorny_v1_namesSchema,
   type Message,
   MessageSchema,
+  type Ordered,
+  OrderedSchema,
   type Old,
   OldSchema,
   type Timestamp,
