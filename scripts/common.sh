@@ -41,3 +41,17 @@ venv() {
     printf '%s\n' "$want" >.venv/contents
   fi
 }
+
+# Makes clients/typescript/node_modules hold what its lock pins, unless it does already.
+typescript() {
+  command -v npm >/dev/null || fail "npm is missing; install Node 20 or newer (https://nodejs.org)"
+  local want modules=clients/typescript/node_modules
+  node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' ||
+    fail "node $(node --version) is too old; Node 20 or newer is needed"
+  want="$(node --version) $(cat clients/typescript/package.json clients/typescript/package-lock.json)"
+  if [[ ! -f $modules/.contents || $(<"$modules/.contents") != "$want" ]]; then
+    say "installing npm packages into $modules"
+    (cd clients/typescript && npm ci --silent --no-audit --no-fund)
+    printf '%s\n' "$want" >"$modules/.contents"
+  fi
+}

@@ -19,15 +19,7 @@ import { Batch } from "./batch.js";
 import { Steady } from "./clock.js";
 import { CloseCode, type Closed } from "./close.js";
 import { TagwireError } from "./errors.js";
-import {
-  MemberChanged,
-  Pinged,
-  Received,
-  RoomEnded,
-  type Dropped,
-  type Member,
-  type Verdict,
-} from "./events.js";
+import { MemberChanged, Pinged, Received, RoomEnded, type Dropped, type Member, type Verdict } from "./events.js";
 import type { Welcome } from "./gen/tagwire/v1/session_pb.js";
 import {
   EVENT_BYTES,
@@ -319,12 +311,12 @@ export class Client implements AsyncIterable<Message> {
    * by leaving a loop and entering another. A handler must not wait for it: it would wait for itself.
    */
   async *[Symbol.asyncIterator](): AsyncGenerator<Message, void, undefined> {
-    for (let item; (item = await this.#take()); ) yield item.message;
+    for (let item; (item = await this.#take());) yield item.message;
   }
 
   /** Like iterating the client, and gives each message with its sender. `undefined`: the server. */
   async *withSenders(): AsyncGenerator<[message: Message, sender: Member | undefined], void, undefined> {
-    for (let item; (item = await this.#take()); ) yield [item.message, item.sender];
+    for (let item; (item = await this.#take());) yield [item.message, item.sender];
   }
 
   /**
@@ -354,7 +346,9 @@ export class Client implements AsyncIterable<Message> {
 
   // Inside
 
-  #exchange<T>(ask: (settle: (outcome: T | TagwireError) => void) => Parameters<Wire["sender"]["post"]>[0][number]): Promise<T> {
+  #exchange<T>(
+    ask: (settle: (outcome: T | TagwireError) => void) => Parameters<Wire["sender"]["post"]>[0][number],
+  ): Promise<T> {
     return new Promise((resolve, reject) => {
       const one = ask((outcome) => {
         if (outcome instanceof TagwireError) reject(outcome);

@@ -163,7 +163,7 @@ export class Connection implements Owner {
     this.#stepping = true;
     try {
       this.#guarded(() => change(now), now);
-      for (let events; (events = this.session.events()).length > 0; ) {
+      for (let events; (events = this.session.events()).length > 0;) {
         if (this.session.state !== "open") this.writable = false;
         for (const event of events) this.#guarded(() => this.listener.onEvent(event), now);
       }

@@ -39,7 +39,8 @@ export async function fresh(source: TokenSource, address: string, timeout: numbe
   });
   try {
     const token: unknown = await Promise.race([source(), late]);
-    if (typeof token !== "string") throw new TypeError(`the function for the token must give a string, not ${typeof token}`);
+    if (typeof token !== "string")
+      throw new TypeError(`the function for the token must give a string, not ${typeof token}`);
     if (!token) throw new TypeError("the function for the token gave an empty one");
     return token;
   } finally {

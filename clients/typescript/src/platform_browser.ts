@@ -19,8 +19,9 @@ function soon(call: () => void): void {
 }
 
 function bareScheme(): Scheme {
-  // A page that came by https may open nothing else.
-  return globalThis.location?.protocol === "https:" ? "wss" : "ws";
+  // A page that came by https may open nothing else. Not all that is like a browser has pages.
+  const { location } = globalThis as { location?: { protocol: string } };
+  return location?.protocol === "https:" ? "wss" : "ws";
 }
 
 export const platform: Platform = {
@@ -36,7 +37,7 @@ export const platform: Platform = {
       const text = "a browser decides itself which certificates it trusts; leave `tls` out";
       return Promise.reject(new AddressError(String(address), text));
     }
-    const make = (url: string, protocol: string): Socket => new WebSocket(url, protocol) as unknown as Socket;
+    const make = (url: string, protocol: string): Socket => new WebSocket(url, protocol);
     return Promise.resolve({ address, open: (opening) => openWebSocket(make, address, opening) });
   },
 };

@@ -75,7 +75,7 @@ async function upgrade(ws: Ws, address: Address, socket: TcpSocket, signal: Abor
     maxPayload: LARGEST_BYTES,
     followRedirects: false,
   });
-  const transport = new WebSocketTransport(owner, peer as unknown as Socket);
+  const transport = new WebSocketTransport(owner, peer);
   peer.on("unexpected-response", (_request, response) => {
     void whyRefused(response).then((why) => transport.refuse(why));
   });

@@ -325,7 +325,7 @@ export class SyncClient {
       this.#left = true;
       this.#closed ??= this.wire.closed;
       this.#reconnecting = undefined;
-      for (let arrival; (arrival = this.#arrivals.pop()); ) if (arrival instanceof Answered) arrival.settle();
+      for (let arrival; (arrival = this.#arrivals.pop());) if (arrival instanceof Answered) arrival.settle();
     }
     await closing;
   }

@@ -180,7 +180,10 @@ export class Line {
     } else if (error !== undefined) {
       console.error("tagwire failed to reconnect and closes", error);
       this.failure = error;
-      this.close(CloseCode.MALFORMED, `the client failed on it: ${String(error)}`);
+      this.close(
+        CloseCode.MALFORMED,
+        `the client failed on it: ${error instanceof Error ? error.message : typeof error}`,
+      );
     }
     this.#lookIfOver();
   }

@@ -4,14 +4,7 @@
  * `Schema` is a value, so several live in one process, even with messages of the same name.
  */
 
-import {
-  create,
-  isMessage,
-  type DescMessage,
-  type Message,
-  type MessageInitShape,
-  type MessageShape,
-} from "@bufbuild/protobuf";
+import { create, isMessage, type DescMessage, type Message, type MessageInitShape } from "@bufbuild/protobuf";
 import { base64Decode } from "@bufbuild/protobuf/wire";
 
 /** What may happen to a message on a slow connection. */
@@ -123,5 +116,5 @@ export function isDesc(value: unknown): value is DescMessage {
 /** The message in the two ways to give one: itself, or its schema and its fields. */
 export function messageOf<D extends DescMessage>(what: D | Message, init: MessageInit<D> | undefined): Message {
   if (!isDesc(what)) return what;
-  return isMessage(init, what) ? init : (create(what, init) as MessageShape<D>);
+  return isMessage(init, what) ? init : create(what, init);
 }

@@ -118,7 +118,7 @@ export class Sender {
     const began = this.loop.now().monotonic;
     return new Promise((resolve) => {
       const shortest = Math.min(...asks.map((ask) => ask.timeout));
-      let timer: Timer | undefined;
+      let timer: Timer | undefined = undefined as Timer | undefined;
       const failAll = (failure: (ask: Ask) => TagwireError) => {
         timer?.cancel();
         for (const ask of asks) ask.settle(failure(ask));
@@ -221,7 +221,7 @@ export class Sender {
       }
       this.#sendWaiting(connection);
     }
-    for (let first; (first = this.#waiters[0]); ) {
+    for (let first; (first = this.#waiters[0]);) {
       if (!first.attempt()) break;
       this.#waiters.shift();
     }

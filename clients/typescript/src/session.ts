@@ -187,13 +187,7 @@ export class Session {
    */
   setToken(token: string): void {
     this.#login.token = token;
-    let size: number;
-    try {
-      size = toBinary(PlayerLoginSchema, this.#login).length;
-    } catch {
-      // The cause may have the credentials in its text.
-      throw new RangeError("name, password or token cannot be written as UTF-8");
-    }
+    const size = toBinary(PlayerLoginSchema, this.#login).length;
     if (size > tags.MAX_LOGIN_BYTES) {
       throw new RangeError(`a login of ${size} bytes, limit ${tags.MAX_LOGIN_BYTES}`);
     }
@@ -231,14 +225,14 @@ export class Session {
 
   /** Takes bytes from the server, cut anyhow. After the end of the connection they are ignored. */
   receiveData(data: Uint8Array, now: Now): void {
-    if (!this.#listening) return;
+    if (!this.#listening()) return;
     this.#heard = now.monotonic;
     const decoder = this.#decoder;
     decoder.feed(data);
     try {
-      for (let frame; (frame = decoder.next()); ) {
+      for (let frame; (frame = decoder.next());) {
         this.#frame(frame.tag, frame.payload, frame.size, now);
-        if (!this.#listening) return;
+        if (!this.#listening()) return;
       }
     } catch (error) {
       if (!(error instanceof FrameError)) throw error;
@@ -255,7 +249,7 @@ export class Session {
   /** Takes a message from the server, where the transport has such: whole frames, so that none spans two. */
   receiveMessage(data: Uint8Array, now: Now): void {
     this.receiveData(data, now);
-    if (this.#listening && this.#decoder.pendingBytes > 0) {
+    if (this.#listening() && this.#decoder.pendingBytes > 0) {
       const reason = `the server sent a message that ends ${this.#decoder.pendingBytes} bytes into a frame`;
       this.close(CloseCode.MALFORMED, reason, now);
     }
@@ -263,7 +257,7 @@ export class Session {
 
   /** The server ends the connection with a code, where the transport has such: one of ours is like a Disconnect. */
   receiveClose(code: number, reason: string): void {
-    if (this.#listening && code >= 3000) {
+    if (this.#listening() && code >= 3000) {
       this.#dismissed(closedWith(code, reason, { byPeer: true }));
       return;
     }
@@ -275,7 +269,7 @@ export class Session {
   receiveEof(why = ""): void {
     if (this.state === "closing") {
       this.#closingDone();
-    } else if (this.state === "new" || this.#listening) {
+    } else if (this.state === "new" || this.#listening()) {
       let reason = why;
       if (!reason) {
         reason = "the connection ended without a Disconnect";
@@ -287,7 +281,7 @@ export class Session {
 
   /** Does what is due at `nextDeadline`. Harmless when called early. */
   handleTimer(now: Now): void {
-    if (this.#listening && now.monotonic >= this.#heard + SILENCE_MS) {
+    if (this.#listening() && now.monotonic >= this.#heard + SILENCE_MS) {
       // No Disconnect: it would end the session, which may outlive a silent connection.
       const reason = `nothing was heard from the server for ${SILENCE_MS / 1000} seconds`;
       this.#lose(closedWith(CloseCode.TIMEOUT, reason, { byPeer: true }));
@@ -362,7 +356,7 @@ export class Session {
 
   /** When to call `handleTimer`, on the monotonic clock; received bytes move it on. `undefined`: never. */
   nextDeadline(): number | undefined {
-    if (this.#listening) return this.#heard + SILENCE_MS;
+    if (this.#listening()) return this.#heard + SILENCE_MS;
     return this.state === "closing" ? this.#closeBy : undefined;
   }
 
@@ -383,7 +377,7 @@ export class Session {
 
   // Frames
 
-  get #listening(): boolean {
+  #listening(): boolean {
     return this.state === "login" || this.state === "open";
   }
 
@@ -522,10 +516,7 @@ export class Session {
       return;
     }
     this.schemaWanted = true;
-    const offer = toBinary(
-      SchemaOfferSchema,
-      create(SchemaOfferSchema, { descriptors: this.schema.descriptors }),
-    );
+    const offer = toBinary(SchemaOfferSchema, create(SchemaOfferSchema, { descriptors: this.schema.descriptors }));
     if (offer.length > tags.MAX_OFFER_BYTES) {
       const reason =
         `the server does not know the schema "${this.schema.name}" of this client and wants to compare it, but ` +

@@ -109,8 +109,8 @@ class Attempt {
 
   /** What a failure means, and what to do. */
   why(error: unknown, signal: AbortSignal, left: number): string {
-    if (error instanceof Refused) return error.message;
     if (signal.aborted) return `no ${this.#awaited} within ${(Math.max(left, SHORTEST_MS) / 1000).toFixed(1)} s`;
+    if (error instanceof Refused) return error.message;
     if (!(error instanceof Error)) return String(error);
     if (!this.tcpStands) return whyBroken(error);
     if (this.#awaited === "TLS handshake") return whyNoHandshake(error, this.address);

@@ -25,7 +25,12 @@ export interface Security {
  * @throws RangeError
  */
 export function digestOf(pin: string): Buffer {
-  const found = /^sha256:([0-9a-f]{64})$/.exec(pin.trim().toLowerCase().replace(/(?<!^sha256):/g, ""));
+  const found = /^sha256:([0-9a-f]{64})$/.exec(
+    pin
+      .trim()
+      .toLowerCase()
+      .replace(/(?<!^sha256):/g, ""),
+  );
   if (!found?.[1]) throw new RangeError(`tls: pin is '${pin}'; it is sha256: and 64 hexadecimal digits`);
   return Buffer.from(found[1], "hex");
 }

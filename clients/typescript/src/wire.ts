@@ -7,7 +7,16 @@ import { fromBinary, toBinary, type DescMessage, type Message, type MessageShape
 import { REQUEST_TIMEOUT_MS, joinOf, type Ask } from "./ask.js";
 import { CloseCode, closeCodeName, closedWith, type Closed } from "./close.js";
 import type { TokenSource } from "./credential.js";
-import { ConnectError, ConnectionClosed, LoginRefused, RequestFailed, RequestTimeout, SchemaMismatch, Status, TagwireError } from "./errors.js";
+import {
+  ConnectError,
+  ConnectionClosed,
+  LoginRefused,
+  RequestFailed,
+  RequestTimeout,
+  SchemaMismatch,
+  Status,
+  TagwireError,
+} from "./errors.js";
 import { Ended, Lost, Opened, Responded, Verdict, type Event } from "./events.js";
 import { JoinRoomReplySchema } from "./gen/tagwire/v1/room_pb.js";
 import type { Response } from "./gen/tagwire/v1/session_pb.js";
@@ -109,7 +118,8 @@ export class Wire {
     } catch (error) {
       if (!(error instanceof ConnectionClosed)) throw error;
       const { closed } = error;
-      if (!closed.byPeer || closed.code === CloseCode.TIMEOUT) throw this.#noSession(target, closed.reason, error.cause);
+      if (!closed.byPeer || closed.code === CloseCode.TIMEOUT)
+        throw this.#noSession(target, closed.reason, error.cause);
       throw closed.code === CloseCode.SCHEMA_MISMATCH ? new SchemaMismatch(closed) : new LoginRefused(closed);
     } finally {
       timer?.cancel();
@@ -194,7 +204,11 @@ export class Wire {
     };
   }
 
-  #replyIn<O extends DescMessage>(outcome: Response | TagwireError, name: string, reply: O): MessageShape<O> | TagwireError {
+  #replyIn<O extends DescMessage>(
+    outcome: Response | TagwireError,
+    name: string,
+    reply: O,
+  ): MessageShape<O> | TagwireError {
     if (outcome instanceof TagwireError) return outcome;
     if (outcome.status === Status.TIMEOUT) return new RequestTimeout(name, outcome);
     if (outcome.status !== Status.OK) return new RequestFailed(name, outcome);

@@ -100,7 +100,9 @@ async function main(): Promise<number> {
     });
     for (const title of report.passed) console.log(`  ok ${title}`);
     for (const { title, error } of report.failed) console.error(`  FAILED ${title}\n${error}`);
-    console.log(`${report.passed.length} of ${report.declared} tests passed in ${browser.browser()?.version() ?? "Chromium"}`);
+    console.log(
+      `${report.passed.length} of ${report.declared} tests passed in ${browser.browser()?.version() ?? "Chromium"}`,
+    );
     return report.declared > 0 && report.passed.length === report.declared ? 0 : 1;
   } finally {
     await browser.close();

@@ -5,7 +5,7 @@ import { seeded } from "../support/messages.js";
 
 function all<T>(backlog: Backlog<T>): T[] {
   const items = [];
-  for (let item; (item = backlog.pop()) !== undefined; ) items.push(item);
+  for (let item; (item = backlog.pop()) !== undefined;) items.push(item);
   return items;
 }
 

@@ -61,7 +61,7 @@ const GOLDEN = [
 
 function all(decoder: Decoder): Frame[] {
   const frames = [];
-  for (let frame; (frame = decoder.next()); ) frames.push(frame);
+  for (let frame; (frame = decoder.next());) frames.push(frame);
   return frames;
 }
 
@@ -106,13 +106,16 @@ describe("frame", () => {
     const frames = Array.from({ length: 200 }, () => {
       const tag = 1 + Math.floor(random() * (random() < 0.5 ? 255 : 65535));
       const size = Math.floor(random() * (random() < 0.9 ? 40 : 3000));
-      return encode(tag, Uint8Array.from({ length: size }, () => random() * 256));
+      return encode(
+        tag,
+        Uint8Array.from({ length: size }, () => random() * 256),
+      );
     });
     const data = concat(...frames);
     for (let round = 0; round < 20; round += 1) {
       const decoder = new Decoder(LIMIT);
       const found: Frame[] = [];
-      for (let at = 0; at < data.length; ) {
+      for (let at = 0; at < data.length;) {
         const end = at + 1 + Math.floor(random() * (round % 2 ? 7 : 5000));
         decoder.feed(data.slice(at, end));
         found.push(...all(decoder));

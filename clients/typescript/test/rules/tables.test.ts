@@ -4,7 +4,14 @@ import { expect } from "chai";
 import { parseAddress } from "../../src/address.js";
 import { ServerClock, Steady } from "../../src/clock.js";
 import { CloseCode, closeCodeName, closedWith, describeClosed, isRetryable } from "../../src/close.js";
-import { AddressError, ConnectionClosed, LoginRefused, RequestFailed, SchemaMismatch, Status } from "../../src/errors.js";
+import {
+  AddressError,
+  ConnectionClosed,
+  LoginRefused,
+  RequestFailed,
+  SchemaMismatch,
+  Status,
+} from "../../src/errors.js";
 import { Noticed } from "../../src/events.js";
 import { describeNotice } from "../../src/notice.js";
 import { Delays, policyOf, type Policy } from "../../src/reconnect.js";
@@ -169,6 +176,8 @@ describe("errors", () => {
     expect(describeNotice(new Noticed(4, 4, "arena.v1.Chat", "max_rate is 5/s"))).to.equal(
       "the server dropped arena.v1.Chat: RATE_LIMITED, max_rate is 5/s; send it less often, or raise its `max_rate` or the server's limit",
     );
-    expect(describeNotice(new Noticed(99 as number, 7, "", ""))).to.equal("the server dropped a message with tag 7: 99");
+    expect(describeNotice(new Noticed(99 as number, 7, "", ""))).to.equal(
+      "the server dropped a message with tag 7: 99",
+    );
   });
 });

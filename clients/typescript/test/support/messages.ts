@@ -1,6 +1,13 @@
 /** What several tests use: the bytes of messages, a session on a virtual clock. */
 
-import { create, fromBinary, toBinary, type DescMessage, type MessageInitShape, type MessageShape } from "@bufbuild/protobuf";
+import {
+  create,
+  fromBinary,
+  toBinary,
+  type DescMessage,
+  type MessageInitShape,
+  type MessageShape,
+} from "@bufbuild/protobuf";
 import { expect } from "chai";
 import { SCHEMA } from "../../gen/arena/index.js";
 import type { Event } from "../../src/events.js";
@@ -104,7 +111,7 @@ export function welcome(fields: WelcomeFields = {}): Uint8Array {
 
 /** A Welcome of a server that resumes sessions. */
 export function resumable(fields: WelcomeFields = {}): Uint8Array {
-  return welcome({ resumeToken: TOKEN, resumeWindowMs: 60_000, ...fields } as WelcomeFields);
+  return welcome({ resumeToken: TOKEN, resumeWindowMs: 60_000, ...fields });
 }
 
 /** What the server sends when a player has sent a message of the arena. */
@@ -122,7 +129,7 @@ export function framesIn(data: Uint8Array): Frame[] {
   const decoder = new Decoder(1 << 24);
   decoder.feed(data);
   const frames = [];
-  for (let one; (one = decoder.next()); ) frames.push(one);
+  for (let one; (one = decoder.next());) frames.push(one);
   expect(decoder.pendingBytes).to.equal(0);
   return frames;
 }
