@@ -255,6 +255,7 @@ impl fmt::Debug for Fingerprint {
 pub struct Schema {
     fingerprint: Fingerprint,
     descriptors: Bytes,
+    documented: Bytes,
     /// Sorted by tag.
     messages: Vec<MessageInfo>,
 }
@@ -268,7 +269,13 @@ impl Schema {
     pub fn new(fingerprint: Fingerprint, descriptors: Bytes, mut messages: Vec<MessageInfo>) -> Self {
         messages.sort_by_key(|m| m.tag);
         assert!(messages.windows(2).all(|pair| pair[0].tag != pair[1].tag), "a tag occurs twice");
-        Schema { fingerprint, descriptors, messages }
+        Schema { fingerprint, documented: descriptors.clone(), descriptors, messages }
+    }
+
+    /// The same schema, with the comments of its files: `descriptors` again, and in them what was written beside everything.
+    #[must_use]
+    pub fn documented(self, descriptors: Bytes) -> Self {
+        Schema { documented: descriptors, ..self }
     }
 
     /// What is compared with the other side's.
@@ -279,6 +286,11 @@ impl Schema {
     /// The descriptors it was made from.
     pub fn descriptors(&self) -> &Bytes {
         &self.descriptors
+    }
+
+    /// The descriptors with comments, for who asks for the schema; without, where none were given.
+    pub fn documented_descriptors(&self) -> &Bytes {
+        &self.documented
     }
 
     /// All messages, by tag.

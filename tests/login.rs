@@ -5,14 +5,16 @@
 mod common;
 
 use common::*;
+use tagwire::bytes::Bytes;
 use tagwire::close::CloseCode;
 use tagwire::frame::DecodeError;
-use tagwire::pb::tagwire::v1::{self, verdict};
-use tagwire::session::client::{Event, SendError};
+use tagwire::pb::tagwire::v1::{self, login_part, verdict};
+use tagwire::session::asking::{self, NotTold};
+use tagwire::session::client::{Credentials, Event, SendError};
 use tagwire::session::login::{Login, MAX_OFFER_BYTES};
 use tagwire::session::server::Incoming;
 use tagwire::session::{Dialect, Fault};
-use tagwire::{Access, Message, Tag};
+use tagwire::{Access, Frame, Message, Tag};
 
 fn login_of(bytes: &str) -> Result<Option<Incoming<'static>>, Fault> {
     let bytes: Vec<u8> =
@@ -223,5 +225,90 @@ fn no_secret_is_printed() {
         format!("{welcome:?}"),
     ] {
         assert!(!text.contains("s3cret") && !text.contains("115, 51"), "{text}");
+    }
+}
+
+// ---- asking for the schema ----
+
+fn asked(side: &mut ServerSide, credentials: &Credentials) -> Login {
+    let question = asking::question(credentials, "tool", "2.1");
+    match side.take_bytes(&question) {
+        Ok(Some(Incoming::Login(login))) => login,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn answered<M: Message>(message: &M) -> Result<Bytes, NotTold> {
+    asking::answer(Frame { tag: M::TAG, payload: &message.encode_to_vec() })
+}
+
+#[test]
+fn test_server_is_asked_for_its_schema_by_a_login_that_says_so() {
+    let mut side = ServerSide::new();
+    let credentials = Credentials {
+        username: "zoe".to_string(),
+        password: "secret".to_string(),
+        token: "token".to_string(),
+    };
+    let login = asked(&mut side, &credentials);
+    assert!(login.wants_schema);
+    assert_eq!(
+        (login.username.as_str(), login.password.as_str(), login.token.as_str()),
+        ("zoe", "secret", "token")
+    );
+    assert_eq!(
+        (login.dialect, login.sdk.as_str(), login.fingerprint.len()),
+        (Dialect::Native, "tool 2.1", 0)
+    );
+    assert_eq!(
+        side.take_bytes(&[0, 3]),
+        Err(Fault::Frame(DecodeError::NotNow { tag: Tag(3), only: Tag(1) }))
+    );
+    let usual = v1::PlayerLogin {
+        client: Some(v1::ClientInfo { protocol: 1, ..Default::default() }),
+        ..Default::default()
+    };
+    let Ok(Some(Incoming::Login(login))) = ServerSide::new().take(&usual) else { panic!() };
+    assert!(!login.wants_schema);
+}
+
+#[test]
+fn test_client_reads_what_it_is_told_of_the_schema() {
+    assert_eq!(
+        answered(&v1::SchemaOffer { descriptors: Bytes::from_static(b"x") }),
+        Ok(Bytes::from_static(b"x"))
+    );
+    let told = v1::Disconnect {
+        code: 3501,
+        reason: "the token has expired".to_string(),
+        retry_after_ms: 7,
+        refused: login_part::Value::Token.into(),
+        ..Default::default()
+    };
+    let refused = NotTold::Refused {
+        code: CloseCode::LOGIN_REFUSED,
+        reason: "the token has expired".to_string(),
+        retry_after_ms: 7,
+        refused: login_part::Value::Token,
+    };
+    assert_eq!(answered(&told), Err(refused));
+    // A server from before there was the question opens a session, or asks for the schema itself.
+    assert_eq!(answered(&v1::Welcome::default()), Err(NotTold::TooOld));
+    assert_eq!(answered(&v1::SchemaWanted {}), Err(NotTold::TooOld));
+    assert_eq!(answered(&v1::Ping::default()), Err(NotTold::Fault(Fault::TooEarly(Tag(3)))));
+    let unreadable = asking::answer(Frame { tag: Tag(254), payload: &[0xff] });
+    assert!(matches!(unreadable, Err(NotTold::Fault(Fault::Malformed { .. }))), "{unreadable:?}");
+    assert_eq!(asking::decoder_limits().max_frame_bytes, 16 * 1024 * 1024);
+}
+
+#[test]
+fn test_client_is_told_which_part_of_its_login_was_refused() {
+    for part in [login_part::Value::Untold, login_part::Value::Password, login_part::Value::Token] {
+        let told = v1::Disconnect { code: 3501, refused: part.into(), ..Default::default() };
+        let event = ClientSide::new("zoe", "x").take(&told);
+        let Ok(Event::Disconnect { code: CloseCode::LOGIN_REFUSED, refused, .. }) = event else {
+            panic!("{event:?}")
+        };
+        assert_eq!(refused, part);
     }
 }

@@ -29,6 +29,15 @@ pub const MAX_FILES: usize = 256;
 /// takes two, and a hundred times as much memory.
 pub const MAX_PARTS: usize = 20_000;
 
+/// Largest descriptor set that [`load_documented`] takes, bytes: as much as fits into a frame.
+pub const MAX_DOCUMENTED_BYTES: usize = 16 * 1024 * 1024;
+
+/// Most files of that.
+pub const MAX_DOCUMENTED_FILES: usize = 16_384;
+
+/// Most parts of that, comments included: some hundred megabytes at the worst.
+pub const MAX_DOCUMENTED_PARTS: usize = 1_000_000;
+
 /// Deepest nesting of messages; 1 is a message in no other.
 pub const MAX_DEPTH: usize = 32;
 
@@ -40,18 +49,26 @@ pub const MAX_NAME_BYTES: usize = 512;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DescriptorsError {
-    /// Over [`MAX_DESCRIPTOR_BYTES`].
-    #[error("descriptors of {bytes} bytes, limit {MAX_DESCRIPTOR_BYTES}")]
+    /// Over [`MAX_DESCRIPTOR_BYTES`] or [`MAX_DOCUMENTED_BYTES`].
+    #[error("descriptors of {bytes} bytes, limit {limit}")]
     TooLarge {
         /// How many.
         bytes: usize,
+        /// How many may be.
+        limit: usize,
     },
-    /// Over [`MAX_FILES`].
-    #[error("descriptors of more than {MAX_FILES} files")]
-    TooManyFiles,
-    /// Over [`MAX_PARTS`].
-    #[error("descriptors of more than {MAX_PARTS} messages, fields, enums, values and other parts")]
-    TooManyParts,
+    /// Over [`MAX_FILES`] or [`MAX_DOCUMENTED_FILES`].
+    #[error("descriptors of more than {limit} files")]
+    TooManyFiles {
+        /// How many may be.
+        limit: usize,
+    },
+    /// Over [`MAX_PARTS`] or [`MAX_DOCUMENTED_PARTS`].
+    #[error("descriptors of more than {limit} messages, fields, enums, values and other parts")]
+    TooManyParts {
+        /// How many may be.
+        limit: usize,
+    },
     /// Over [`MAX_DEPTH`].
     #[error("messages nested deeper than {MAX_DEPTH}")]
     TooDeep,
@@ -136,8 +153,8 @@ type Result<T> = std::result::Result<T, DescriptorsError>;
 
 /// The model of an encoded `google.protobuf.FileDescriptorSet` as [`Model::descriptor_set`] writes it: each file
 /// behind those it imports, types by full names with a dot before them. Files of `tagwire/` are not in it and those
-/// of `google/protobuf/` and `buf/validate/` are passed over: of all, the built-in ones are used. The model has no comments, and every
-/// line is 1. It keeps the rules of tagwire only after [`check`](crate::check::check); it then has the fingerprint of
+/// of `google/protobuf/` and `buf/validate/` are passed over: of all, the built-in ones are used. The model has the comments that are in
+/// the set, and every line is 1. It keeps the rules of tagwire only after [`check`](crate::check::check); it then has the fingerprint of
 /// the model that wrote the set, and goes to [`compare`](crate::diff::compare). What only matters to code printed from
 /// it, or to [`Model::descriptor_pool`], is not checked: defaults, JSON names, the extensions of others.
 ///
@@ -157,11 +174,35 @@ type Result<T> = std::result::Result<T, DescriptorsError>;
 /// # Errors
 /// The first thing that is wrong with them.
 pub fn load_descriptors(bytes: &[u8]) -> Result<Model> {
-    if bytes.len() > MAX_DESCRIPTOR_BYTES {
-        return Err(DescriptorsError::TooLarge { bytes: bytes.len() });
+    let most = Most { bytes: MAX_DESCRIPTOR_BYTES, files: MAX_FILES, parts: MAX_PARTS };
+    load_within(bytes, most)
+}
+
+/// The model of what [`Model::documented_set`] writes: as [`load_descriptors`], for whoever asked for the set and waits for
+/// it. It may be as large as a frame ([`MAX_DOCUMENTED_BYTES`], [`MAX_DOCUMENTED_FILES`], [`MAX_DOCUMENTED_PARTS`]), and what
+/// is printed from the model is, byte for byte, what is printed from the model that wrote the set.
+///
+/// # Errors
+/// The first thing that is wrong with it.
+pub fn load_documented(bytes: &[u8]) -> Result<Model> {
+    let most = Most { bytes: MAX_DOCUMENTED_BYTES, files: MAX_DOCUMENTED_FILES, parts: MAX_DOCUMENTED_PARTS };
+    load_within(bytes, most)
+}
+
+/// Bounds of a set.
+#[derive(Clone, Copy)]
+struct Most {
+    bytes: usize,
+    files: usize,
+    parts: usize,
+}
+
+fn load_within(bytes: &[u8], most: Most) -> Result<Model> {
+    if bytes.len() > most.bytes {
+        return Err(DescriptorsError::TooLarge { bytes: bytes.len(), limit: most.bytes });
     }
     let built_in = built_in()?;
-    let files = arrange(decode(bytes)?, built_in)?;
+    let files = arrange(decode(bytes, most)?, built_in)?;
     let mut types = HashMap::new();
     for file in &files {
         let package = file.proto.package();
@@ -177,7 +218,7 @@ pub fn load_descriptors(bytes: &[u8]) -> Result<Model> {
     }
     let mut model = Model { files: vec![], messages: vec![], enums: vec![], services: vec![] };
     for file in files {
-        Reader { file: &file, types: &types, built_in }.read(&mut model)?;
+        Reader::new(&file, &types, built_in).read(&mut model)?;
         model.files.push(File {
             path: PathBuf::from(&file.name),
             origin: file.origin,
@@ -332,6 +373,7 @@ struct RawServiceRules {
 struct Decoded {
     name: String,
     origin: Origin,
+    /// Without comments.
     bytes: Vec<u8>,
     proto: FileDescriptorProto,
     raw: RawFile,
@@ -345,8 +387,8 @@ impl Decoded {
 }
 
 /// The files of a set, within the limits.
-fn decode(bytes: &[u8]) -> Result<Vec<(&[u8], FileDescriptorProto)>> {
-    Walk::default().walk(Part::Set, bytes, 0)?;
+fn decode(bytes: &[u8], most: Most) -> Result<Vec<(&[u8], FileDescriptorProto)>> {
+    Walk::new(most).walk(Part::Set, bytes, 0)?;
     let mut files = vec![];
     let mut wire = Wire(bytes);
     while let Some((number, inner)) = wire.next()? {
@@ -371,8 +413,7 @@ fn arrange(set: Vec<(&[u8], FileDescriptorProto)>, built_in: &BuiltIn) -> Result
             return Err(DescriptorsError::TwoFiles { file: shown(file.name()) });
         }
     }
-    let mut wanted: HashSet<String> = HashSet::new();
-    let mut own: Vec<Decoded> = vec![];
+    let mut files = Arranged { built_in, files: vec![], placed: HashSet::new() };
     let mut before: HashSet<String> = HashSet::new();
     for (bytes, file) in set {
         let name = file.name().to_string();
@@ -386,7 +427,7 @@ fn arrange(set: Vec<(&[u8], FileDescriptorProto)>, built_in: &BuiltIn) -> Result
             return Err(DescriptorsError::ForeignFile { file: shown(&name), owner });
         }
         if known.contains(name.as_str()) {
-            wanted.insert(name);
+            files.place_built_in(&name)?;
             continue;
         }
         match file.syntax() {
@@ -408,7 +449,7 @@ fn arrange(set: Vec<(&[u8], FileDescriptorProto)>, built_in: &BuiltIn) -> Result
         }
         for import in &file.dependency {
             if known.contains(import.as_str()) {
-                wanted.insert(import.clone());
+                files.place_built_in(import)?;
                 continue;
             }
             let why = match () {
@@ -420,21 +461,48 @@ fn arrange(set: Vec<(&[u8], FileDescriptorProto)>, built_in: &BuiltIn) -> Result
             return Err(DescriptorsError::Import { file: shown(&name), import: shown(import), why });
         }
         before.insert(name.clone());
-        own.push(Decoded::new(name, Origin::Game, bytes.to_vec(), file)?);
+        files.files.push(Decoded::new(name, Origin::Game, without_comments(bytes)?, file)?);
     }
-    // From the last to the first, so that what a wanted one imports is wanted before it is looked at.
-    for file in built_in.files.iter().rev() {
-        if wanted.contains(&file.name) {
-            wanted.extend(file.imports.iter().cloned());
+    Ok(files.files)
+}
+
+/// Files in their order.
+struct Arranged<'a> {
+    built_in: &'a BuiltIn,
+    files: Vec<Decoded>,
+    /// The built-in ones among them.
+    placed: HashSet<&'a str>,
+}
+
+impl<'a> Arranged<'a> {
+    /// Puts a built-in file next, behind those that it imports, unless it has its place: where the set has it, so that what
+    /// is made of the model has the order that its files had.
+    fn place_built_in(&mut self, name: &str) -> Result<()> {
+        let built_in: &'a BuiltIn = self.built_in;
+        // They are not nested deeply: nobody else writes them.
+        let Some(file) = built_in.files.iter().find(|f| f.name == name) else { return Ok(()) };
+        if !self.placed.insert(&file.name) {
+            return Ok(());
+        }
+        for import in &file.imports {
+            self.place_built_in(import)?;
+        }
+        let (name, bytes) = (file.name.clone(), file.descriptor.clone());
+        self.files.push(Decoded::new(name, file.origin, bytes, file.documented.clone())?);
+        Ok(())
+    }
+}
+
+/// An encoded file as compilers write it that are not asked for `source_code_info`, which is field 9.
+fn without_comments(bytes: &[u8]) -> Result<Vec<u8>> {
+    let (mut wire, mut without) = (Wire(bytes), Vec::with_capacity(bytes.len()));
+    loop {
+        let before = wire.0;
+        let Some((number, _)) = wire.next()? else { return Ok(without) };
+        if number != 9 {
+            without.extend_from_slice(&before[..before.len() - wire.0.len()]);
         }
     }
-    let mut files = vec![];
-    for file in built_in.files.iter().filter(|f| wanted.contains(&f.name)) {
-        let (name, bytes) = (file.name.clone(), file.descriptor.clone());
-        files.push(Decoded::new(name, file.origin, bytes, file.documented.clone())?);
-    }
-    files.append(&mut own);
-    Ok(files)
 }
 
 fn file_name(name: &str) -> Result<()> {

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use prost_reflect::prost_types::SourceCodeInfo;
+use prost::encoding::{DecodeContext, decode_key, skip_field};
+use prost_reflect::prost_types::source_code_info::Location as SourceLocation;
 use prost_reflect::{
     Cardinality, DescriptorPool, DynamicMessage, EnumDescriptor, ExtensionDescriptor, FieldDescriptor,
     FileDescriptor, Kind as ReflectKind, MessageDescriptor, ReflectMessage, ServiceDescriptor, Syntax, Value,
@@ -13,7 +14,8 @@ use protox::file::{ChainFileResolver, File as ProtoxFile, FileResolver, GoogleFi
 
 use crate::constraints::{Constraints, MessageConstraints, Placed};
 pub use crate::descriptors::{
-    DescriptorsError, MAX_DEPTH, MAX_DESCRIPTOR_BYTES, MAX_FILES, MAX_NAME_BYTES, MAX_PARTS, load_descriptors,
+    DescriptorsError, MAX_DEPTH, MAX_DESCRIPTOR_BYTES, MAX_DOCUMENTED_BYTES, MAX_DOCUMENTED_FILES,
+    MAX_DOCUMENTED_PARTS, MAX_FILES, MAX_NAME_BYTES, MAX_PARTS, load_descriptors, load_documented,
 };
 use crate::error::Error;
 use crate::model::{
@@ -197,24 +199,20 @@ fn compile(names: &[String], sources: BTreeMap<String, Source>) -> Result<Model,
     texts.extend(sources.iter().map(|(name, source)| (name.clone(), source.text.clone())));
     let paths: HashMap<String, PathBuf> = sources.into_iter().map(|(name, s)| (name, s.path)).collect();
 
-    let compiler = |with_source: bool| -> Result<protox::Compiler, Error> {
-        let mut chain = ChainFileResolver::new();
-        chain.add(Memory(texts.clone()));
-        chain.add(GoogleFileResolver::new());
-        let mut compiler = protox::Compiler::with_file_resolver(chain);
-        compiler.include_imports(true).include_source_info(with_source);
-        compiler.open_files(names).map_err(|error| located(&error, &paths, &texts))?;
-        Ok(compiler)
-    };
-    let with_source = compiler(true)?;
-    let pool = with_source.descriptor_pool();
-    // Compiled again for the descriptors: prost-types, which could strip the positions, would drop our options.
-    let bare = compiler(false)?.encode_file_descriptor_set();
-    let bare: RawFileSet = prost::Message::decode(bare.as_slice()).map_err(Error::Descriptor)?;
+    let mut chain = ChainFileResolver::new();
+    chain.add(Memory(texts.clone()));
+    chain.add(GoogleFileResolver::new());
+    let mut compiler = protox::Compiler::with_file_resolver(chain);
+    compiler.include_imports(true).include_source_info(true);
+    compiler.open_files(names).map_err(|error| located(&error, &paths, &texts))?;
+    let pool = compiler.descriptor_pool();
+    // Encoded by the compiler: prost-types would drop our options.
+    let set = compiler.encode_file_descriptor_set();
+    let set: RawFileSet = prost::Message::decode(set.as_slice()).map_err(Error::Descriptor)?;
 
     let mut model = Model { files: vec![], messages: vec![], enums: vec![], services: vec![] };
     for ((file, meta), descriptor) in
-        in_compiled_order(&pool, &with_source).into_iter().zip(with_source.files()).zip(bare.file)
+        in_compiled_order(&pool, &compiler).into_iter().zip(compiler.files()).zip(set.file)
     {
         debug_assert_eq!(file.name(), meta.name());
         let reader = FileReader::new(&pool, &file, paths.get(file.name()));
@@ -225,7 +223,7 @@ fn compile(names: &[String], sources: BTreeMap<String, Source>) -> Result<Model,
             package: file.package_name().to_string(),
             proto3: file.syntax() == Syntax::Proto3,
             imports: file.dependencies().map(|f| f.name().to_string()).collect(),
-            descriptor: descriptor.to_vec(),
+            descriptor: without_source(&descriptor)?,
             documented: file.file_descriptor_proto().clone(),
         });
         for message in file.messages() {
@@ -239,6 +237,21 @@ fn compile(names: &[String], sources: BTreeMap<String, Source>) -> Result<Model,
         }
     }
     Ok(model)
+}
+
+/// A file's descriptor without field 9, the positions and comments.
+fn without_source(descriptor: &[u8]) -> Result<Vec<u8>, Error> {
+    let mut bare = Vec::with_capacity(descriptor.len());
+    let mut rest = descriptor;
+    while !rest.is_empty() {
+        let whole = rest;
+        let (number, wire) = decode_key(&mut rest).map_err(Error::Descriptor)?;
+        skip_field(wire, number, &mut rest, DecodeContext::default()).map_err(Error::Descriptor)?;
+        if number != 9 {
+            bare.extend_from_slice(&whole[..whole.len() - rest.len()]);
+        }
+    }
+    Ok(bare)
 }
 
 fn in_compiled_order(pool: &DescriptorPool, compiler: &protox::Compiler) -> Vec<FileDescriptor> {
@@ -291,11 +304,25 @@ fn why_option(text: &str, name: &str, source: &str) -> Option<(String, String)> 
     option_error::explain(&compiler.descriptor_pool(), place.next()?, source, line, column)
 }
 
+/// Field 8 of a field is its options, 1159 the extension of `buf.validate` in them.
+const FIELD_OPTION: [i32; 2] = [8, 1159];
+
+/// What is said before something, or else behind it.
+pub(crate) fn comment(location: &SourceLocation) -> String {
+    let text = location.leading_comments.as_ref().or(location.trailing_comments.as_ref());
+    let lines = text.map(String::as_str).unwrap_or_default().trim_end().lines();
+    lines.map(|line| line.strip_prefix(' ').unwrap_or(line).trim_end()).collect::<Vec<_>>().join("\n")
+}
+
 struct FileReader<'a> {
     rules: Option<ExtensionDescriptor>,
     service: Option<ExtensionDescriptor>,
     validate: Validate,
-    source: Option<&'a SourceCodeInfo>,
+    /// By their paths: a file has a location for each name in it, so that looking through them each time would
+    /// cost seconds where there are hundreds of messages.
+    locations: HashMap<&'a [i32], &'a SourceLocation>,
+    /// Of the options of fields, in the order of the file.
+    options: HashMap<&'a [i32], &'a SourceLocation>,
     path: PathBuf,
     origin: Origin,
 }
@@ -303,11 +330,21 @@ struct FileReader<'a> {
 impl<'a> FileReader<'a> {
     fn new(pool: &DescriptorPool, file: &'a FileDescriptor, path: Option<&PathBuf>) -> Self {
         let name = file.name();
+        let source = file.file_descriptor_proto().source_code_info.as_ref();
+        let (mut locations, mut options) = (HashMap::new(), HashMap::new());
+        for location in source.iter().flat_map(|s| &s.location) {
+            locations.entry(location.path.as_slice()).or_insert(location);
+            // By the field's path: behind the option's stands the path of a rule that is written alone.
+            if let Some(at) = location.path.windows(2).rposition(|two| two == FIELD_OPTION) {
+                options.entry(&location.path[..at]).or_insert(location);
+            }
+        }
         FileReader {
             rules: pool.get_extension_by_name("tagwire.v1.rules"),
             service: pool.get_extension_by_name("tagwire.v1.service"),
             validate: Validate::of(pool),
-            source: file.file_descriptor_proto().source_code_info.as_ref(),
+            locations,
+            options,
             path: path.cloned().unwrap_or_else(|| PathBuf::from(name)),
             origin: if path.is_some() {
                 Origin::Game
@@ -321,8 +358,8 @@ impl<'a> FileReader<'a> {
         }
     }
 
-    fn find(&self, path: &[i32]) -> Option<&prost_reflect::prost_types::source_code_info::Location> {
-        self.source?.location.iter().find(|l| l.path == path)
+    fn find(&self, path: &[i32]) -> Option<&'a SourceLocation> {
+        self.locations.get(path).copied()
     }
 
     fn location(&self, path: &[i32]) -> Location {
@@ -331,10 +368,7 @@ impl<'a> FileReader<'a> {
     }
 
     fn comment(&self, path: &[i32]) -> String {
-        let found = self.find(path);
-        let text = found.and_then(|l| l.leading_comments.as_ref().or(l.trailing_comments.as_ref()));
-        let lines = text.map(String::as_str).unwrap_or_default().trim_end().lines();
-        lines.map(|line| line.strip_prefix(' ').unwrap_or(line).trim_end()).collect::<Vec<_>>().join("\n")
+        self.find(path).map(comment).unwrap_or_default()
     }
 
     fn message(&self, message: &MessageDescriptor, scope: &[String], into: &mut Model) {
@@ -419,9 +453,7 @@ impl<'a> FileReader<'a> {
 
     fn constraints(&self, field: &FieldDescriptor) -> Option<Placed> {
         let constraints = self.validate.field(field)?;
-        // Field 8 of a field is its options, 1159 the extension in them; a rule written alone has a longer path.
-        let option_path: Vec<i32> = field.path().iter().copied().chain([8, 1159]).collect();
-        let written = self.source.iter().flat_map(|s| &s.location).find(|l| l.path.starts_with(&option_path));
+        let written = self.options.get(field.path());
         let location = self.location(written.map_or(field.path(), |l| &l.path));
         Some(Placed { constraints, location })
     }

@@ -59,6 +59,27 @@ pub struct File {
     pub documented: prost_types::FileDescriptorProto,
 }
 
+impl File {
+    /// The comments of the file with their places, an encoded field `source_code_info`; nothing where it has none.
+    fn comments(&self) -> Vec<u8> {
+        let written = self.documented.source_code_info.iter().flat_map(|info| &info.location);
+        let location: Vec<_> = written
+            .filter(|l| {
+                l.leading_comments.is_some()
+                    || l.trailing_comments.is_some()
+                    || !l.leading_detached_comments.is_empty()
+            })
+            .cloned()
+            .collect();
+        if location.is_empty() {
+            return vec![];
+        }
+        let source_code_info = Some(prost_types::SourceCodeInfo { location });
+        let only = prost_types::FileDescriptorProto { source_code_info, ..Default::default() };
+        prost::Message::encode_to_vec(&only)
+    }
+}
+
 /// A place in a file, as an editor shows it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Location {
@@ -337,6 +358,17 @@ impl Model {
     /// everyone has.
     pub fn descriptor_set(&self) -> Vec<u8> {
         let files = self.travelling().map(|f| f.descriptor.clone().into());
+        prost::Message::encode_to_vec(&RawFileSet { file: files.collect() })
+    }
+
+    /// The same, with the comments of the game's files and their places: what
+    /// [`load_documented`](crate::load::load_documented) makes a model of from which the same code is printed.
+    pub fn documented_set(&self) -> Vec<u8> {
+        let files = self.travelling().map(|f| match f.origin {
+            // Fields of an encoded message may come in any order: what is appended belongs to it.
+            Origin::Game => [f.descriptor.as_slice(), &f.comments()].concat().into(),
+            _ => f.descriptor.clone().into(),
+        });
         prost::Message::encode_to_vec(&RawFileSet { file: files.collect() })
     }
 }

@@ -2,11 +2,13 @@
 
 mod constraints;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write;
 
 use heck::{ToSnakeCase, ToUpperCamelCase};
 use prost_build::Module;
+use prost_types::source_code_info::Location;
+use prost_types::{DescriptorProto, FileDescriptorProto};
 
 use self::constraints::Checked;
 use crate::error::Error;
@@ -47,10 +49,11 @@ fn prost_modules(model: &Model, origin: Origin) -> Result<BTreeMap<Vec<String>, 
         config.extern_path(".tagwire.v1", "::tagwire::pb::tagwire::v1");
     }
     let mut requests = vec![];
-    // Those of others are printed nowhere, but what they hold decides what can be derived for who holds them; without
-    // them prost-build panics.
-    for file in model.files.iter().filter(|f| f.origin != Origin::Validate) {
+    // Google's are mapped to prost's, but what is in them must be known: whether a type that holds one can be copied.
+    let known = |of: Origin| of == origin || matches!(of, Origin::Google | Origin::Stack);
+    for file in model.files.iter().filter(|f| known(f.origin)) {
         let mut descriptor = file.documented.clone();
+        complete(&mut descriptor);
         for place in descriptor.source_code_info.iter_mut().flat_map(|info| &mut info.location) {
             for comment in [&mut place.leading_comments, &mut place.trailing_comments].into_iter().flatten() {
                 *comment = no_doctest(comment);
@@ -59,10 +62,50 @@ fn prost_modules(model: &Model, origin: Origin) -> Result<BTreeMap<Vec<String>, 
         requests.push((Module::from_protobuf_package_name(&file.package), descriptor));
     }
     let modules = config.generate(requests).map_err(Error::Rust)?;
+    let ours: HashSet<Module> =
+        model.packages(origin).into_iter().map(Module::from_protobuf_package_name).collect();
+    let modules = modules.into_iter().filter(|(module, _)| ours.contains(module));
     Ok(modules
-        .into_iter()
         .map(|(m, code)| (m.parts().map(str::to_string).collect(), without_bad_methods(&code)))
         .collect())
+}
+
+/// Adds places without comments: prost-build insists on one for everything that is declared, if there is any at all. What
+/// travels has those with comments alone.
+fn complete(file: &mut FileDescriptorProto) {
+    let mut paths = vec![];
+    for (message, at) in file.message_type.iter().zip(0..) {
+        places(message, vec![4, at], &mut paths);
+    }
+    for (one, at) in file.enum_type.iter().zip(0..) {
+        inner(&[5, at], &[(2, one.value.len())], &mut paths);
+    }
+    for (service, at) in file.service.iter().zip(0..) {
+        inner(&[6, at], &[(2, service.method.len())], &mut paths);
+    }
+    let Some(info) = &mut file.source_code_info else { return };
+    let known: HashSet<Vec<i32>> = info.location.iter().map(|location| location.path.clone()).collect();
+    let missing = paths.into_iter().filter(|path| !known.contains(path));
+    info.location.extend(missing.map(|path| Location { path, span: vec![0, 0, 0], ..Default::default() }));
+}
+
+/// The place of a message and all in it.
+fn places(message: &DescriptorProto, path: Vec<i32>, into: &mut Vec<Vec<i32>>) {
+    inner(&path, &[(2, message.field.len()), (8, message.oneof_decl.len())], into);
+    for (child, at) in message.nested_type.iter().zip(0..) {
+        places(child, [path.as_slice(), &[3, at]].concat(), into);
+    }
+    for (child, at) in message.enum_type.iter().zip(0..) {
+        inner(&[path.as_slice(), &[4, at]].concat(), &[(2, child.value.len())], into);
+    }
+}
+
+/// A place, and those in it by the number of their field and how many they are.
+fn inner(path: &[i32], parts: &[(i32, usize)], into: &mut Vec<Vec<i32>>) {
+    into.push(path.to_vec());
+    for (number, count) in parts {
+        into.extend((0..).take(*count).map(|at| [path, &[*number, at]].concat()));
+    }
 }
 
 /// A map of enums in a field that is a keyword is printed as one of numbers, which it is: for one of enums, prost's
@@ -413,9 +456,10 @@ fn schema(model: &Model, checked: &Checked<'_>, out: &mut String) {
         out,
         "/// The schema these modules were generated from.\npub fn schema() -> ::tagwire::Schema {{\n    \
          ::tagwire::Schema::new(\n        ::tagwire::Fingerprint(*b\"{}\"),\n        \
-         ::tagwire::bytes::Bytes::from_static(b\"{}\"),\n        vec![\n{messages}        ],\n    )\n}}\n",
+         ::tagwire::bytes::Bytes::from_static(b\"{}\"),\n        vec![\n{messages}        ],\n    )\n    .documented(::tagwire::bytes::Bytes::from_static(b\"{}\"))\n}}\n",
         bytes(&fingerprint(model)),
         bytes(&model.descriptor_set()),
+        bytes(&model.documented_set()),
     )
     .expect("writing to a String cannot fail");
 }

@@ -26,7 +26,7 @@ fn round_trip(model: &Model) -> Model {
     assert_eq!(listing(&loaded), listing(model));
     assert_eq!(fingerprint(&loaded), fingerprint(model));
     assert_eq!(compare(&loaded, model).verdict, Verdict::Same);
-    assert_eq!(loaded.descriptor_set().len(), model.descriptor_set().len());
+    assert_eq!(loaded.descriptor_set(), model.descriptor_set());
     assert_eq!(loaded.packages(Origin::Game), model.packages(Origin::Game));
     loaded.descriptor_pool().unwrap();
     loaded

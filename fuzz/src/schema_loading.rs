@@ -159,7 +159,7 @@ fn comes_back(model: &Model) {
         }
         Err(
             DescriptorsError::TooLarge { .. }
-            | DescriptorsError::TooManyParts
+            | DescriptorsError::TooManyParts { .. }
             | DescriptorsError::TooDeep
             | DescriptorsError::LongName { .. },
         ) => {}

@@ -117,8 +117,14 @@ def test_a_new_message_needs_no_rust(root: pathlib.Path, copy: pathlib.Path, tmp
     changed = {name for name, text in before.items() if (copy / name).read_bytes() != text}
     assert changed == {
         "proto/arena/v1/arena.proto",
+        "clients/python/gen/arena/.tagwire-python",
         *(f"clients/python/gen/arena/{name}" for name in ("__init__.py", "__init__.pyi", "_schema.py")),
         *(f"clients/python/gen/arena/v1/{name}" for name in ("__init__.py", "__init__.pyi")),
+        "clients/typescript/gen/arena/.tagwire-typescript",
+        *(
+            f"clients/typescript/gen/arena/{name}"
+            for name in ("index.ts", "v1/index.ts", "arena/v1/arena_pb.ts")
+        ),
     }
 
     exchange(copy, tmp_path, copy / "target/debug/tagwire-server")

@@ -245,6 +245,7 @@ pub(crate) mod tests {
             fingerprint: tagwire::bytes::Bytes::new(),
             sdk: String::new(),
             resume: None,
+            wants_schema: false,
         }
     }
 

@@ -34,6 +34,10 @@ pub struct Config {
     pub schema: String,
     /// Which clients come in, by how their schema compares to the server's. Default `compatible`.
     pub schema_policy: SchemaPolicy,
+    /// Who may ask for the schema, to make stubs from. Default `auto`.
+    pub schema_access: SchemaAccess,
+    /// Whether they get the comments of its files, too. Default `auto`.
+    pub schema_comments: SchemaComments,
     /// Threads that carry connections; 0: as many as cores. As many others run the code of rooms, if a game has any. Default 0.
     pub threads: usize,
     /// What to log: a level, or a filter of the crate tracing-subscriber. Default "info".
@@ -133,6 +137,32 @@ impl Default for TlsConfig {
     }
 }
 
+/// Who may ask the server for its schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SchemaAccess {
+    /// With development passwords `anyone`, else `player`.
+    Auto,
+    /// Whoever reaches the port.
+    Anyone,
+    /// Who could log in.
+    Player,
+    /// Nobody.
+    Nobody,
+}
+
+/// Whether the schema is told with the comments of its files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SchemaComments {
+    /// With development passwords `always`, else `never`.
+    Auto,
+    /// With them.
+    Always,
+    /// Without.
+    Never,
+}
+
 /// Which clients come in, by how their schema compares to the server's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -151,6 +181,8 @@ impl Default for Config {
             listen: vec![SocketAddr::from(([127, 0, 0, 1], 7777))],
             schema: String::new(),
             schema_policy: SchemaPolicy::Compatible,
+            schema_access: SchemaAccess::Auto,
+            schema_comments: SchemaComments::Auto,
             threads: 0,
             log: "info".to_string(),
             log_format: LogFormat::Human,

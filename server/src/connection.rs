@@ -13,11 +13,12 @@ use socket2::SockRef;
 use tagwire::CloseCode;
 use tagwire::pb::tagwire::v1;
 use tagwire::session::Dialect;
+use tagwire::session::login::MAX_LOGIN_BYTES;
 use tagwire::session::server::{Admission, ServerSession};
 use tokio::net::TcpStream;
 use tokio::task::yield_now;
 use tokio::time::{Instant, timeout};
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use crate::config::Limits;
 use crate::core::Core;
@@ -36,6 +37,8 @@ use crate::transport::{Peer, Stream, Wire};
 /// After the last byte: so long is the peer's input read and forgotten, for what it sent must not turn what we
 /// sent into a reset.
 const LINGER: Duration = Duration::from_secs(1);
+/// Who finds too many who ask for the schema is told to come back after so long.
+const ASKING_RETRY_MS: u32 = 1000;
 /// TCP itself gives a silent classic peer up after so long.
 const CLASSIC_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -149,6 +152,18 @@ pub(crate) async fn run(core: Arc<Core>, stream: Stream, peer: Peer, place: Plac
             protocol = handover.protocol;
             (inside, handover.letter)
         }
+        Ok(Entry::Schema) => {
+            let told = Box::pin(tell_schema(&core, &mut reader, &link));
+            return match until(&core, deadline, told).await {
+                Ok(Ok(())) => linger(&mut reader, &link).await,
+                Ok(Err(error)) => refuse(&mut reader, &link, refused(&core, &error)).await,
+                // It is in the middle of a frame: there is nothing more to say.
+                Err(_) => {
+                    core.metrics.denied("deadline");
+                    debug!(%peer, "the schema was not taken in time");
+                }
+            };
+        }
         Err(error) => return refuse(&mut reader, &link, refused(&core, &error)).await,
     };
     reader.set_limits(protocol.decoder_limits());
@@ -179,6 +194,31 @@ fn not_opened(core: &Core, error: NotOpened, peer: Peer) -> Last {
             Last { bytes: vec![], close: Some((CloseCode::MALFORMED, "that is no login".to_string())) }
         }
     }
+}
+
+/// Answers somebody who asked for the schema.
+async fn tell_schema(core: &Core, reader: &mut Reader, link: &Link) -> Result<(), Refused> {
+    let peer = link.peer;
+    let refused =
+        |ending| Refused { dialect: Dialect::Native, reason: "schema access", ending: Some(ending) };
+    let Some(_turn) = core.asking.turn() else {
+        core.metrics.limited("schemas told at once");
+        let text = "too many ask for the schema at once";
+        return Err(refused(Ending::told_later(CloseCode::OVERLOAD, text, ASKING_RETRY_MS)));
+    };
+    let frame = core.asking.frame(core.tells_comments()).map_err(|error| {
+        warn!("nobody can be told the schema: {error}");
+        refused(Ending::told(CloseCode::LOGIN_REFUSED, error.to_string()))
+    })?;
+    // Before the answer, so that nobody who has it finds it not counted.
+    core.metrics.schemas_told.inc();
+    info!("schema told to {peer}");
+    reader.set_max_message_bytes(frame.len());
+    if let Err(error) = link.say(&frame).await {
+        debug!(%peer, "a write failed: {error}");
+    }
+    reader.set_max_message_bytes(MAX_LOGIN_BYTES);
+    Ok(())
 }
 
 fn set_options(stream: &TcpStream, notsent_lowat_bytes: u32) -> io::Result<()> {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use tagwire::{CloseCode, Schema};
@@ -12,9 +12,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::info;
 
+use crate::asking::Asking;
 use crate::auth::{Authenticator, Pool};
 use crate::clock::Clock;
-use crate::config::{Config, Limits, Plaintext, TlsConfig};
+use crate::config::{Config, Limits, Plaintext, SchemaAccess, TlsConfig};
 use crate::directory::Directory;
 use crate::door::Door;
 use crate::exchange::Exchange;
@@ -42,6 +43,9 @@ pub(crate) struct Core {
     pub(crate) logins: Pool,
     pub(crate) tls: Tls,
     pub(crate) exchange: Exchange,
+    pub(crate) asking: Asking,
+    /// Logins are judged by development passwords. Changed before the server runs alone.
+    pub(crate) dev_auth: AtomicBool,
     pub(crate) router: Router,
     pub(crate) directory: Arc<Directory>,
     pub(crate) metrics: Arc<Metrics>,
@@ -82,8 +86,8 @@ impl Ids {
 }
 
 impl Core {
-    /// Everything at its beginning.
-    pub(crate) fn new(config: Config, schema: Schema, auth: Box<dyn Authenticator>) -> Self {
+    /// Everything at its beginning. `dev_auth`: `auth` judges by development passwords.
+    pub(crate) fn new(config: Config, schema: Schema, auth: Box<dyn Authenticator>, dev_auth: bool) -> Self {
         let metrics = Arc::new(Metrics::new(&schema));
         let threads = match config.threads {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -91,6 +95,7 @@ impl Core {
         };
         let limits = Arc::new(ArcSwap::from_pointee(config.limits.clone()));
         let exchange = Exchange::new(&schema, config.schema_policy);
+        let asking = Asking::new(&schema);
         let schema = Arc::new(schema);
         let (clock, hooks) = (Arc::new(Clock::start()), Arc::new(Hooks::default()));
         let rooms = Arc::new(Rooms::new(
@@ -114,6 +119,8 @@ impl Core {
             logins: Pool::new(metrics.logins_waiting.clone()),
             tls: Tls::default(),
             exchange,
+            asking,
+            dev_auth: AtomicBool::new(dev_auth),
             router: Router { schema, rooms, requests, hooks, metrics: Arc::clone(&metrics) },
             directory: Arc::new(Directory::new()),
             metrics,
@@ -151,6 +158,16 @@ impl Core {
             Plaintext::Loopback => is_here(),
             Plaintext::Deny => false,
         }
+    }
+
+    /// Who may ask for the schema; never `Auto`.
+    pub(crate) fn schema_access(&self) -> SchemaAccess {
+        self.config.schema_access.resolve(self.dev_auth.load(Ordering::Relaxed))
+    }
+
+    /// Whether they get its comments, too.
+    pub(crate) fn tells_comments(&self) -> bool {
+        self.config.schema_comments.resolve(self.dev_auth.load(Ordering::Relaxed))
     }
 
     /// The flusher that a session belongs to.

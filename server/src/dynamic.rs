@@ -47,7 +47,8 @@ pub fn read_schema(path: &Path) -> Result<Schema, SchemaError> {
         })
     });
     let fingerprint = Fingerprint(fingerprint(&model));
-    Ok(Schema::new(fingerprint, Bytes::from(model.descriptor_set()), messages.collect()))
+    let schema = Schema::new(fingerprint, Bytes::from(model.descriptor_set()), messages.collect());
+    Ok(schema.documented(Bytes::from(model.documented_set())))
 }
 
 fn check(descriptor: &MessageDescriptor, constraints: &Constrained, payload: &[u8]) -> Result<(), Invalid> {

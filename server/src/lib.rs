@@ -18,6 +18,7 @@
 //!
 //! The rules of the conversation are not here but in the crate `tagwire`.
 
+mod asking;
 pub mod auth;
 mod clock;
 mod config;
@@ -51,7 +52,8 @@ mod transport;
 
 pub use config::{
     AuthKind, Change, ClientCertificates, Config, ConfigError, DevAuth, FileAuth, Flag, JwtAlgorithm,
-    JwtAuth, Limits, Loaded, LogFormat, Plaintext, SchemaPolicy, Sources, TlsConfig, ValueError, log_filter,
+    JwtAuth, Limits, Loaded, LogFormat, Plaintext, SchemaAccess, SchemaComments, SchemaPolicy, Sources,
+    TlsConfig, ValueError, log_filter,
 };
 pub use control::Control;
 pub use dynamic::{SchemaError, read_schema};

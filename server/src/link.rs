@@ -125,6 +125,11 @@ impl Link {
         let _ = self.write_last(&bytes, close).await;
     }
 
+    /// Writes all of it and says goodbye: this was all that somebody came for. To be bounded in time by the caller.
+    pub(crate) async fn say(&self, bytes: &[u8]) -> io::Result<()> {
+        self.write_last(bytes, Some((CloseCode::NORMAL, String::new()))).await
+    }
+
     async fn write_last(&self, mut rest: &[u8], close: Option<(CloseCode, String)>) -> io::Result<()> {
         while !rest.is_empty() {
             poll_fn(|cx| self.poll_writable(cx)).await;
@@ -134,7 +139,14 @@ impl Link {
                 Err(error) => return Err(error),
             }
         }
+        // TLS takes nothing more of a message behind its goodbye.
+        self.settle().await?;
         self.outlet.close(close.as_ref().map(|(code, reason)| (*code, reason.as_str())))?;
+        self.settle().await
+    }
+
+    /// Writes what layers hold back.
+    async fn settle(&self) -> io::Result<()> {
         while self.is_pending() {
             poll_fn(|cx| self.poll_writable(cx)).await;
             self.flush()?;

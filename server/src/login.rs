@@ -20,7 +20,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{debug, error, info};
 
 use crate::auth::{Attempt, Denied, Identity};
-use crate::config::Limits;
+use crate::config::{Limits, SchemaAccess};
 use crate::core::{Core, GUEST_PREFIX};
 use crate::door::Place;
 use crate::exchange::{Compared, Judged, Known};
@@ -53,6 +53,8 @@ pub(crate) enum Entry {
     New(Box<Granted>),
     /// Back to a session.
     Resumed(Box<Resumed>),
+    /// To no session: it asked for the schema, and may have it.
+    Schema,
 }
 
 /// Somebody who may not.
@@ -129,6 +131,10 @@ pub(crate) async fn log_in(
         return Err(without_tls(&login, peer));
     }
     let outlet = reader.outlet();
+    if login.wants_schema {
+        may_ask(core, limits, place, login, outlet, peer).await?;
+        return Ok(Entry::Schema);
+    }
     if let Some(resume) = login.resume.take()
         && let Some(resumed) = come_back(core, limits, &login, resume, outlet, peer).await?
     {
@@ -271,12 +277,7 @@ async fn judge(
         deny(&login, peer, &"classic clients are not served here");
         return Err(refused("classic", Ending::told(CloseCode::VERSION, "")));
     }
-    if let Some(full) = place.full {
-        deny(&login, peer, &full.reason());
-        core.metrics.limited(full.limit());
-        let ending = Ending::told_later(CloseCode::OVERLOAD, full.reason(), ms(FULL_RETRY_US));
-        return Err(refused("full", ending));
-    }
+    has_place(core, place, &login, peer)?;
     let bad_name = |login: &Login, error: NameError| {
         deny(login, peer, &error);
         refused("name", Ending::refused(&Denied::BadName(error)))
@@ -294,6 +295,52 @@ async fn judge(
         return Err(refused("name", Ending::refused(&denied)));
     }
     Ok((login, identity))
+}
+
+/// Whether there is room for one more.
+fn has_place(core: &Core, place: &Place, login: &Login, peer: Peer) -> Result<(), Refused> {
+    let Some(full) = place.full else { return Ok(()) };
+    deny(login, peer, &full.reason());
+    core.metrics.limited(full.limit());
+    let ending = Ending::told_later(CloseCode::OVERLOAD, full.reason(), ms(FULL_RETRY_US));
+    Err(Refused { dialect: login.dialect, reason: "full", ending: Some(ending) })
+}
+
+/// Whether somebody may be told the schema: who could log in, where it is not for everyone.
+async fn may_ask(
+    core: &Core,
+    limits: &Limits,
+    place: &Place,
+    login: Login,
+    outlet: &Outlet,
+    peer: Peer,
+) -> Result<(), Refused> {
+    let not_told = |login: &Login, why: &str| {
+        deny(login, peer, &why);
+        let ending = Some(Ending::told(CloseCode::LOGIN_REFUSED, why));
+        Refused { dialect: login.dialect, reason: "schema access", ending }
+    };
+    match core.schema_access() {
+        SchemaAccess::Auto | SchemaAccess::Anyone => return has_place(core, place, &login, peer),
+        SchemaAccess::Nobody => {
+            return Err(not_told(
+                &login,
+                "this server tells its schema to nobody (its setting schema_access)",
+            ));
+        }
+        SchemaAccess::Player => {}
+    }
+    let players = "this server tells its schema to players alone (its setting schema_access): \
+                   log in with name and password, or with a token";
+    // Who shows nothing has guessed nothing.
+    if login.username.is_empty() && !login.has_credentials() && outlet.certificate().is_none() {
+        return Err(not_told(&login, players));
+    }
+    let (login, identity) = judge(core, limits, place, login, outlet, peer).await?;
+    match identity.access {
+        Access::Guest => Err(not_told(&login, players)),
+        Access::Player | Access::Operator => Ok(()),
+    }
 }
 
 /// Has the credentials judged, in turn where that takes long.

@@ -84,6 +84,8 @@ pub struct Metrics {
     pub(crate) sessions_away: Gauge,
     /// Sessions that a client came back to.
     pub(crate) resumed: Counter,
+    /// Who asked for the schema and got it.
+    pub(crate) schemas_told: Counter,
     /// Rooms that exist now.
     pub(crate) rooms: Gauge,
     /// Rooms that ended because their code panicked.
@@ -181,6 +183,11 @@ impl Metrics {
                 "resumes_refused",
                 "Sessions that a client did not get back",
                 Family::default()
+            ),
+            schemas_told: register!(
+                "schemas_told",
+                "Connections that asked for the schema and were told",
+                Counter::default()
             ),
             rooms: register!("rooms", "Rooms that exist now", Gauge::default()),
             rooms_failed: register!("rooms_failed", "Rooms whose code panicked", Counter::default()),

@@ -67,6 +67,11 @@ impl Reader {
         self.inlet.set_max_message_bytes(most);
     }
 
+    /// Where messages have a limit of their own, they may be so large in either direction.
+    pub(crate) fn set_max_message_bytes(&mut self, max_message_bytes: usize) {
+        self.inlet.set_max_message_bytes(max_message_bytes);
+    }
+
     /// What is below the frames may add so many bytes to them in a second from now on; `None`: no limit.
     pub(crate) fn set_max_overhead(&mut self, per_second: Option<u64>) {
         self.inlet.set_max_overhead(per_second);

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tagwire::Schema;
@@ -107,7 +108,7 @@ impl Server {
 
     fn with_judge(config: Config, schema: Schema, judge: Judge) -> Self {
         let Judge { authenticator, told, weak } = judge;
-        let core = Core::new(config, schema, authenticator);
+        let core = Core::new(config, schema, authenticator, weak);
         let broken = core.load_tls(&core.config.tls).err().map(Broken::from);
         let (calls, called) = mpsc::channel(MEMORY_BACKLOG);
         let connector = Connector { calls };
@@ -119,6 +120,7 @@ impl Server {
     pub fn auth(mut self, authenticator: impl Authenticator) -> Self {
         let Judge { authenticator, told, weak } = Judge::own(Box::new(authenticator));
         self.core.auth.store(Arc::new(authenticator));
+        self.core.dev_auth.store(weak, Ordering::Relaxed);
         self.judge = (told, weak);
         self.broken = self.broken.filter(|broken| !matches!(broken, Broken::Auth(_)));
         self

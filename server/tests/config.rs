@@ -15,7 +15,7 @@ use common::*;
 use rustix::process::Signal;
 use tagwire_server::{
     AuthKind, ClientCertificates, Config, ConfigError, FileAuth, Flag, JwtAlgorithm, JwtAuth, Limits, Loaded,
-    LogFormat, Plaintext, SchemaPolicy, Sources, TlsConfig,
+    LogFormat, Plaintext, SchemaAccess, SchemaComments, SchemaPolicy, Sources, TlsConfig,
 };
 
 /// A folder with this `tagwire.toml`.
@@ -36,10 +36,12 @@ fn load(file: Option<&Path>, variables: &[(&str, &str)], flags: &[&str]) -> Resu
 }
 
 /// A value for every key that is not the default, and none like another.
-const ALL: [(&str, &str); 50] = [
+const ALL: [(&str, &str); 52] = [
     ("listen", "127.0.0.1:1,[::1]:2"),
     ("schema", "game"),
     ("schema_policy", "exact"),
+    ("schema_access", "nobody"),
+    ("schema_comments", "always"),
     ("threads", "3"),
     ("log", "debug"),
     ("log_format", "json"),
@@ -94,6 +96,8 @@ fn all() -> Config {
         listen: vec!["127.0.0.1:1".parse().unwrap(), "[::1]:2".parse().unwrap()],
         schema: "game".to_string(),
         schema_policy: SchemaPolicy::Exact,
+        schema_access: SchemaAccess::Nobody,
+        schema_comments: SchemaComments::Always,
         threads: 3,
         log: "debug".to_string(),
         log_format: LogFormat::Json,
@@ -169,7 +173,7 @@ fn every_key_can_be_said_by_environment_and_by_flag() {
     assert!(differ.contains(&"threads: 0 -> 3".to_string()), "{differ:?}");
     assert!(differ.contains(&"dev_auth.password: changed".to_string()), "{differ:?}");
     let printed = Config::default().to_commented_toml();
-    assert_eq!(printed.lines().filter(|line| line.contains(" = ") && !line.starts_with('#')).count(), 49);
+    assert_eq!(printed.lines().filter(|line| line.contains(" = ") && !line.starts_with('#')).count(), 51);
 }
 
 #[test]
@@ -287,6 +291,21 @@ fn what_is_wrong_names_its_place() {
         ("threads=5000", "threads = 5000 (--set threads): expected 0 to 1024"),
     ] {
         assert_eq!(load(None, &[], &[flag]).unwrap_err().to_string(), says);
+    }
+}
+
+#[test]
+fn the_table_of_the_command_is_left_alone() {
+    let text = "log = \"warn\"\n[limits]\nmax_rooms = 5\n[gen]\nschema = [\"proto\"]\n[[gen.output]]\nlanguage = \"python\"\n";
+    let (_folder, file) = folder(text);
+    let config = load(Some(&file), &[], &[]).unwrap().config;
+    assert_eq!((&*config.log, config.limits.max_rooms), ("warn", 5));
+    // What is wrong beside it still names its line, and another table of that kind is not taken for it.
+    for (wrong, line) in [("[gen]\nx = 1\n[limits]\nmax_roms = 5\n", "max_roms"), ("[gne]\nx = 1\n", "gne")] {
+        let (_folder, file) = folder(wrong);
+        let error = load(Some(&file), &[], &[]).unwrap_err().to_string();
+        let number = wrong.lines().position(|l| l.contains(line)).unwrap() + 1;
+        assert!(error.contains(&format!("line {number}, column")) && error.contains(line), "{error}");
     }
 }
 

@@ -64,7 +64,9 @@ fn log_in(server: &TestServer, password: &str, resume: v1::Resume) -> Result<v1:
         (241, payload) => {
             let told = v1::Disconnect::decode(payload.as_slice()).unwrap();
             let code = Some(CloseCode(told.code as u16));
-            Err(Ended { code, reason: told.reason, retry_after_ms: told.retry_after_ms, findings: vec![] })
+            let refused = told.refused();
+            let v1::Disconnect { reason, retry_after_ms, .. } = told;
+            Err(Ended { code, reason, retry_after_ms, findings: vec![], refused })
         }
         other => panic!("{other:?}"),
     }

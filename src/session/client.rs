@@ -10,7 +10,7 @@ use prost::Message as _;
 
 use crate::close::CloseCode;
 use crate::frame::{self, Frame, encode_message};
-use crate::pb::tagwire::v1;
+use crate::pb::tagwire::v1::{self, login_part};
 use crate::schema::{Message, Schema, Sender, Target};
 use crate::session::outbox::{Lane, Outbox, OutboxLimits};
 use crate::session::{Fault, PEER_TIMEOUT_US, Received};
@@ -83,6 +83,8 @@ pub enum Event {
         retry_after_ms: u32,
         /// With SCHEMA_MISMATCH: what differs.
         findings: Vec<String>,
+        /// With LOGIN_REFUSED: which part of the login it was, where that is told.
+        refused: login_part::Value,
     },
     /// A message that is not known here or cannot be read: to be counted.
     Dropped(Tag),
@@ -181,6 +183,7 @@ impl ClientSession {
                 fingerprint: Bytes::copy_from_slice(&self.schema.fingerprint().0),
                 sdk: "tagwire-rust".to_string(),
                 version: env!("CARGO_PKG_VERSION").to_string(),
+                wants_schema: false,
             }),
             resume,
         };
@@ -307,6 +310,7 @@ impl ClientSession {
 
     fn handle_disconnect(&mut self, payload: Bytes) -> Result<Event, prost::DecodeError> {
         let told = v1::Disconnect::decode(payload).inspect_err(|_| self.end())?;
+        let refused = told.refused();
         let v1::Disconnect { code, reason, retry_after_ms, findings, .. } = told;
         let code = CloseCode(u16::try_from(code).unwrap_or(u16::MAX));
         // Before Welcome it says something of this connection, not of the session that was asked for.
@@ -319,7 +323,7 @@ impl ClientSession {
         } else {
             self.end();
         }
-        Ok(Event::Disconnect { code, reason, retry_after_ms, findings })
+        Ok(Event::Disconnect { code, reason, retry_after_ms, findings, refused })
     }
 
     fn handle_welcome(&mut self, welcome: &v1::Welcome) -> Result<(), Fault> {

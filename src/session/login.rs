@@ -32,6 +32,8 @@ pub struct Login {
     pub sdk: String,
     /// The session that it wants to have again.
     pub resume: Option<Resume>,
+    /// It wants to know the server's schema, and no session.
+    pub wants_schema: bool,
 }
 
 impl Login {
@@ -41,20 +43,20 @@ impl Login {
     /// It cannot be read, or asks for another version of the protocol.
     pub fn decode(payload: &[u8]) -> Result<Login, Fault> {
         let login = PlayerLogin::decode(payload).map_err(Fault::Login)?;
-        let (dialect, fingerprint, sdk) = match login.client {
-            None => (Dialect::Classic, Bytes::new(), String::new()),
+        let (dialect, fingerprint, sdk, wants_schema) = match login.client {
+            None => (Dialect::Classic, Bytes::new(), String::new(), false),
             Some(client) if client.protocol != PROTOCOL_VERSION => {
                 return Err(Fault::Version(client.protocol));
             }
             Some(client) => {
                 let sdk = format!("{} {}", client.sdk, client.version);
-                (Dialect::Native, client.fingerprint, sdk.chars().take(65).collect())
+                (Dialect::Native, client.fingerprint, sdk.chars().take(65).collect(), client.wants_schema)
             }
         };
         let PlayerLogin { username, password, token, resume, .. } = login;
         // A classic session ends with its connection.
         let resume = resume.filter(|_| dialect == Dialect::Native);
-        Ok(Login { username, password, token, dialect, fingerprint, sdk, resume })
+        Ok(Login { username, password, token, dialect, fingerprint, sdk, resume, wants_schema })
     }
 
     /// True where it could open a new session: something proves its name.

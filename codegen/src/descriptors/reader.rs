@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use prost_reflect::{DynamicMessage, MessageDescriptor};
 use prost_types::field_descriptor_proto::{Label as ProtoLabel, Type};
+use prost_types::source_code_info::Location as SourceLocation;
 use prost_types::{DescriptorProto, EnumDescriptorProto, FieldDescriptorProto};
 
 use super::{
@@ -12,26 +13,59 @@ use super::{
     is_map_entry, join, shown,
 };
 use crate::constraints::{Constraints, MessageConstraints, Placed};
+use crate::load::comment;
 use crate::model::{Enum, EnumValue, Field, Kind, Label, Location, Message, Method, Model, Rules, Service};
+
+/// Where something is declared.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    /// The full name of what it is in.
+    around: &'a str,
+    /// Names of the messages around it, outermost first.
+    scope: &'a [String],
+    /// Its path in the file, as comments are found by.
+    path: &'a [i32],
+}
 
 /// Reads one decoded file into a model; of a name it believes only what was declared.
 pub(super) struct Reader<'a> {
     pub(super) file: &'a Decoded,
     pub(super) types: &'a HashMap<String, Declared>,
     pub(super) built_in: &'a BuiltIn,
+    /// By the place of what they are about: numbers of fields and indexes, from the file inwards.
+    comments: HashMap<&'a [i32], &'a SourceLocation>,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    pub(super) fn new(
+        file: &'a Decoded,
+        types: &'a HashMap<String, Declared>,
+        built_in: &'a BuiltIn,
+    ) -> Self {
+        let locations = file.proto.source_code_info.iter().flat_map(|info| &info.location);
+        let mut comments = HashMap::new();
+        // The first counts, as where files are read.
+        locations.for_each(|location| {
+            comments.entry(location.path.as_slice()).or_insert(location);
+        });
+        Reader { file, types, built_in, comments }
+    }
+
+    fn comment(&self, path: &[i32]) -> String {
+        self.comments.get(path).map(|location| comment(location)).unwrap_or_default()
+    }
+
     pub(super) fn read(&self, into: &mut Model) -> Result<()> {
         let (proto, raw) = (&self.file.proto, &self.file.raw);
-        for (message, raw) in proto.message_type.iter().zip(&raw.message) {
-            self.message(message, raw, proto.package(), &[], into)?;
+        for ((message, raw), at) in proto.message_type.iter().zip(&raw.message).zip(0..) {
+            self.message(message, raw, Place { around: proto.package(), scope: &[], path: &[4, at] }, into)?;
         }
-        for one in &proto.enum_type {
-            into.enums.push(self.enumeration(one, proto.package(), &[])?);
+        for (one, at) in proto.enum_type.iter().zip(0..) {
+            let place = Place { around: proto.package(), scope: &[], path: &[5, at] };
+            into.enums.push(self.enumeration(one, place)?);
         }
-        for (service, raw) in proto.service.iter().zip(&raw.service) {
-            into.services.push(self.service(service, raw)?);
+        for ((service, raw), at) in proto.service.iter().zip(&raw.service).zip(0..) {
+            into.services.push(self.service(service, raw, &[6, at])?);
         }
         Ok(())
     }
@@ -44,10 +78,10 @@ impl Reader<'_> {
         &self,
         message: &DescriptorProto,
         raw: &RawMessage,
-        around: &str,
-        scope: &[String],
+        Place { around, scope, path }: Place<'_>,
         into: &mut Model,
     ) -> Result<()> {
+        let inside = |number, at| [path, &[number, at]].concat();
         let full_name = join(around, message.name())?;
         let invalid = |what: String| DescriptorsError::Invalid { place: full_name.clone(), what };
         let rules = raw.options.as_ref().and_then(|o| o.rules.as_ref());
@@ -80,9 +114,10 @@ impl Reader<'_> {
             }
         }
         let mut fields = Vec::with_capacity(message.field.len());
-        for (field, raw) in message.field.iter().zip(&raw.field) {
+        for ((field, raw), at) in message.field.iter().zip(&raw.field).zip(0..) {
             let mut field = self.field(field, &full_name, &oneofs)?;
             field.constraints = self.constraints(raw.options.as_ref(), &full_name)?;
+            field.comment = self.comment(&inside(2, at));
             if !numbers.insert(field.number) {
                 return Err(invalid(format!("number {} is given twice", field.number)));
             }
@@ -101,7 +136,7 @@ impl Reader<'_> {
             package: self.file.proto.package().to_string(),
             scope: scope.to_vec(),
             name: message.name().to_string(),
-            comment: String::new(),
+            comment: self.comment(path),
             location: self.location(),
             origin: self.file.origin,
             rules,
@@ -113,11 +148,13 @@ impl Reader<'_> {
         });
         let mut inner = scope.to_vec();
         inner.push(message.name().to_string());
-        for (child, raw) in message.nested_type.iter().zip(&raw.nested) {
-            self.message(child, raw, &full_name, &inner, into)?;
+        for ((child, raw), at) in message.nested_type.iter().zip(&raw.nested).zip(0..) {
+            let place = Place { around: &full_name, scope: &inner, path: &inside(3, at) };
+            self.message(child, raw, place, into)?;
         }
-        for child in &message.enum_type {
-            into.enums.push(self.enumeration(child, &full_name, &inner)?);
+        for (child, at) in message.enum_type.iter().zip(0..) {
+            let place = Place { around: &full_name, scope: &inner, path: &inside(4, at) };
+            into.enums.push(self.enumeration(child, place)?);
         }
         Ok(())
     }
@@ -298,7 +335,11 @@ impl Reader<'_> {
         })
     }
 
-    fn enumeration(&self, one: &EnumDescriptorProto, around: &str, scope: &[String]) -> Result<Enum> {
+    fn enumeration(
+        &self,
+        one: &EnumDescriptorProto,
+        Place { around, scope, path }: Place<'_>,
+    ) -> Result<Enum> {
         let full_name = join(around, one.name())?;
         if one.value.is_empty() {
             return Err(DescriptorsError::Invalid { place: full_name, what: "has no values".to_string() });
@@ -313,28 +354,33 @@ impl Reader<'_> {
                 });
             }
         }
-        let values = one.value.iter().map(|v| EnumValue {
+        let values = one.value.iter().zip(0..).map(|(v, at)| EnumValue {
             name: v.name().to_string(),
             number: v.number(),
-            comment: String::new(),
+            comment: self.comment(&[path, &[2, at]].concat()),
         });
         Ok(Enum {
             package: self.file.proto.package().to_string(),
             scope: scope.to_vec(),
             name: one.name().to_string(),
-            comment: String::new(),
+            comment: self.comment(path),
             origin: self.file.origin,
             values: values.collect(),
             full_name,
         })
     }
 
-    fn service(&self, service: &prost_types::ServiceDescriptorProto, raw: &RawService) -> Result<Service> {
+    fn service(
+        &self,
+        service: &prost_types::ServiceDescriptorProto,
+        raw: &RawService,
+        path: &[i32],
+    ) -> Result<Service> {
         let full_name = join(self.file.proto.package(), service.name())?;
         let at = raw.options.as_ref().and_then(|o| o.rules.as_ref()).map_or(0, |rules| rules.at);
         let mut names = HashSet::new();
         let mut methods = Vec::with_capacity(service.method.len());
-        for method in &service.method {
+        for (method, at) in service.method.iter().zip(0..) {
             let place = join(&full_name, method.name())?;
             if !names.insert(method.name()) {
                 return Err(DescriptorsError::TwoNames { file: shown(&self.file.name), name: place });
@@ -350,14 +396,14 @@ impl Reader<'_> {
                 request: message(method.input_type())?,
                 reply: message(method.output_type())?,
                 streaming: method.client_streaming() || method.server_streaming(),
-                comment: String::new(),
+                comment: self.comment(&[path, &[2, at]].concat()),
                 location: self.location(),
             });
         }
         Ok(Service {
             package: self.file.proto.package().to_string(),
             name: service.name().to_string(),
-            comment: String::new(),
+            comment: self.comment(path),
             location: self.location(),
             origin: self.file.origin,
             at: self.rule_value("Place", at),

@@ -1,6 +1,6 @@
 //! The first look at a stranger's bytes: it counts and bounds what is there, and allocates nothing.
 
-use super::{DescriptorsError, MAX_DEPTH, MAX_FILES, MAX_PARTS, Result, malformed, shown};
+use super::{DescriptorsError, MAX_DEPTH, Most, Result, malformed, shown};
 
 /// What a part of the bytes encodes, as far as the walk needs to know.
 #[derive(Clone, Copy, PartialEq)]
@@ -55,14 +55,18 @@ impl Part {
 }
 
 /// Counts what is there, and refuses what no library should see. Nothing is allocated.
-#[derive(Default)]
 pub(super) struct Walk<'a> {
+    most: Most,
     files: usize,
     parts: usize,
     file: &'a [u8],
 }
 
 impl<'a> Walk<'a> {
+    pub(super) fn new(most: Most) -> Self {
+        Walk { most, files: 0, parts: 0, file: &[] }
+    }
+
     pub(super) fn walk(&mut self, part: Part, bytes: &'a [u8], depth: usize) -> Result<()> {
         let mut wire = Wire(bytes);
         while let Some((number, inner)) = wire.next()? {
@@ -78,11 +82,11 @@ impl<'a> Walk<'a> {
                 self.file = inner;
             }
             let depth = depth + usize::from(child == Part::Message);
-            if self.files > MAX_FILES {
-                return Err(DescriptorsError::TooManyFiles);
+            if self.files > self.most.files {
+                return Err(DescriptorsError::TooManyFiles { limit: self.most.files });
             }
-            if self.parts > MAX_PARTS {
-                return Err(DescriptorsError::TooManyParts);
+            if self.parts > self.most.parts {
+                return Err(DescriptorsError::TooManyParts { limit: self.most.parts });
             }
             if depth > MAX_DEPTH {
                 return Err(DescriptorsError::TooDeep);

@@ -6,7 +6,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::{fmt, fs, io};
 
-use toml::de::{DeTable, DeValue};
+use serde::Deserialize as _;
+use toml::de::{DeTable, DeValue, Deserializer};
 use toml::{Table, Value};
 
 use super::{Config, PASSWORD, ValueError, fix_line, leaves};
@@ -17,6 +18,9 @@ const PREFIX: &str = "TAGWIRE_";
 const FILE_VARIABLE: &str = "TAGWIRE_CONFIG";
 /// The file that is read, if it is there, where none is named.
 const FILE: &str = "tagwire.toml";
+
+/// The table of the file that is the command's, `tagwire`.
+const TOOL: &str = "gen";
 
 /// Where to look for settings.
 #[derive(Debug, Clone, Default)]
@@ -196,9 +200,14 @@ impl Layers {
                 without_secret(&error, text).unwrap_or_else(|| error.to_string().trim_end().to_string());
             ConfigError::Parse { path: path.to_path_buf(), text: text + &fix_line(fix.as_deref()) }
         };
-        let table: Table = text.parse().map_err(|error| refused(error, None))?;
+        let mut root = DeTable::parse(text).map_err(|error| refused(error, None))?;
+        // Not ours: it is what the command `tagwire` is to write.
+        root.get_mut().remove(TOOL);
+        let mut table: Table = text.parse().map_err(|error| refused(error, None))?;
+        table.remove(TOOL);
         // For the error alone: it has the line.
-        if let Err(error) = toml::from_str::<Config>(text) {
+        if let Err(mut error) = Config::deserialize(Deserializer::from(root)) {
+            error.set_input(Some(text));
             let unknown = leaves(&table).into_keys().find(|key| !self.known.contains_key(key));
             return Err(refused(error, unknown.and_then(|key| self.meant(&key, str::to_string))));
         }

@@ -262,8 +262,8 @@ impl Client {
                 Event::Ping(ping) if ping.sent_epoch != 0 => {
                     Self::pinged(&self.counts, &mut self.pings, &mut self.last_ping, &mut self.longest_gap);
                 }
-                Event::Disconnect { code, reason, retry_after_ms, findings } => {
-                    self.told = Some(Ended { code: Some(code), reason, retry_after_ms, findings });
+                Event::Disconnect { code, reason, retry_after_ms, findings, refused } => {
+                    self.told = Some(Ended { code: Some(code), reason, retry_after_ms, findings, refused });
                     // Whoever heard this says no more.
                     self.out.clear();
                 }

@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, Socket, Type};
 use tagwire::frame::{Decoder, encode, encode_message};
 use tagwire::pb::arena::v1 as arena;
-use tagwire::pb::tagwire::v1;
+use tagwire::pb::tagwire::v1::{self, login_part};
 use tagwire::prost::Message as _;
 use tagwire::session::Fault;
 use tagwire::session::client::{ClientSession, Credentials, Event};
@@ -247,6 +247,11 @@ impl Classic {
         Classic { stream, decoder: Decoder::default(), waiting: vec![] }
     }
 
+    /// What it takes of the server.
+    pub fn set_limits(&mut self, limits: tagwire::frame::Limits) {
+        self.decoder.set_limits(limits);
+    }
+
     pub fn login(&mut self, name: &str, password: &str) {
         let login = v1::PlayerLogin {
             username: name.to_string(),
@@ -341,6 +346,7 @@ pub struct Ended {
     pub reason: String,
     pub retry_after_ms: u32,
     pub findings: Vec<String>,
+    pub refused: login_part::Value,
 }
 
 impl Player {
@@ -405,8 +411,8 @@ impl Player {
         loop {
             if !self.events.is_empty() {
                 return match self.events.remove(0) {
-                    Event::Disconnect { code, reason, retry_after_ms, findings } => {
-                        Err(Ended { code: Some(code), reason, retry_after_ms, findings })
+                    Event::Disconnect { code, reason, retry_after_ms, findings, refused } => {
+                        Err(Ended { code: Some(code), reason, retry_after_ms, findings, refused })
                     }
                     event => Ok(event),
                 };
@@ -420,6 +426,7 @@ impl Player {
                         reason: "EOF".to_string(),
                         retry_after_ms: 0,
                         findings: vec![],
+                        refused: login_part::Value::Untold,
                     });
                 }
                 Ok(count) => count,

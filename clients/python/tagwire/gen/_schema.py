@@ -24,22 +24,23 @@ SCHEMA = Schema(
         b"\n\x05Place\"\x1d\n\x05Value\x12\n\n\x06SERVER\x10\x00\x12\x08"
         b"\n\x04ROOM\x10\x01:J\n\x05rules\x12\x1f.google.protobuf.MessageOptions\x18\x8c\x8c\x03 \x01(\x0b2\x11"
         b".tagwire.v1.RulesR\x05rules:U\n\x07service\x12\x1f.google.protobuf.ServiceOptions\x18\x8c\x8c\x03 \x01"
-        b"(\x0b2\x18.tagwire.v1.ServiceRulesR\x07serviceb\x06proto3\n\xf7\x16"
+        b"(\x0b2\x18.tagwire.v1.ServiceRulesR\x07serviceb\x06proto3\n\x9b\x17"
         b"\n\x18tagwire/v1/session.proto\x12\ntagwire.v1\x1a\x18tagwire/v1/options.proto\"\xc6\x01"
         b"\n\x0bPlayerLogin\x12\x1a\n\x08username\x18\x01 \x01(\x09R\x08username\x12\x1a"
         b"\n\x08password\x18\x02 \x01(\x09R\x08password\x12.\n\x06client\x18\x10 \x01(\x0b2\x16.tagwire.v1.Cli"
         b"entInfoR\x06client\x12\x14\n\x05token\x18\x11 \x01(\x09R\x05token\x12*"
         b"\n\x06resume\x18\x12 \x01(\x0b2\x12.tagwire.v1.ResumeR\x06resume:\x0d\xe2\xe0\x18\x09\x08\x01\x10\x01"
-        b" \x010\x80@\"v\n\nClientInfo\x12\x1a\n\x08protocol\x18\x01 \x01(\x0dR\x08protocol\x12 "
+        b" \x010\x80@\"\x99\x01\n\nClientInfo\x12\x1a\n\x08protocol\x18\x01 \x01(\x0dR\x08protocol\x12 "
         b"\n\x0bfingerprint\x18\x02 \x01(\x0cR\x0bfingerprint\x12\x10\n\x03sdk\x18\x03 \x01(\x09R\x03sdk\x12\x18"
-        b"\n\x07version\x18\x04 \x01(\x09R\x07version\"g\n\x06Resume\x12\x14"
-        b"\n\x05token\x18\x01 \x01(\x0cR\x05token\x12'\n\x0fframes_received\x18\x02 \x01(\x04R\x0eframesReceiv"
-        b"ed\x12\x1e\n\nconnection\x18\x03 \x01(\x0dR\nconnection\"\x95\x04"
-        b"\n\x07Welcome\x12\x1d\n\nsession_id\x18\x01 \x01(\x04R\x09sessionId\x12\x1b"
-        b"\n\x09player_id\x18\x02 \x01(\x0dR\x08playerId\x12\x12\n\x04name\x18\x03 \x01(\x09R\x04name\x12\x1a"
-        b"\n\x08protocol\x18\x04 \x01(\x0dR\x08protocol\x12!\n\x0cresume_token\x18\x05 \x01(\x0cR\x0bresumeTok"
-        b"en\x12\x18\n\x07resumed\x18\x06 \x01(\x08R\x07resumed\x12'\n\x0fframes_received\x18\x07 \x01(\x04R\x0e"
-        b"framesReceived\x12 \n\x0bfingerprint\x18\x08 \x01(\x0cR\x0bfingerprint\x123"
+        b"\n\x07version\x18\x04 \x01(\x09R\x07version\x12!\n\x0cwants_schema\x18\x05 \x01(\x08R\x0bwantsSchema"
+        b"\"g\n\x06Resume\x12\x14\n\x05token\x18\x01 \x01(\x0cR\x05token\x12'"
+        b"\n\x0fframes_received\x18\x02 \x01(\x04R\x0eframesReceived\x12\x1e"
+        b"\n\nconnection\x18\x03 \x01(\x0dR\nconnection\"\x95\x04\n\x07Welcome\x12\x1d"
+        b"\n\nsession_id\x18\x01 \x01(\x04R\x09sessionId\x12\x1b\n\x09player_id\x18\x02 \x01(\x0dR\x08playerId"
+        b"\x12\x12\n\x04name\x18\x03 \x01(\x09R\x04name\x12\x1a\n\x08protocol\x18\x04 \x01(\x0dR\x08protocol\x12"
+        b"!\n\x0cresume_token\x18\x05 \x01(\x0cR\x0bresumeToken\x12\x18"
+        b"\n\x07resumed\x18\x06 \x01(\x08R\x07resumed\x12'\n\x0fframes_received\x18\x07 \x01(\x04R\x0eframesRe"
+        b"ceived\x12 \n\x0bfingerprint\x18\x08 \x01(\x0cR\x0bfingerprint\x123"
         b"\n\x07verdict\x18\x09 \x01(\x0e2\x19.tagwire.v1.Verdict.ValueR\x07verdict\x12("
         b"\n\x10ping_interval_ms\x18\n \x01(\x0dR\x0epingIntervalMs\x12("
         b"\n\x10resume_window_ms\x18\x0b \x01(\x0dR\x0eresumeWindowMs\x12*"
@@ -92,7 +93,7 @@ SCHEMA = Schema(
         b"\n\x0cRATE_LIMITED\x10\x04\x12\x0d\n\x09TOO_LARGE\x10\x05\x12\x0c"
         b"\n\x08ROOMLESS\x10\x06\"\x19\n\x0cSchemaWanted:\x09\xe2\xe0\x18\x05\x08\xfd\x01\x10\x02\"@"
         b"\n\x0bSchemaOffer\x12 \n\x0bdescriptors\x18\x01 \x01(\x0cR\x0bdescriptors:\x0f\xe2\xe0\x18\x0b\x08\xfe"
-        b"\x01\x10\x01 \x010\x80\x80\x10b\x06proto3\n\xff\x03\n\x15tagwire/v1/room.proto\x12"
+        b"\x01\x10\x03 \x010\x80\x80\x10b\x06proto3\n\xff\x03\n\x15tagwire/v1/room.proto\x12"
         b"\ntagwire.v1\x1a\x18tagwire/v1/options.proto\"R\n\x07Relayed\x12\x16"
         b"\n\x06player\x18\x01 \x01(\x0dR\x06player\x12\x10\n\x03tag\x18\x02 \x01(\x0dR\x03tag\x12\x12"
         b"\n\x04body\x18\x03 \x01(\x0cR\x04body:\x09\xe2\xe0\x18\x05\x08\xf6\x01\x10\x02\"\xcf\x01"
@@ -121,6 +122,6 @@ SCHEMA = Schema(
         Rules(tag=248, name="tagwire.v1.JoinRoom", sender="CLIENT", target="HANDLER", access="PLAYER", delivery="ORDERED", max_bytes=0, max_rate=0, request=False),
         Rules(tag=249, name="tagwire.v1.RoomEnded", sender="SERVER", target="HANDLER", access="PLAYER", delivery="ORDERED", max_bytes=0, max_rate=0, request=False),
         Rules(tag=253, name="tagwire.v1.SchemaWanted", sender="SERVER", target="HANDLER", access="PLAYER", delivery="ORDERED", max_bytes=0, max_rate=0, request=False),
-        Rules(tag=254, name="tagwire.v1.SchemaOffer", sender="CLIENT", target="HANDLER", access="GUEST", delivery="ORDERED", max_bytes=262144, max_rate=0, request=False),
+        Rules(tag=254, name="tagwire.v1.SchemaOffer", sender="BOTH", target="HANDLER", access="GUEST", delivery="ORDERED", max_bytes=262144, max_rate=0, request=False),
     ),
 )

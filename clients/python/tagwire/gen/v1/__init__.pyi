@@ -219,6 +219,10 @@ class ClientInfo(_message.Message):
     """Name of the library, "tagwire-python". For logs and counters only. At most 32 characters."""
     version: _b.str
     """Version of the library, "0.1.0". For logs only. At most 32 characters."""
+    wants_schema: _b.bool
+    """Set by tools, true: the server is asked for its schema, and for no session. It answers with SchemaOffer or with
+    Disconnect, and closes. Credentials are needed where its setting schema_access says so.
+    """
     def __init__(
         self,
         *,
@@ -226,9 +230,10 @@ class ClientInfo(_message.Message):
         fingerprint: _b.bytes = ...,
         sdk: _b.str = ...,
         version: _b.str = ...,
+        wants_schema: _b.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: _t.NoReturn) -> _b.bool: ...
-    def ClearField(self, field_name: _t.Literal["protocol", "fingerprint", "sdk", "version"]) -> None: ...
+    def ClearField(self, field_name: _t.Literal["protocol", "fingerprint", "sdk", "version", "wants_schema"]) -> None: ...
     def WhichOneof(self, oneof_group: _t.NoReturn) -> None: ...
 
 @_t.final
@@ -686,9 +691,13 @@ class SchemaWanted(_message.Message):
 
 @_t.final
 class SchemaOffer(_message.Message):
-    """The client's answer to SchemaWanted."""
+    """The client's answer to SchemaWanted; and the server's to a PlayerLogin with `client.wants_schema`, its last frame then,
+    which is as large as the schema is: up to 16 MiB. `max_bytes` is for a client's.
+    """
     descriptors: _b.bytes
-    """An encoded google.protobuf.FileDescriptorSet, without google/protobuf/descriptor.proto and tagwire/v1/*.proto."""
+    """An encoded google.protobuf.FileDescriptorSet, without google/protobuf/descriptor.proto and tagwire/v1/*.proto. A server's
+    has the comments of the files (source_code_info) where its setting schema_comments lets them out; a client's has none.
+    """
     def __init__(
         self,
         *,
