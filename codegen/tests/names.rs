@@ -125,6 +125,11 @@ fn values_of_an_enum() {
         "game.proto:6: value game.v1.Way.None and value game.v1.Way.WAY_NONE (game.proto:5) would both be the variant \
          in Rust `None`",
     );
+    refused(
+        "enum Way {\n  option allow_alias = true;\n  WAY_ON = 0;\n  way_ON = 0;\n}",
+        "game.proto:7: value game.v1.Way.way_ON and value game.v1.Way.WAY_ON (game.proto:6) would both be the value in \
+         TypeScript `ON`",
+    );
     // Of two names of one number Rust has the first.
     assert_eq!(found("enum Way {\n  option allow_alias = true;\n  WAY_NONE = 0;\n  None = 0;\n}"), "");
 }

@@ -255,12 +255,14 @@ impl Names<'_> {
         }
         let mut numbers = BTreeSet::new();
         for (index, value) in (0..).zip(&one.value) {
+            let owner = owner(&[path, &[2, index]].concat(), format!("value {full_name}.{}", value.name()));
+            let scope = format!("values of {full_name}");
             // Rust has the first name of a number alone.
-            if numbers.insert(value.number()) {
-                let owner =
-                    owner(&[path, &[2, index]].concat(), format!("value {full_name}.{}", value.name()));
-                let variant = variant(&name, value.name());
-                self.claim(&format!("values of {full_name}"), variant, "variant in Rust", owner);
+            if !numbers.insert(value.number())
+                || self.claim(&scope, variant(&name, value.name()), "variant in Rust", owner.clone())
+            {
+                let name = value.name()[prefix..].to_string();
+                self.claim(&format!("{scope}, TypeScript"), name, "value in TypeScript", owner);
             }
         }
     }

@@ -29,9 +29,14 @@ pub fn read(files: &[(&str, &str)]) -> Result<Model, String> {
 /// The same without a look at names that Rust cannot tell apart, for printers that can.
 pub fn read_any_names(files: &[(&str, &str)]) -> Result<Model, String> {
     let dir = folder(files);
-    tagwire_codegen::load::load(&[dir.path().to_path_buf()])
-        .and_then(|model| tagwire_codegen::check::check(&model).map(|()| model).map_err(Error::Check))
-        .map_err(|e| bare(&e.to_string(), dir.path()))
+    load_any_names(dir.path()).map_err(|e| bare(&e.to_string(), dir.path()))
+}
+
+/// The same of a folder that is there.
+pub fn load_any_names(dir: &Path) -> Result<Model, Error> {
+    let model = tagwire_codegen::load::load(&[dir.to_path_buf()])?;
+    tagwire_codegen::check::check(&model).map_err(Error::Check)?;
+    Ok(model)
 }
 
 /// A text without the folder in its paths.
