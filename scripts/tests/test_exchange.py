@@ -128,9 +128,11 @@ class Player:
 
     def read(self) -> None:
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.lines.put(json.loads(line))
-        self.lines.put(None)
+        try:
+            for line in self.process.stdout:
+                self.lines.put(json.loads(line))
+        finally:
+            self.lines.put(None)
 
     def next(self) -> dict[str, Any]:
         """The next thing that it says."""

@@ -53,10 +53,9 @@ KNOWN = {
 
 # `tagwire check` refuses these, as a test sees. Nothing would be left of the first in Rust. The types of a
 # service `From` would have the name `FromServer`, which is the enum of its package; the methods of enums
-# `Get...` would be those of maps of enums beside them. TypeScript has no values of enums called like numbers.
+# `Get...` would be those of maps of enums beside them.
 REFUSED = ["_"]
 REFUSED_SERVICES = ["From"]
-REFUSED_VALUES = ["NaN", "Infinity"]
 REFUSED_ENUMS = ["GetName", "GetHashCode"]
 
 # No fields: in JavaScript every object has these.
@@ -223,7 +222,7 @@ def enums(schema: Schema, number: int, layer: list[str]) -> None:
     )
     uses = "\n".join(f"  .{package}.{word} zz{at} = {at};" for at, word in enumerate(layer, 1))
     # The language of .proto files itself cannot have these at the beginning of a value.
-    names = [word for word in layer if word not in ("option", "reserved", *REFUSED_VALUES)]
+    names = [word for word in layer if word not in ("option", "reserved")]
     half = (len(names) + 1) // 2
     values = "\n".join(f"    {word} = {at};" for at, word in enumerate(names))
     aliases = "\n".join(

@@ -242,17 +242,6 @@ impl Names<'_> {
         let what = owner(path, format!("enum {full_name}"));
         self.claim(&within.module.join("::"), name.clone(), "type in Rust", what);
         let prefix = shared_prefix(one.name(), one.value.iter().map(|v| v.name())).len();
-        for (index, value) in (0..).zip(&one.value) {
-            if matches!(&value.name()[prefix..], "NaN" | "Infinity") {
-                let what = format!(
-                    "value {full_name}.{} has the name of a number, which no value of an enum may have in TypeScript",
-                    value.name()
-                );
-                let location = within.places.at(&[path, &[2, index]].concat());
-                let fix = "rename it: capitals would do".to_string();
-                self.findings.extend(location.map(|location| Finding { location, what, fix }));
-            }
-        }
         let mut numbers = BTreeSet::new();
         for (index, value) in (0..).zip(&one.value) {
             let owner = owner(&[path, &[2, index]].concat(), format!("value {full_name}.{}", value.name()));

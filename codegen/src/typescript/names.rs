@@ -69,6 +69,7 @@ pub(super) fn is_forgotten(kind: Kind, name: &str) -> bool {
 pub(super) fn identifier(name: &str) -> String {
     const TAKEN: &[&str] = &[
         // Keywords, and what may become one.
+        "await",
         "break",
         "case",
         "catch",
@@ -124,20 +125,6 @@ pub(super) fn identifier(name: &str) -> String {
         "Partial",
         "Uint8Array",
         "globalThis",
-        // What protoc-gen-es prints as it is, and tsc refuses as the name of a type or in the place of one.
-        "any",
-        "arguments",
-        "as",
-        "await",
-        "eval",
-        "infer",
-        "keyof",
-        "never",
-        "readonly",
-        "symbol",
-        "undefined",
-        "unique",
-        "unknown",
     ];
     if TAKEN.contains(&name) { format!("{name}$") } else { name.to_string() }
 }
