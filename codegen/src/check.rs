@@ -1,6 +1,7 @@
 //! What a schema must not do, whatever is generated from it (`docs/PROTOCOL.md`, section "Schema").
 
 mod constraints;
+mod names;
 pub(crate) mod pattern;
 
 use std::collections::{HashMap, HashSet};
@@ -35,6 +36,17 @@ pub fn check(model: &Model) -> Result<(), Findings> {
     check.messages();
     check.services();
     let mut findings = check.findings;
+    findings.sort_by(|a, b| a.location.cmp(&b.location));
+    if findings.is_empty() { Ok(()) } else { Err(Findings(findings)) }
+}
+
+/// Whether all names of a model are still different where they are written as each language does. Apart from
+/// [`check`]: whose model it is prints the code, so a stranger's may have any names.
+///
+/// # Errors
+/// All findings, in the order of the files.
+pub fn check_names(model: &Model) -> Result<(), Findings> {
+    let mut findings = names::findings(model);
     findings.sort_by(|a, b| a.location.cmp(&b.location));
     if findings.is_empty() { Ok(()) } else { Err(Findings(findings)) }
 }

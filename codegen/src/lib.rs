@@ -52,7 +52,10 @@ use model::{Model, Origin};
 pub fn read(roots: &[impl AsRef<Path>]) -> Result<Model, Error> {
     let roots: Vec<PathBuf> = roots.iter().map(|r| r.as_ref().to_path_buf()).collect();
     let model = load::load(&roots)?;
-    check::check(&model).and_then(|()| check::check_patterns(&model)).map_err(Error::Check)?;
+    check::check(&model)
+        .and_then(|()| check::check_patterns(&model))
+        .and_then(|()| check::check_names(&model))
+        .map_err(Error::Check)?;
     Ok(model)
 }
 

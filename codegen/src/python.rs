@@ -483,7 +483,11 @@ impl<'a> Printer<'a> {
         line(out, 1, format_args!("__slots__ = ()"));
         // Capitals, as no method has them; and looked up here, as modules that import each other cannot have all
         // of each other's names.
-        let types = |method: &Method| format!("_{}", method_name(method).to_ascii_uppercase());
+        let types = |method: &Method| match format!("_{}", method_name(method).to_ascii_uppercase()) {
+            // It would hide what the next line looks up.
+            name if name == "_SCHEMA" => "_SCHEMA_".to_string(),
+            name => name,
+        };
         for method in &service.methods {
             line(
                 out,
@@ -559,11 +563,15 @@ impl<'a> Printer<'a> {
         }
         let all = self.imports(&mut out, path, module, true);
         line(&mut out, 0, format_args!("\n__all__ = {}", list(&all)));
+        out.push_str(&stub.body);
+        // Behind the classes: before them, the name of one that is called like a builtin would be the builtin's.
         let typing = format!("_t{}", self.mark);
+        if !stub.aliases.is_empty() {
+            out.push('\n');
+        }
         for (alias, target) in &stub.aliases {
             line(&mut out, 0, format_args!("{alias}: {typing}.TypeAlias = {target}"));
         }
-        out.push_str(&stub.body);
         out
     }
 }

@@ -19,7 +19,10 @@ use crate::model::{Message, Method, Model, Origin, Rules, Service};
 /// The code refers to the crate `tagwire` and to nothing else.
 ///
 /// # Errors
-/// Where prost refuses the schema, or a name of it is taken by what tagwire adds.
+/// Where prost refuses the schema.
+///
+/// # Panics
+/// Where [`check_names`](crate::check::check_names) would find something: prost-build ends so for values of an enum.
 pub fn print(model: &Model, origin: Origin) -> Result<String, Error> {
     let mut modules = prost_modules(model, origin)?;
     let checked = Checked::of(model);
@@ -62,7 +65,9 @@ fn prost_modules(model: &Model, origin: Origin) -> Result<BTreeMap<Vec<String>, 
     let ours: HashSet<Module> =
         model.packages(origin).into_iter().map(Module::from_protobuf_package_name).collect();
     let modules = modules.into_iter().filter(|(module, _)| ours.contains(module));
-    Ok(modules.map(|(m, code)| (m.parts().map(str::to_string).collect(), code)).collect())
+    Ok(modules
+        .map(|(m, code)| (m.parts().map(str::to_string).collect(), without_bad_methods(&code)))
+        .collect())
 }
 
 /// Adds places without comments: prost-build insists on one for everything that is declared, if there is any at all. What
@@ -103,8 +108,34 @@ fn inner(path: &[i32], parts: &[(i32, usize)], into: &mut Vec<Vec<i32>>) {
     }
 }
 
-/// A comment of a schema is prose to rustdoc: what is indented or fenced in it must not be compiled as Rust.
+/// A map of enums in a field that is a keyword is printed as one of numbers, which it is: for one of enums, prost's
+/// derive would add methods by names that cannot be, as `get_r#type`.
+fn without_bad_methods(code: &str) -> String {
+    let mut out = String::with_capacity(code.len());
+    let mut lines = code.lines().peekable();
+    while let Some(line) = lines.next() {
+        let raw = lines.peek().is_some_and(|next| next.trim_start().starts_with("pub r#"));
+        let parts =
+            line.split_once(", enumeration(").and_then(|(key, rest)| Some((key, rest.split_once(")\"")?.1)));
+        match parts {
+            Some((key, rest)) if raw && key.trim_start().starts_with("#[prost(map = ") => {
+                out.push_str(&format!("{key}, int32\"{rest}"));
+            }
+            _ => out.push_str(line),
+        }
+        out.push('\n');
+    }
+    out
+}
+
+/// A comment of a schema is prose to rustdoc: what is indented or fenced in it must not be compiled as Rust. What
+/// turns the direction of writing is shown and not done: rustc refuses code that may read otherwise than it looks.
 fn no_doctest(comment: &str) -> String {
+    let turns = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let comment: String = comment
+        .chars()
+        .map(|c| if turns(c) { c.escape_unicode().to_string() } else { c.to_string() })
+        .collect();
     let mut fenced = false;
     let line = |line: &str| {
         let text = line.trim_start();
@@ -148,12 +179,23 @@ fn path(message: &Message) -> String {
     outer.collect::<String>() + &type_name(&message.name)
 }
 
-fn type_name(name: &str) -> String {
+/// A type, trait or variant.
+pub(crate) fn type_name(name: &str) -> String {
     let name = name.to_upper_camel_case();
-    if name == "Self" { "Self_".to_string() } else { name }
+    match name.chars().next() {
+        _ if name == "Self" => "Self_".to_string(),
+        Some('0'..='9') => format!("_{name}"),
+        _ => name,
+    }
 }
 
-fn keyword(name: String) -> String {
+/// The type that hands requests to what implements the trait of that name.
+pub(crate) fn server_name(service: &str) -> String {
+    format!("{}Server", service.trim_end_matches('_'))
+}
+
+/// A field, method or module, of a name that is in lower case already.
+pub(crate) fn keyword(name: String) -> String {
     const RAW: &[&str] = &[
         "as", "break", "const", "continue", "else", "enum", "false", "fn", "for", "if", "impl", "in", "let",
         "loop", "match", "mod", "move", "mut", "pub", "ref", "return", "static", "struct", "trait", "true",
@@ -163,6 +205,7 @@ fn keyword(name: String) -> String {
     match name.as_str() {
         n if RAW.contains(&n) => format!("r#{name}"),
         "_" | "super" | "self" | "extern" | "crate" => format!("{name}_"),
+        n if n.starts_with(|c: char| c.is_ascii_digit()) => format!("_{name}"),
         _ => name,
     }
 }
@@ -206,19 +249,6 @@ fn additions(
     for message in model.messages.iter().filter(|m| m.package == package && checked.contains(&m.full_name)) {
         checked.print(message, out)?;
     }
-    for name in ["FromClient", "FromServer"] {
-        if let Some(taken) =
-            model.messages.iter().find(|m| m.package == package && m.scope.is_empty() && m.name == name)
-        {
-            return Err(Error::Layout {
-                what: format!(
-                    "{}: message {} has the name of the enum that tagwire adds to its package",
-                    taken.location, taken.full_name
-                ),
-                fix: "rename the message".to_string(),
-            });
-        }
-    }
     let handled =
         |m: &Message, r: &Rules| r.from_client() && r.to == "HANDLER" && !model.is_request(&m.full_name);
     let received =
@@ -237,31 +267,18 @@ fn additions(
     );
     let ours = |s: &&Service| s.origin == origin && s.package == package;
     for service in model.services.iter().filter(ours) {
-        self::service(model, service, out)?;
+        self::service(model, service, out);
     }
     Ok(())
 }
 
-/// A trait for the game to implement, and what hands a server's requests to it.
-fn service(model: &Model, service: &Service, out: &mut String) -> Result<(), Error> {
+/// A trait for the game to implement, and what hands a server's requests to it. Traits are written by their full paths,
+/// and types stand for others under names with a bar: a service may be called `Send` or `T`.
+fn service(model: &Model, service: &Service, out: &mut String) {
     let name = type_name(&service.name);
-    let server = format!("{name}Server");
-    if let Some(taken) = model
-        .messages
-        .iter()
-        .find(|m| m.package == service.package && m.scope.is_empty() && type_name(&m.name) == server)
-    {
-        return Err(Error::Layout {
-            what: format!(
-                "{}: message {} has the name of the type that tagwire adds for the service {}",
-                taken.location, taken.full_name, service.full_name
-            ),
-            fix: "rename the message".to_string(),
-        });
-    }
+    let server = server_name(&name);
     let print = if service.at == "ROOM" { service_of_rooms } else { service_of_server };
     print(model, service, &name, &server, out);
-    Ok(())
 }
 
 /// A method as the printed code calls it and what it takes and gives.
@@ -289,7 +306,7 @@ fn service_of_server(model: &Model, service: &Service, name: &str, server: &str,
         writeln!(
             methods,
             "    fn {method_name}(&self, context: ::tagwire::service::Context, request: {request}) -> impl \
-             ::core::future::Future<Output = ::core::result::Result<{reply}, ::tagwire::service::Refusal>> + Send;"
+             ::core::future::Future<Output = ::core::result::Result<{reply}, ::tagwire::service::Refusal>> + ::core::marker::Send;"
         )
         .expect("writing to a String cannot fail");
         writeln!(
@@ -305,12 +322,12 @@ fn service_of_server(model: &Model, service: &Service, name: &str, server: &str,
     docs(out, &service.comment, "");
     write!(
         out,
-        "pub trait {name}: Send + Sync + 'static {{\n{methods}}}\n\
+        "pub trait {name}: ::core::marker::Send + ::core::marker::Sync + 'static {{\n{methods}}}\n\
          /// Hands requests to a [`{name}`]: `server.service({server}::new(...))`.\n#[derive(Debug)]\n\
-         pub struct {server}<T>(::std::sync::Arc<T>);\n\
-         impl<T: {name}> {server}<T> {{\n    /// For this implementation.\n    pub fn new(service: T) -> Self {{\n        \
+         pub struct {server}<T_>(::std::sync::Arc<T_>);\n\
+         impl<T_: {name}> {server}<T_> {{\n    /// For this implementation.\n    pub fn new(service: T_) -> Self {{\n        \
          {server}(::std::sync::Arc::new(service))\n    }}\n}}\n\
-         impl<T: {name}> ::tagwire::service::Service for {server}<T> {{\n    \
+         impl<T_: {name}> ::tagwire::service::Service for {server}<T_> {{\n    \
          fn name(&self) -> &'static str {{\n        {:?}\n    }}\n    \
          fn tags(&self) -> &'static [::tagwire::Tag] {{\n        &[{tags}]\n    }}\n    \
          fn call(&self, context: ::tagwire::service::Context, tag: ::tagwire::Tag, body: ::tagwire::bytes::Bytes) -> ::tagwire::service::Call {{\n        \
@@ -346,9 +363,9 @@ fn service_of_rooms(model: &Model, service: &Service, name: &str, server: &str, 
         "pub trait {name} {{\n{methods}}}\n\
          /// Hands the requests of a room to its [`{name}`]: `type Services = {server}`.\n#[derive(Debug)]\n\
          pub struct {server};\n\
-         impl<R: {name}> ::tagwire::room::Services<R> for {server} {{\n    \
+         impl<R_: {name}> ::tagwire::room::Services<R_> for {server} {{\n    \
          fn tags() -> ::std::vec::Vec<::tagwire::Tag> {{\n        ::std::vec![{tags}]\n    }}\n    \
-         fn call(room: &mut R, cx: &mut ::tagwire::room::Context<'_>, player: &::tagwire::room::Player, \
+         fn call(room: &mut R_, cx: &mut ::tagwire::room::Context<'_>, player: &::tagwire::room::Player, \
          tag: ::tagwire::Tag, body: ::tagwire::bytes::Bytes) -> \
          ::core::option::Option<::core::result::Result<::tagwire::bytes::Bytes, ::tagwire::service::Refusal>> {{\n        \
          Some(match tag.0 {{\n{arms}            _ => return None,\n        }})\n    }}\n}}\n",

@@ -29,7 +29,7 @@ mod index;
 mod layout;
 mod messages;
 mod module;
-mod names;
+pub(crate) mod names;
 mod schema;
 
 use index::Index;

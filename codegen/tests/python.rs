@@ -11,7 +11,7 @@ use tagwire_codegen::python::{Package, is_ours, print};
 
 mod common;
 
-use common::{game, read};
+use common::{game, read_any_names};
 
 #[test]
 fn the_hard_schema_is_printed_as_before() {
@@ -84,7 +84,7 @@ fn the_same_schema_is_printed_the_same() {
 
 /// The package printed of one file `game.proto`, or the error.
 fn printed(files: &[(&str, &str)], name: Option<&str>) -> Result<Package, String> {
-    print(&read(files).unwrap(), Origin::Game, name).map_err(|e| e.to_string())
+    print(&read_any_names(files).unwrap(), Origin::Game, name).map_err(|e| e.to_string())
 }
 
 fn file(package: &str, body: &str) -> String {

@@ -34,29 +34,32 @@ fn the_schema_of_the_arena_is_printed_as_before() {
 }
 
 #[test]
-fn a_message_called_like_the_type_of_a_service_is_refused() {
-    let body = "message Ask { option (tagwire.v1.rules) = { tag: 2, from: CLIENT }; }\nmessage Answer {}\n\
-                service Lobby { rpc Tell(Ask) returns (Answer); }\nmessage LobbyServer {}";
-    let error = print(&read(&[("game.proto", &game(body))]).unwrap(), Origin::Game).unwrap_err().to_string();
-    assert!(error.contains("game.proto:7: message game.v1.LobbyServer has the name"), "{error}");
-    assert!(error.contains("fix: rename the message"), "{error}");
+fn a_message_may_hold_nothing_but_types_of_others() {
+    let text = "syntax = \"proto3\";\npackage game.v1;\nimport \"google/protobuf/timestamp.proto\";\n\
+                import \"tagwire/v1/room.proto\";\nmessage At { google.protobuf.Timestamp at = 1; }\n\
+                message Who { tagwire.v1.Member who = 1; }\n";
+    let code = print(&read(&[("game.proto", text)]).unwrap(), Origin::Game).unwrap();
+    assert!(code.contains("pub at: ::core::option::Option<::tagwire::prost_types::Timestamp>"), "{code}");
+    assert!(code.contains("pub who: ::core::option::Option<::tagwire::pb::tagwire::v1::Member>"), "{code}");
+    assert!(
+        !code.contains("pub mod google") && !code.contains("pub struct Member"),
+        "theirs are not printed: {code}"
+    );
 }
 
 #[test]
-fn names_that_tagwire_adds_are_taken() {
-    for name in ["FromClient", "FromServer"] {
-        let model = read(&[("game.proto", &game(&format!("\nmessage {name} {{}}")))]).unwrap();
-        let error = print(&model, Origin::Game).unwrap_err().to_string();
-        assert!(
-            error.ends_with(&format!(
-                "game.proto:5: message game.v1.{name} has the name of the enum that tagwire adds to its package\n  \
-                 fix: rename the message"
-            )),
-            "{error}"
-        );
-    }
-    let nested = "message Outer { message FromClient {} }";
-    print(&read(&[("game.proto", &game(nested))]).unwrap(), Origin::Game).unwrap();
+fn a_map_of_enums_may_be_called_by_a_keyword() {
+    let body = "enum K { ZERO = 0; }\nmessage A { map<string, K> type = 1; map<string, K> kind = 2; repeated K enum = 3; }";
+    let code = print(&read(&[("game.proto", &game(body))]).unwrap(), Origin::Game).unwrap();
+    assert!(code.contains("map = \"string, int32\", tag = \"1\""), "{code}");
+    assert!(code.contains("map = \"string, enumeration(K)\", tag = \"2\""), "{code}");
+}
+
+#[test]
+fn comments_do_not_turn_the_direction_of_code() {
+    let body = "// before \u{202e} after \u{2069}\nmessage A {}";
+    let code = print(&read(&[("game.proto", &game(body))]).unwrap(), Origin::Game).unwrap();
+    assert!(code.contains(r"/// before \u{202e} after \u{2069}"), "{code}");
 }
 
 #[test]

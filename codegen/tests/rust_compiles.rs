@@ -1,6 +1,4 @@
 //! The golden Rust code, which `rust.rs` keeps fresh, compiles against the crate `tagwire` and does what it says.
-//!
-//! Not covered: names that differ only in the spelling that Rust gives them (`foo_bar` and `FooBar` in one package).
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use tagwire::bytes::Bytes;

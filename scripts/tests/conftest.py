@@ -35,3 +35,14 @@ def tagwire(root: pathlib.Path) -> pathlib.Path:
     """The command."""
     subprocess.run(["cargo", "build", "-q", "-p", "tagwire-cli"], cwd=root, check=True)
     return pathlib.Path(os.environ.get("CARGO_TARGET_DIR") or root / "target").resolve() / "debug/tagwire"
+
+
+@pytest.fixture(scope="session")
+def client(root: pathlib.Path) -> pathlib.Path:
+    """The folder of the TypeScript client, built and with the packages that it is built with."""
+    folder = root / "clients/typescript"
+    steps = [] if (folder / "node_modules/.package-lock.json").exists() else [["npm", "ci", "--silent"]]
+    for command in [*steps, ["node_modules/.bin/tsc", "-p", "."]]:
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+    return folder

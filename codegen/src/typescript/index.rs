@@ -213,10 +213,17 @@ impl<'a> Index<'a> {
         line!(module, "  descriptors:");
         line!(module, "    ", string(&base64(&self.model.descriptor_set(), true)), ",");
         line!(module, "  messages: [");
-        for (tag, message, rules) in self.model.tagged(Origin::Game) {
+        let tagged = self.model.tagged(Origin::Game);
+        let many = tagged.len() > MANY;
+        for (tag, message, rules) in tagged {
             let (item, from) = self.schema.find(&message.full_name);
             let rules = rules_literal(tag, rules, self.model.is_request(&message.full_name));
-            line!(module, "    [", Symbol::value(&item.desc, from), ", ", rules, "],");
+            let mut pieces: Vec<Piece> = vec!["    [".into(), Symbol::value(&item.desc, from).into()];
+            if many {
+                pieces.extend([" as ".into(), Symbol::typed("DescMessage", "@bufbuild/protobuf").into()]);
+            }
+            pieces.extend([", ".into(), rules.into(), "],".into()]);
+            module.line(pieces);
         }
         line!(module, "  ],");
         line!(module, "});");
@@ -262,10 +269,16 @@ impl<'a> Index<'a> {
     }
 }
 
+/// From about a thousand types in one list on, tsc gives up; so longer ones are told that theirs is one.
+const MANY: usize = 500;
+
 /// A method's name in a service's class, where the base class has names of its own.
 fn own_method(name: &str) -> String {
     let name = method_name(name);
-    if matches!(&*name, "request" | "client") { format!("{name}$") } else { name }
+    // The others every object has; one who writes over them without a word is refused with `noImplicitOverride`.
+    const TAKEN: &[&str] =
+        &["request", "client", "hasOwnProperty", "isPrototypeOf", "propertyIsEnumerable", "toLocaleString"];
+    if TAKEN.contains(&&*name) { format!("{name}$") } else { name }
 }
 
 impl<'a> Folder<'a> {

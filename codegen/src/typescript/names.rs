@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 /// `snake_case` as the name of a property: the default name in JSON.
-pub(super) fn camel_case(name: &str) -> String {
+pub(crate) fn camel_case(name: &str) -> String {
     let mut out = String::with_capacity(name.len());
     let mut capital = false;
     for c in name.chars() {
@@ -69,6 +69,7 @@ pub(super) fn is_forgotten(kind: Kind, name: &str) -> bool {
 pub(super) fn identifier(name: &str) -> String {
     const TAKEN: &[&str] = &[
         // Keywords, and what may become one.
+        "await",
         "break",
         "case",
         "catch",
@@ -137,7 +138,7 @@ pub(super) fn salted(name: &str, free: impl Fn(&str) -> bool) -> String {
 
 /// What all names of an enum's values begin with, in lower case, and what they can go without: `colour_`, so that
 /// `Colour.RED` need not be `Colour.COLOUR_RED`. Empty where there is nothing of the kind.
-pub(super) fn shared_prefix<'a>(name: &str, values: impl IntoIterator<Item = &'a str>) -> String {
+pub(crate) fn shared_prefix<'a>(name: &str, values: impl IntoIterator<Item = &'a str>) -> String {
     let mut prefix = String::new();
     for (at, c) in name.char_indices() {
         if at > 0 && c.is_ascii_uppercase() {

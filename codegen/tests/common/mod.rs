@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::Path;
 
+use tagwire_codegen::Error;
 use tagwire_codegen::model::Model;
 use tempfile::TempDir;
 
@@ -23,6 +24,19 @@ pub fn folder(files: &[(&str, &str)]) -> TempDir {
 pub fn read(files: &[(&str, &str)]) -> Result<Model, String> {
     let dir = folder(files);
     tagwire_codegen::read(&[dir.path()]).map_err(|e| bare(&e.to_string(), dir.path()))
+}
+
+/// The same without a look at names that Rust cannot tell apart, for printers that can.
+pub fn read_any_names(files: &[(&str, &str)]) -> Result<Model, String> {
+    let dir = folder(files);
+    load_any_names(dir.path()).map_err(|e| bare(&e.to_string(), dir.path()))
+}
+
+/// The same of a folder that is there.
+pub fn load_any_names(dir: &Path) -> Result<Model, Error> {
+    let model = tagwire_codegen::load::load(&[dir.to_path_buf()])?;
+    tagwire_codegen::check::check(&model).map_err(Error::Check)?;
+    Ok(model)
 }
 
 /// A text without the folder in its paths.

@@ -211,11 +211,11 @@ pub trait Arena {
 /// Hands the requests of a room to its [`Arena`]: `type Services = ArenaServer`.
 #[derive(Debug)]
 pub struct ArenaServer;
-impl<R: Arena> ::tagwire::room::Services<R> for ArenaServer {
+impl<R_: Arena> ::tagwire::room::Services<R_> for ArenaServer {
     fn tags() -> ::std::vec::Vec<::tagwire::Tag> {
         ::std::vec![::tagwire::Tag(256), ]
     }
-    fn call(room: &mut R, cx: &mut ::tagwire::room::Context<'_>, player: &::tagwire::room::Player, tag: ::tagwire::Tag, body: ::tagwire::bytes::Bytes) -> ::core::option::Option<::core::result::Result<::tagwire::bytes::Bytes, ::tagwire::service::Refusal>> {
+    fn call(room: &mut R_, cx: &mut ::tagwire::room::Context<'_>, player: &::tagwire::room::Player, tag: ::tagwire::Tag, body: ::tagwire::bytes::Bytes) -> ::core::option::Option<::core::result::Result<::tagwire::bytes::Bytes, ::tagwire::service::Refusal>> {
         Some(match tag.0 {
             256 => ::tagwire::room::answer(body, |request| Arena::dash(room, cx, player, request)),
             _ => return None,
@@ -223,20 +223,20 @@ impl<R: Arena> ::tagwire::room::Services<R> for ArenaServer {
     }
 }
 #[doc = " What a player may ask from anywhere."]
-pub trait Scores: Send + Sync + 'static {
+pub trait Scores: ::core::marker::Send + ::core::marker::Sync + 'static {
     #[doc = " The best player of all arenas so far."]
-    fn best(&self, context: ::tagwire::service::Context, request: BestRequest) -> impl ::core::future::Future<Output = ::core::result::Result<BestReply, ::tagwire::service::Refusal>> + Send;
+    fn best(&self, context: ::tagwire::service::Context, request: BestRequest) -> impl ::core::future::Future<Output = ::core::result::Result<BestReply, ::tagwire::service::Refusal>> + ::core::marker::Send;
 }
 /// Hands requests to a [`Scores`]: `server.service(ScoresServer::new(...))`.
 #[derive(Debug)]
-pub struct ScoresServer<T>(::std::sync::Arc<T>);
-impl<T: Scores> ScoresServer<T> {
+pub struct ScoresServer<T_>(::std::sync::Arc<T_>);
+impl<T_: Scores> ScoresServer<T_> {
     /// For this implementation.
-    pub fn new(service: T) -> Self {
+    pub fn new(service: T_) -> Self {
         ScoresServer(::std::sync::Arc::new(service))
     }
 }
-impl<T: Scores> ::tagwire::service::Service for ScoresServer<T> {
+impl<T_: Scores> ::tagwire::service::Service for ScoresServer<T_> {
     fn name(&self) -> &'static str {
         "coins.v1.Scores"
     }

@@ -151,24 +151,24 @@ impl ::tagwire::MessageSet for FromServer {
     }
 }
 #[doc = " Answers what players ask outside of rooms."]
-pub trait Lobby: Send + Sync + 'static {
+pub trait Lobby: ::core::marker::Send + ::core::marker::Sync + 'static {
     #[doc = " Gives the player another name."]
-    fn rename(&self, context: ::tagwire::service::Context, request: RenameRequest) -> impl ::core::future::Future<Output = ::core::result::Result<RenameReply, ::tagwire::service::Refusal>> + Send;
+    fn rename(&self, context: ::tagwire::service::Context, request: RenameRequest) -> impl ::core::future::Future<Output = ::core::result::Result<RenameReply, ::tagwire::service::Refusal>> + ::core::marker::Send;
     #[doc = " Does what the test says."]
-    fn play(&self, context: ::tagwire::service::Context, request: PlayRequest) -> impl ::core::future::Future<Output = ::core::result::Result<PlayReply, ::tagwire::service::Refusal>> + Send;
+    fn play(&self, context: ::tagwire::service::Context, request: PlayRequest) -> impl ::core::future::Future<Output = ::core::result::Result<PlayReply, ::tagwire::service::Refusal>> + ::core::marker::Send;
     #[doc = " For operators."]
-    fn ban(&self, context: ::tagwire::service::Context, request: BanRequest) -> impl ::core::future::Future<Output = ::core::result::Result<BanReply, ::tagwire::service::Refusal>> + Send;
+    fn ban(&self, context: ::tagwire::service::Context, request: BanRequest) -> impl ::core::future::Future<Output = ::core::result::Result<BanReply, ::tagwire::service::Refusal>> + ::core::marker::Send;
 }
 /// Hands requests to a [`Lobby`]: `server.service(LobbyServer::new(...))`.
 #[derive(Debug)]
-pub struct LobbyServer<T>(::std::sync::Arc<T>);
-impl<T: Lobby> LobbyServer<T> {
+pub struct LobbyServer<T_>(::std::sync::Arc<T_>);
+impl<T_: Lobby> LobbyServer<T_> {
     /// For this implementation.
-    pub fn new(service: T) -> Self {
+    pub fn new(service: T_) -> Self {
         LobbyServer(::std::sync::Arc::new(service))
     }
 }
-impl<T: Lobby> ::tagwire::service::Service for LobbyServer<T> {
+impl<T_: Lobby> ::tagwire::service::Service for LobbyServer<T_> {
     fn name(&self) -> &'static str {
         "lobby.v1.Lobby"
     }

@@ -868,11 +868,11 @@ pub trait Oracle {
 /// Hands the requests of a room to its [`Oracle`]: `type Services = OracleServer`.
 #[derive(Debug)]
 pub struct OracleServer;
-impl<R: Oracle> ::tagwire::room::Services<R> for OracleServer {
+impl<R_: Oracle> ::tagwire::room::Services<R_> for OracleServer {
     fn tags() -> ::std::vec::Vec<::tagwire::Tag> {
         ::std::vec![::tagwire::Tag(6), ]
     }
-    fn call(room: &mut R, cx: &mut ::tagwire::room::Context<'_>, player: &::tagwire::room::Player, tag: ::tagwire::Tag, body: ::tagwire::bytes::Bytes) -> ::core::option::Option<::core::result::Result<::tagwire::bytes::Bytes, ::tagwire::service::Refusal>> {
+    fn call(room: &mut R_, cx: &mut ::tagwire::room::Context<'_>, player: &::tagwire::room::Player, tag: ::tagwire::Tag, body: ::tagwire::bytes::Bytes) -> ::core::option::Option<::core::result::Result<::tagwire::bytes::Bytes, ::tagwire::service::Refusal>> {
         Some(match tag.0 {
             6 => ::tagwire::room::answer(body, |request| Oracle::ask(room, cx, player, request)),
             _ => return None,

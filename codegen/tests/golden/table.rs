@@ -213,11 +213,11 @@ pub trait Dealer {
 /// Hands the requests of a room to its [`Dealer`]: `type Services = DealerServer`.
 #[derive(Debug)]
 pub struct DealerServer;
-impl<R: Dealer> ::tagwire::room::Services<R> for DealerServer {
+impl<R_: Dealer> ::tagwire::room::Services<R_> for DealerServer {
     fn tags() -> ::std::vec::Vec<::tagwire::Tag> {
         ::std::vec![::tagwire::Tag(400), ]
     }
-    fn call(room: &mut R, cx: &mut ::tagwire::room::Context<'_>, player: &::tagwire::room::Player, tag: ::tagwire::Tag, body: ::tagwire::bytes::Bytes) -> ::core::option::Option<::core::result::Result<::tagwire::bytes::Bytes, ::tagwire::service::Refusal>> {
+    fn call(room: &mut R_, cx: &mut ::tagwire::room::Context<'_>, player: &::tagwire::room::Player, tag: ::tagwire::Tag, body: ::tagwire::bytes::Bytes) -> ::core::option::Option<::core::result::Result<::tagwire::bytes::Bytes, ::tagwire::service::Refusal>> {
         Some(match tag.0 {
             400 => ::tagwire::room::answer(body, |request| Dealer::deal(room, cx, player, request)),
             _ => return None,
@@ -232,11 +232,11 @@ pub trait Umpire {
 /// Hands the requests of a room to its [`Umpire`]: `type Services = UmpireServer`.
 #[derive(Debug)]
 pub struct UmpireServer;
-impl<R: Umpire> ::tagwire::room::Services<R> for UmpireServer {
+impl<R_: Umpire> ::tagwire::room::Services<R_> for UmpireServer {
     fn tags() -> ::std::vec::Vec<::tagwire::Tag> {
         ::std::vec![::tagwire::Tag(401), ]
     }
-    fn call(room: &mut R, cx: &mut ::tagwire::room::Context<'_>, player: &::tagwire::room::Player, tag: ::tagwire::Tag, body: ::tagwire::bytes::Bytes) -> ::core::option::Option<::core::result::Result<::tagwire::bytes::Bytes, ::tagwire::service::Refusal>> {
+    fn call(room: &mut R_, cx: &mut ::tagwire::room::Context<'_>, player: &::tagwire::room::Player, tag: ::tagwire::Tag, body: ::tagwire::bytes::Bytes) -> ::core::option::Option<::core::result::Result<::tagwire::bytes::Bytes, ::tagwire::service::Refusal>> {
         Some(match tag.0 {
             401 => ::tagwire::room::answer(body, |request| Umpire::count(room, cx, player, request)),
             _ => return None,

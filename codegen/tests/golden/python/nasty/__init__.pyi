@@ -39,7 +39,6 @@ from .v1 import (
 )
 
 __all__ = ["AskReply", "AskRequest", "Box", "Default", "Empty", "Everything", "Keywords", "Level", "None_", "Old", "Option", "Oracle", "Place", "Result", "Root", "SCHEMA", "SCHEMA_", "Self", "Some", "String", "True_", "Twin", "Uses", "Vec", "common", "google", "old", "pass_", "type", "v1"]
-_the_Root__: _t__.TypeAlias = Root
 
 class _LevelValues__:
     ValueType = _t__.NewType("ValueType", _b__.int)
@@ -75,3 +74,5 @@ class Twin(_message__.Message):
     def HasField(self, field_name: _t__.NoReturn) -> _b__.bool: ...
     def ClearField(self, field_name: _t__.NoReturn) -> None: ...
     def WhichOneof(self, oneof_group: _t__.NoReturn) -> None: ...
+
+_the_Root__: _t__.TypeAlias = Root

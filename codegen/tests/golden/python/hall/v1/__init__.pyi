@@ -11,8 +11,6 @@ from tagwire import errors as _errors_
 from tagwire import service as _service_
 
 __all__ = ["Client", "ImportRequest", "Lobby", "None_", "PlayReply", "PlayRequest", "RenameReply", "RenameRequest", "Sync", "Two", "Wave", "_service", "ask"]
-_the_Sync_: _t_.TypeAlias = Sync
-_the_ask_: _t_.TypeAlias = ask
 
 @_t_.final
 class RenameRequest(_message_.Message):
@@ -222,3 +220,6 @@ class _service(_service_.Service):
 
     class Sync(_service_.SyncService):
         """The same for a `tagwire.SyncClient`: `_service.Sync(client)`. Answers are told by its `sync`."""
+
+_the_Sync_: _t_.TypeAlias = Sync
+_the_ask_: _t_.TypeAlias = ask

@@ -21,8 +21,6 @@ from tagwire import service as _service__
 from tagwire.gen import v1 as _tagwire_v1__
 
 __all__ = ["AskReply", "AskRequest", "Empty", "Everything", "Keywords", "None_", "Oracle", "SCHEMA_", "True_", "Twin", "Uses", "pass_"]
-_the_Everything__: _t__.TypeAlias = Everything
-_the_Keywords__: _t__.TypeAlias = Keywords
 
 class _pass_Values__:
     ValueType = _t__.NewType("ValueType", _b__.int)
@@ -411,3 +409,6 @@ class Oracle(_service__.Service):
             timeout: _b__.float = 2.0,
         ) -> None:
             """Asks."""
+
+_the_Everything__: _t__.TypeAlias = Everything
+_the_Keywords__: _t__.TypeAlias = Keywords
