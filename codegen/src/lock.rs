@@ -9,7 +9,7 @@
 //! tagwire lock 1
 //! fingerprint d0e7b1c2...
 //!
-//! file game.proto game.v1 proto3
+//! file game.v1 proto3 game.proto
 //!
 //! message game.v1.Move tag=2 from=CLIENT to=ROOM access=PLAYER delivery=LATEST max_bytes=0 max_rate=60
 //!   field 1 x int32 implicit -
