@@ -115,6 +115,11 @@ pub(crate) fn run(args: &Args) -> Result<Answer, Failure> {
         return Ok(Answer::Yes);
     }
     if args.watch {
+        inputs(args)?;
+        // Later it is waited for; at the beginning it is a mistake.
+        if let Some(problem) = Settings::load(args.config.as_deref())?.lost_schema(&args.source.schema) {
+            return Err(problem.into());
+        }
         watch::watch(|| inputs(args), || tell_once(args))?;
     }
     let done = once(args)?;
@@ -153,15 +158,8 @@ fn inputs(args: &Args) -> Result<Inputs, Failure> {
         let what = "`--watch` looks at files, and the settings ask a server";
         return Err(Problem::new(what).fix("name the files, `--schema`").into());
     }
-    // Says it well if there is none.
-    if let Some(problem) = settings.lost_schema(&args.source.schema) {
-        return Err(problem.into());
-    }
-    Ok(Inputs {
-        templates: templates.collect(),
-        schema: if args.source.schema.is_empty() { settings.schema } else { args.source.schema.clone() },
-        settings: settings.file,
-    })
+    let schema = if args.source.schema.is_empty() { &settings.schema } else { &args.source.schema };
+    Ok(Inputs::new(schema, templates.collect(), settings.file.clone()))
 }
 
 /// What came of one run.

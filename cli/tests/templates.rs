@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -318,7 +319,7 @@ fn a_folder_by_flag_needs_a_place() {
 
 #[test]
 fn every_field_of_the_model_is_in_the_guide() {
-    fn keys(of: &serde_json::Value, into: &mut std::collections::BTreeSet<String>) {
+    fn keys(of: &serde_json::Value, into: &mut BTreeSet<String>) {
         match of {
             serde_json::Value::Object(all) => {
                 for (key, value) in all {
@@ -345,13 +346,25 @@ fn every_field_of_the_model_is_in_the_guide() {
     let model: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!(model["services"][0]["methods"][0]["tag"], 3000);
     assert_eq!(model["messages"][3]["fields"][0]["value"]["type_name"], "game.v1.All");
-    let mut found = std::collections::BTreeSet::new();
+    let mut found = BTreeSet::new();
     keys(&model, &mut found);
     assert!(found.len() > 40, "{found:?}");
     let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/guides/templates.md");
     let guide = fs::read_to_string(guide).unwrap();
     let missing: Vec<_> = found.iter().filter(|key| !guide.contains(&format!("`{key}`"))).collect();
     assert!(missing.is_empty(), "not in the guide: {missing:?}");
+    // And each table has what its thing has, neither less nor more.
+    for (title, thing) in [
+        ("**`schema`**", &model),
+        ("**A message**", &model["messages"][0]),
+        ("**A field**", &model["messages"][0]["fields"][0]),
+    ] {
+        let table = guide.split_once(title).unwrap().1.trim_start().split("\n\n").next().unwrap();
+        let firsts = table.lines().skip(2).filter_map(|line| line.split('|').nth(1));
+        let told: BTreeSet<&str> = firsts.flat_map(|first| first.split('`').skip(1).step_by(2)).collect();
+        let there: BTreeSet<&str> = thing.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(told, there, "{title}");
+    }
 }
 
 #[test]
