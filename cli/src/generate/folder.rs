@@ -407,6 +407,25 @@ mod tests {
     }
 
     #[test]
+    fn two_runs_at_once_do_not_meet() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = |text: &str| {
+            for round in 0..200 {
+                let (a, b) = (format!("{text}{round}"), text.to_string());
+                let gone = format!("gone{}", round % 2);
+                plan(dir.path(), &[("a", &a), ("b", &b), (&gone, "1")]).carry_out().unwrap();
+            }
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(|| run("1"));
+            run("2");
+        });
+        let names = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        let left: Vec<_> = names.filter(|name| name.to_string_lossy().contains("tagwire-new")).collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
+
+    #[test]
     fn where_nothing_is_printed_nothing_stays() {
         let dir = tempfile::tempdir().unwrap();
         plan(dir.path(), &[("a/b/c", "1")]).carry_out().unwrap();
