@@ -65,6 +65,14 @@ fn a_project_has_everything_and_its_stubs_are_fresh() {
     let (code, out, err) = run(&project, &["gen", "--check"]);
     assert_eq!((code, &*err), (0, ""), "{out}");
     assert!(out.lines().count() == 2 && out.lines().all(|line| line.contains("fresh")), "{out}");
+    // Its tests ask whether the schema breaks anything, which it does once there is something to break.
+    assert!(read("scripts/test").contains("\nscripts/check\n"));
+    assert_eq!(run(&project, &["check", "--update"]).0, 0);
+    let path = project.join("proto/space_race/v1/space_race.proto");
+    let schema = fs::read_to_string(&path).unwrap();
+    fs::write(&path, schema.replace("tag: 2,", "tag: 99,")).unwrap();
+    let (code, out, err) = run(&project, &["check"]);
+    assert!(code == 1 && out.contains("breaking change"), "{out}{err}");
 }
 
 #[cfg(unix)]
@@ -78,7 +86,7 @@ fn scripts_are_programs_and_the_folder_is_as_open_as_any_other() {
     fs::create_dir(dir.path().join("other")).unwrap();
     let mode = |path: &str| fs::metadata(dir.path().join(path)).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode("one"), mode("other"));
-    for script in ["gen", "play", "run", "test", "web"] {
+    for script in ["check", "gen", "play", "run", "test", "web"] {
         let path = format!("one/scripts/{script}");
         assert_eq!(mode(&path), mode("other") & 0o777, "{script}");
         let help = Command::new(dir.path().join(path)).arg("--help").output().unwrap();
