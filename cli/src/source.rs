@@ -26,7 +26,8 @@ pub(crate) struct Source {
     /// Default: as in tagwire.toml, else `proto`.
     #[arg(long, value_name = "PATH", conflicts_with = "from")]
     pub(crate) schema: Vec<PathBuf>,
-    /// Ask this running server for its schema: `tagwire://host:7777`, or `tagwires://` for TLS.
+    /// Ask this running server for its schema: `tagwire://host:7777`, or `tagwires://` for TLS, without which passwords
+    /// and tokens go to this machine only.
     #[arg(long, value_name = "URL", conflicts_with_all = ["watch", "stack"])]
     from: Option<String>,
     /// Name of a player there. The password: TAGWIRE_PASSWORD, `--password-stdin`, or you are asked for it.
