@@ -138,8 +138,8 @@ fn a_schema_that_is_gone_for_a_while_is_waited_for() {
     // With the folder around it, so that nothing that was watched is left.
     for gone in ["deep/er/proto", "deep/er"] {
         fs::rename(dir.path().join(gone), dir.path().join("aside")).unwrap();
+        // On another pipe than "watching", which may come first. It is watched before anything is said.
         watching.wait("error: deep/tagwire.toml: no schema in deep/er/proto");
-        watching.wait("watching");
         fs::rename(dir.path().join("aside"), dir.path().join(gone)).unwrap();
         watching.wait("deep/gen/game: 0 written");
         watching.wait("watching");
@@ -153,7 +153,6 @@ fn a_schema_that_is_gone_for_a_while_is_waited_for() {
     let settings = fs::read_to_string(dir.path().join("deep/tagwire.toml")).unwrap();
     write(&dir, "deep/tagwire.toml", &settings.replace("er/proto", "new"));
     watching.wait("error: deep/tagwire.toml: no schema in deep/new");
-    watching.wait("watching");
     write(&dir, "deep/aside/game.proto", &text);
     fs::rename(dir.path().join("deep/aside"), dir.path().join("deep/new")).unwrap();
     watching.wait("deep/gen/game: 0 written");
