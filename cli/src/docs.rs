@@ -65,7 +65,7 @@ pub(crate) fn run(args: &Args) -> Result<Answer, Failure> {
             .into());
     }
     let files = Reference::of(&model, stack.as_ref(), &title).files();
-    let mut plan = Plan::new(&args.out, "docs", files)?;
+    let mut plan = Plan::new(&args.out, "tagwire docs", "docs", files)?;
     if args.overwrite {
         plan.overwrite();
     }

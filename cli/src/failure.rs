@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anstyle::AnsiColor;
 use serde::Serialize;
-use tagwire_codegen::Error;
+use tagwire_codegen::{Error, Finding, Findings};
 
 use crate::say;
 
@@ -85,22 +85,39 @@ impl From<Problem> for Failure {
     }
 }
 
+/// What is wrong with a command line.
+impl From<&clap::Error> for Failure {
+    fn from(error: &clap::Error) -> Self {
+        let text = error.render().to_string();
+        let text = text.split_once("\n\nUsage: ").map_or(&*text, |(before, _)| before);
+        let (what, tip) = match text.split_once("\n\n  tip: ") {
+            Some((what, tip)) => (what, Some(tip)),
+            None => (text, None),
+        };
+        let what = what.trim_start_matches("error: ").trim_end();
+        // A second tip, and the word on `--help`.
+        let tip = tip.map(|tip| tip.split("\n\n").next().unwrap_or(tip).trim_end().to_string());
+        Problem { fix: tip, ..Problem::new(what) }.into()
+    }
+}
+
 /// A file or folder that cannot be read or written.
 pub(crate) fn io_at(path: &Path) -> impl FnOnce(io::Error) -> Failure {
     let path = path.to_path_buf();
     move |error| Problem::new(error.to_string()).at(&path, None).into()
 }
 
+impl From<Findings> for Failure {
+    fn from(findings: Findings) -> Self {
+        let problem = |f: Finding| Problem::new(f.what).at(&f.location.path, f.location.line).fix(f.fix);
+        Failure(findings.0.into_iter().map(problem).collect())
+    }
+}
+
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         match error {
-            Error::Check(findings) => Failure(
-                findings
-                    .0
-                    .into_iter()
-                    .map(|f| Problem::new(f.what).at(&f.location.path, f.location.line).fix(f.fix))
-                    .collect(),
-            ),
+            Error::Check(findings) => findings.into(),
             Error::Io { path, source } => Problem::new(source.to_string()).at(&path, None).into(),
             other => parsed(&other.to_string()).into(),
         }

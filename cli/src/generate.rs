@@ -24,10 +24,11 @@ use tagwire_codegen::model::{Model, Origin};
 
 use crate::failure::{Failure, Problem};
 use crate::language::Language;
+use crate::paths::{is_link, real, tidy};
 use crate::settings::{Maker, Output, Settings};
 use crate::source::Source;
 use crate::{Answer, counted, say};
-use folder::Plan;
+use folder::{Plan, leads_elsewhere};
 use view::Schema;
 use watch::Inputs;
 
@@ -114,6 +115,11 @@ pub(crate) fn run(args: &Args) -> Result<Answer, Failure> {
         return Ok(Answer::Yes);
     }
     if args.watch {
+        inputs(args)?;
+        // Later it is waited for; at the beginning it is a mistake.
+        if let Some(problem) = Settings::load(args.config.as_deref())?.lost_schema(&args.source.schema) {
+            return Err(problem.into());
+        }
         watch::watch(|| inputs(args), || tell_once(args))?;
     }
     let done = once(args)?;
@@ -152,15 +158,8 @@ fn inputs(args: &Args) -> Result<Inputs, Failure> {
         let what = "`--watch` looks at files, and the settings ask a server";
         return Err(Problem::new(what).fix("name the files, `--schema`").into());
     }
-    // Says it well if there is none.
-    if let Some(problem) = settings.lost_schema(&args.source.schema) {
-        return Err(problem.into());
-    }
-    Ok(Inputs {
-        templates: templates.collect(),
-        schema: if args.source.schema.is_empty() { settings.schema } else { args.source.schema.clone() },
-        settings: settings.file,
-    })
+    let schema = if args.source.schema.is_empty() { &settings.schema } else { &args.source.schema };
+    Ok(Inputs::new(schema, templates.collect(), settings.file.clone()))
 }
 
 /// What came of one run.
@@ -195,17 +194,30 @@ fn once(args: &Args) -> Result<Done, Failure> {
     };
     let read = began.elapsed();
     let mut made: Vec<Made> = vec![];
+    let mut written: BTreeMap<PathBuf, String> = BTreeMap::new();
+    let inputs = settings.as_ref().map_or_else(Folders::default, |s| Folders::of(args, s, &outputs));
     for output in &outputs {
         let began = Instant::now();
         let beside = settings.as_ref().map_or(Path::new(""), |s| &s.folder);
         let (folder, files) = print(&model, args.stack, output, beside)?;
         let took = began.elapsed();
         let label = output.maker.label();
-        if made.iter().any(|other| other.plan.folder == folder && other.label == label) {
+        let place = real(&folder);
+        if made.iter().any(|other| other.label == label && real(&other.plan.folder) == place) {
             let what = format!("{label} is to be written twice into {}", folder.display());
             return Err(Problem::new(what).fix("give one of them another `out` or `name`").into());
         }
-        let mut plan = Plan::new(&folder, &label, files)?;
+        for name in files.keys() {
+            if let Some(other) = written.insert(place.join(name), label.clone()) {
+                let what = format!("both {other} and {label} would write it");
+                let fix = "give one of them another `out`";
+                return Err(Problem::new(what).at(&folder.join(name), None).fix(fix).into());
+            }
+            if let Some(problem) = inputs.refusal(&place.join(name)) {
+                return Err(problem.at(&folder.join(name), None).into());
+            }
+        }
+        let mut plan = Plan::new(&folder, "tagwire gen", &label, files)?;
         if args.overwrite {
             plan.overwrite();
         }
@@ -224,11 +236,51 @@ fn once(args: &Args) -> Result<Done, Failure> {
     Ok(Done { check: args.check, fingerprint, read, made })
 }
 
+/// The folders that all is made of, where nothing may be made: it would be an input of the next run, and that without end.
+#[derive(Default)]
+struct Folders {
+    /// Each as it is shown, and whole.
+    templates: Vec<(PathBuf, PathBuf)>,
+    schema: Vec<(PathBuf, PathBuf)>,
+}
+
+impl Folders {
+    fn of(args: &Args, settings: &Settings, outputs: &[Output]) -> Self {
+        let both = |folder: &PathBuf| (folder.clone(), real(folder));
+        let templates = outputs.iter().filter_map(|output| match &output.maker {
+            Maker::Template(folder, _) => Some(both(folder)),
+            _ => None,
+        });
+        let schema = match &args.source.schema {
+            _ if args.source.is_server(settings) => &vec![],
+            flags if flags.is_empty() => &settings.schema,
+            flags => flags,
+        };
+        Folders { templates: templates.collect(), schema: schema.iter().map(both).collect() }
+    }
+
+    /// What is wrong with writing this file. Beside `.proto` files others may be: they are not read.
+    fn refusal(&self, file: &Path) -> Option<Problem> {
+        let around = |folders: &[(PathBuf, PathBuf)]| {
+            folders.iter().find(|(_, folder)| file.starts_with(folder)).map(|(shown, _)| shown.clone())
+        };
+        let is_schema = file.extension().is_some_and(|ending| ending == "proto");
+        let (folder, what) = match (around(&self.templates), around(&self.schema).filter(|_| is_schema)) {
+            (Some(folder), _) => (folder, "templates"),
+            (None, Some(folder)) => (folder, "the schema"),
+            (None, None) => return None,
+        };
+        let what =
+            format!("it is in {}, the folder of {what}, and the next run would read it", folder.display());
+        Some(Problem::new(what).fix("write somewhere else: another `out`"))
+    }
+}
+
 /// What is to be written: the settings' outputs, or those of them that the flags pick, changed by the other flags.
 fn outputs(args: &Args, settings: &Settings) -> Result<Vec<Output>, Failure> {
     let default = |language: Language| Output {
         maker: Maker::Language(language),
-        out: settings.folder.join(language.out()),
+        out: tidy(&settings.folder.join(language.out())),
         name: None,
     };
     let set =
@@ -245,7 +297,7 @@ fn outputs(args: &Args, settings: &Settings) -> Result<Vec<Output>, Failure> {
             Ok(())
         }
         (true, Some(out)) => {
-            outputs.push(Output { maker, out: out.clone(), name: None });
+            outputs.push(Output { maker, out: tidy(out), name: None });
             Ok(())
         }
         (true, None) => {
@@ -254,11 +306,15 @@ fn outputs(args: &Args, settings: &Settings) -> Result<Vec<Output>, Failure> {
         }
     };
     if let Some(folder) = &args.template {
-        let set = set(&|maker| matches!(maker, Maker::Template(known, _) if known == folder));
-        by_flag(set, Maker::Template(folder.clone(), toml::Table::new()))?;
+        let place = real(folder);
+        let set = set(&|maker| matches!(maker, Maker::Template(known, _) if real(known) == place));
+        by_flag(set, Maker::Template(tidy(folder), toml::Table::new()))?;
     }
     if let Some(name) = &args.plugin {
-        let set = set(&|maker| matches!(maker, Maker::Plugin(known, _) if known == name));
+        // A name is looked up, a path is a place.
+        let path = |name: &str| name.contains('/').then(|| real(Path::new(name)));
+        let same = |known: &str| known == name || path(name).is_some() && path(known) == path(name);
+        let set = set(&|maker| matches!(maker, Maker::Plugin(known, _) if same(known)));
         by_flag(set, Maker::Plugin(name.clone(), String::new()))?;
     }
     if let Some(text) = &args.options {
@@ -282,7 +338,7 @@ fn outputs(args: &Args, settings: &Settings) -> Result<Vec<Output>, Failure> {
                 .fix("say which, `--lang`; or write them into tagwire.toml")
                 .into());
         }
-        outputs.iter_mut().for_each(|output| output.out.clone_from(out));
+        outputs.iter_mut().for_each(|output| output.out = tidy(out));
     }
     for output in &mut outputs {
         output.name = args.name.clone().or(output.name.take()).or(settings.name.clone());
@@ -318,19 +374,27 @@ fn print(
     stack: bool,
     output: &Output,
     beside: &Path,
-) -> Result<(PathBuf, BTreeMap<String, String>), Failure> {
+) -> Result<(PathBuf, BTreeMap<String, Vec<u8>>), Failure> {
+    let bytes =
+        |files: BTreeMap<String, String>| files.into_iter().map(|(name, text)| (name, text.into())).collect();
     match &output.maker {
         Maker::Language(language) => {
             let origin = if stack { Origin::Stack } else { Origin::Game };
             let package = language.print(model, origin, output.name.as_deref())?;
             let folder = if stack { output.out.clone() } else { output.out.join(&package.name) };
-            Ok((folder, package.files))
+            // It is not the user who has named this one.
+            if !stack && is_link(&folder) {
+                return Err(leads_elsewhere(&folder).into());
+            }
+            Ok((folder, bytes(package.files)))
         }
         Maker::Template(folder, options) => {
             let schema = Schema::of(model, &game_name(model, output.name.as_deref())?)?;
             Ok((output.out.clone(), template::render(&schema, folder, options)?))
         }
-        Maker::Plugin(name, options) => Ok((output.out.clone(), plugin::run(model, name, options, beside)?)),
+        Maker::Plugin(name, options) => {
+            Ok((output.out.clone(), bytes(plugin::run(model, name, options, beside)?)))
+        }
     }
 }
 
@@ -386,7 +450,7 @@ impl Done {
             }
         }
         if self.answer() == Answer::No {
-            let fix = "fix: run `scripts/gen`, or this command without `--check`, and commit what it changes";
+            let fix = "fix: run `tagwire gen` as here but for `--check`, and commit what it changes";
             lines.push(fix.to_string());
         }
         lines

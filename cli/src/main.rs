@@ -4,6 +4,7 @@
 //! main       the command line and exit codes
 //! failure    what is wrong, where, and what to do: for people and for programs
 //! source     where the schema is from: files, or a running server
+//! paths      paths as they are shown, and which are the same
 //! fetch      a server is asked for its schema
 //! settings   the table [gen] of tagwire.toml
 //! language   the languages there are printers for
@@ -23,6 +24,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use failure::Failure;
+
 mod check;
 mod docs;
 mod failure;
@@ -31,6 +34,7 @@ mod generate;
 mod history;
 mod init;
 mod language;
+mod paths;
 mod settings;
 mod source;
 
@@ -68,7 +72,16 @@ enum Answer {
 }
 
 fn main() -> ExitCode {
-    let (result, json) = match Cli::parse().command {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        // Help is no error.
+        Err(error) if error.use_stderr() && std::env::args_os().any(|arg| arg == "--json") => {
+            Failure::from(&error).tell(true);
+            return ExitCode::from(2);
+        }
+        Err(error) => error.exit(),
+    };
+    let (result, json) = match cli.command {
         Command::Gen(args) => (generate::run(&args), args.json),
         Command::Check(args) => (check::run(&args), args.json),
         Command::Docs(args) => (docs::run(&args), args.json),

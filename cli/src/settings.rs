@@ -1,7 +1,7 @@
 //! What `tagwire.toml` says to the command: its table `[gen]`. The rest of the file is the server's.
 //!
-//! The file is looked for in the current folder and its parents, up to the root of the repository; one without the
-//! table is passed over. Paths in it are relative to it.
+//! The file is looked for in the current folder and its parents, up to the root of the repository, and outside of one in
+//! the current folder alone; one without the table is passed over. Paths in it are relative to it.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -12,6 +12,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::failure::{Failure, Problem, io_at};
 use crate::language::{Language, nearest};
+use crate::paths::{real, tidy};
 
 /// The file's name.
 const FILE: &str = "tagwire.toml";
@@ -76,11 +77,14 @@ pub(crate) enum Maker {
 impl Maker {
     /// A short name: of the language, the folder or the plugin.
     pub(crate) fn label(&self) -> String {
-        let last = |path: &Path| path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+        let last = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
         match self {
             Maker::Language(language) => language.name().to_string(),
-            Maker::Template(folder, _) => last(folder),
-            Maker::Plugin(name, _) => last(Path::new(name)),
+            // That of `.` is the folder's own.
+            Maker::Template(folder, _) => {
+                last(folder).or_else(|| last(&real(folder))).unwrap_or_else(|| "template".to_string())
+            }
+            Maker::Plugin(name, _) => last(Path::new(name)).unwrap_or_else(|| name.clone()),
         }
     }
 }
@@ -109,6 +113,9 @@ impl Settings {
             return Ok(settings);
         }
         let here = std::env::current_dir().map_err(io_at(Path::new(".")))?;
+        // Outside a repository the folders above are anybody's, as /tmp is, and settings name programs to be run.
+        let is_root = |folder: &Path| folder.join(".git").exists();
+        let in_repository = here.ancestors().any(is_root);
         // As seen from here, so that paths in messages stay short.
         let mut folder = PathBuf::new();
         for parent in here.ancestors() {
@@ -121,7 +128,7 @@ impl Settings {
                 Err(error) => return Err(io_at(&path)(error)),
             }
             // A file in a work tree that is linked to another repository, else a folder.
-            if parent.join(".git").exists() {
+            if !in_repository || is_root(parent) {
                 break;
             }
             folder.push("..");
@@ -147,6 +154,11 @@ impl Settings {
         Some(match &self.file {
             _ if !flags.is_empty() => {
                 Problem::new("no such file or folder").at(lost, None).fix("correct `--schema`")
+            }
+            Some(file) if self.server.is_some() => {
+                Problem::new("it names a server (`from`), and this command reads files")
+                    .at(file, None)
+                    .fix("name them, `--schema`")
             }
             Some(file) => Problem::new(format!("no schema in {}: it is not there", lost.display()))
                 .at(file, None)
@@ -233,7 +245,7 @@ impl Reader<'_> {
 
     /// A path as seen from here.
     fn path(&self, text: &str) -> PathBuf {
-        self.folder.join(text)
+        tidy(&self.folder.join(text))
     }
 
     fn gen_table(&mut self, table: &DeTable<'_>, into: &mut Settings) {
@@ -362,7 +374,7 @@ impl Reader<'_> {
             _ => {}
         }
         let default = match maker {
-            Maker::Language(language) => self.folder.join(language.out()),
+            Maker::Language(language) => tidy(&self.folder.join(language.out())),
             _ => PathBuf::new(),
         };
         (self.problems.len() == before).then_some(Output {
@@ -395,7 +407,8 @@ fn owned_value(value: &DeValue<'_>) -> toml::Value {
         DeValue::Array(all) => all.iter().map(|v| owned_value(v.get_ref())).collect::<Vec<_>>().into(),
         DeValue::String(text) => text.to_string().into(),
         DeValue::Boolean(value) => (*value).into(),
-        DeValue::Datetime(value) => toml::Value::Datetime(*value),
+        // Templates have no dates of their own.
+        DeValue::Datetime(value) => value.to_string().into(),
         // The parser has seen that they are numbers; what does not fit stays text.
         DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
             .map_or_else(|_| number.as_str().to_string().into(), toml::Value::Integer),

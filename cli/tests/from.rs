@@ -198,6 +198,8 @@ fn flags_that_do_not_go_together() {
         &["gen", "--from", "a", "--schema", "proto"][..],
         &["gen", "--from", "a", "--watch"],
         &["gen", "--password-stdin"],
+        &["gen", "--from", "localhost", "--password-stdin"],
+        &["gen", "--from", "a", "--token", "t", "--password-stdin"],
         &["gen", "--from", "a", "--token", "t", "--username", "zoe"],
         &["gen", "--username", "zoe"],
         &["gen", "--pin", "sha256:00"],
@@ -207,4 +209,90 @@ fn flags_that_do_not_go_together() {
         assert!(err.starts_with("error: "), "{err}");
     }
     assert!(!exists(&dir, "clients"));
+}
+
+#[test]
+fn the_players_name_may_be_in_the_settings() {
+    let server = players_only();
+    let settings = format!("[gen]\nfrom = \"{}\"\nusername = \"zoe\"\n", server.url());
+    for (more, env, input) in [
+        (&["--password-stdin"][..], &[][..], "good\n"),
+        (&[][..], &[("TAGWIRE_PASSWORD", "good")][..], ""),
+        // A token of another server does not take the place of the name that is written there.
+        (&[][..], &[("TAGWIRE_TOKEN", "bad"), ("TAGWIRE_PASSWORD", "good")][..], ""),
+        (&["--token", "good"][..], &[][..], ""),
+    ] {
+        let dir = project();
+        write(&dir, "tagwire.toml", &settings);
+        let (code, _, err) = with(&dir, &[&["gen"], more].concat(), env, input);
+        assert_eq!((code, &*err), (0, ""), "{more:?} {env:?}");
+    }
+}
+
+#[test]
+fn what_is_secret_goes_through_no_open_network() {
+    let dir = project();
+    // Documentation's own network: nobody is there, and nothing is to be sent.
+    for url in [
+        "192.0.2.1",
+        "tagwire://192.0.2.1:7777",
+        "TAGWIRE://game.invalid",
+        "[2001:db8::1]:7777",
+        "127.0.0.1.invalid",
+    ] {
+        for (args, env) in [
+            (&["--username", "zoe"][..], &[("TAGWIRE_PASSWORD", "secret")][..]),
+            (&["--username", "zoe"][..], &[][..]),
+            (&["--token", "secret"][..], &[][..]),
+            (&[][..], &[("TAGWIRE_TOKEN", "secret")][..]),
+        ] {
+            let (code, out, err) = with(&dir, &[&["gen", "--from", url], args].concat(), env, "");
+            assert_eq!((code, &*out), (2, ""));
+            assert!(err.contains("could be read on the way") && err.contains("tagwires://"), "{url}: {err}");
+            assert!(!err.contains("secret"), "{err}");
+        }
+    }
+    // On this machine they stay: nobody listens, and that is what is said.
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    for url in [
+        format!("LOCALHOST:{port}"),
+        format!("tagwire://[::1]:{port}/"),
+        format!("127.0.0.2:{port}"),
+        "::1".to_string(),
+    ] {
+        let (_, _, err) = with(&dir, &["gen", "--from", &url, "--token", "t"], &[], "");
+        assert!(err.contains(" is not reached: "), "{url}: {err}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_the_flags_is_told_to_programs_too() {
+    let dir = project();
+    for (args, what, fix) in [
+        (
+            &["gen", "--json", "--chekc"][..],
+            "unexpected argument '--chekc' found",
+            "a similar argument exists: '--check'",
+        ),
+        (
+            &["check", "--json", "--accept-breaking"],
+            "the following required arguments were not provided",
+            "--update",
+        ),
+        (
+            &["gen", "--lang", "pyhton", "--json"],
+            "invalid value 'pyhton'",
+            "a similar value exists: 'python'",
+        ),
+    ] {
+        let (code, out, err) = run(&dir, args);
+        assert_eq!((code, &*err), (2, ""), "{args:?}");
+        let told: serde_json::Value = serde_json::from_str(&out).unwrap();
+        let error = &told["errors"][0];
+        assert_eq!(told["ok"], false);
+        assert!(error["what"].as_str().unwrap().starts_with(what), "{told}");
+        assert!(error.to_string().contains(fix), "{told}");
+    }
+    let (code, out, _) = run(&dir, &["gen", "--json", "--help"]);
+    assert!(code == 0 && out.contains("Examples:"), "help stays help: {out}");
 }

@@ -56,7 +56,7 @@ fn check_after_an_edit_lists_and_writes_nothing() {
          edited: clients/python/gen/game/_schema.pyi\n\
          superfluous: clients/python/gen/game/old/__init__.py\n\
          superfluous: clients/python/gen/game/old/__init__.pyi\n\
-         fix: run `scripts/gen`, or this command without `--check`, and commit what it changes\n"
+         fix: run `tagwire gen` as here but for `--check`, and commit what it changes\n"
     );
     assert_eq!(tree(dir.path()), before);
     // What somebody changed by hand is not lost unasked, and nothing else is written meanwhile.
@@ -289,4 +289,47 @@ fn the_stubs_of_this_repository_are_fresh() {
             Command::new(env!("CARGO_BIN_EXE_tagwire")).args(args).current_dir(&root).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     }
+}
+
+#[cfg(unix)]
+#[test]
+fn no_link_leads_out_of_the_folder() {
+    use std::os::unix::fs::symlink;
+    let dir = project();
+    fs::create_dir_all(dir.path().join("elsewhere/game")).unwrap();
+    fs::create_dir(dir.path().join("out")).unwrap();
+    // The package's own folder.
+    symlink("../elsewhere", dir.path().join("out/game")).unwrap();
+    let refused = |link: &str| {
+        let before = tree(&dir.path().join("elsewhere"));
+        let (code, out, err) = run(&dir, &["gen", "--out", "out"]);
+        assert_eq!((code, &*out), (2, ""));
+        assert!(
+            err.starts_with(&format!("error: {link}: it is a link, and leads elsewhere\n  fix: ")),
+            "{err}"
+        );
+        assert_eq!(tree(&dir.path().join("elsewhere")), before);
+    };
+    refused("out/game");
+    fs::remove_file(dir.path().join("out/game")).unwrap();
+    // One below it.
+    fs::create_dir(dir.path().join("out/game")).unwrap();
+    symlink("../../elsewhere", dir.path().join("out/game/v1")).unwrap();
+    refused("out/game/v1");
+    fs::remove_file(dir.path().join("out/game/v1")).unwrap();
+    // And one that takes the place of a folder whose files are printed no more.
+    assert_eq!(run(&dir, &["gen", "--out", "out"]).0, 0);
+    edit(&dir, "game.v1", "game.v2");
+    fs::remove_dir(dir.path().join("elsewhere/game")).unwrap();
+    for entry in fs::read_dir(dir.path().join("out/game/v1")).unwrap() {
+        let path = entry.unwrap().path();
+        fs::rename(&path, dir.path().join("elsewhere").join(path.file_name().unwrap())).unwrap();
+    }
+    fs::remove_dir(dir.path().join("out/game/v1")).unwrap();
+    symlink("../../elsewhere", dir.path().join("out/game/v1")).unwrap();
+    refused("out/game/v1");
+    // A folder that the user names may be one.
+    symlink("out", dir.path().join("link")).unwrap();
+    fs::remove_file(dir.path().join("out/game/v1")).unwrap();
+    assert_eq!(run(&dir, &["gen", "--out", "link"]).0, 0);
 }

@@ -85,9 +85,14 @@ fn five_hundred_messages_are_printed_within_two_seconds() {
     let dir = project();
     write(&dir, "proto/game.proto", &large());
     let help = run(&dir, &["gen", "--help"]).1;
-    let languages = ["python", "typescript"].into_iter().filter(|l| help.contains(l));
-    let mut settings: String =
-        languages.map(|l| format!("[[gen.output]]\nlanguage = \"{l}\"\nout = \"out/{l}\"\n")).collect();
+    let languages = ["python", "typescript"];
+    for language in languages {
+        assert!(help.contains(&format!("- {language}:")), "{language} is not measured: {help}");
+    }
+    let mut settings: String = languages
+        .iter()
+        .map(|l| format!("[[gen.output]]\nlanguage = \"{l}\"\nout = \"out/{l}\"\n"))
+        .collect();
     let templates = format!("{}/../examples/templates/lua", env!("CARGO_MANIFEST_DIR"));
     write!(settings, "[[gen.output]]\ntemplate = \"{templates}\"\nout = \"out/lua\"\n").unwrap();
     write(&dir, "tagwire.toml", &settings);

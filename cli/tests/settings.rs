@@ -144,3 +144,95 @@ fn each_thing_that_is_wrong_names_its_line_and_a_fix() {
         "all at once: {err}"
     );
 }
+
+#[test]
+fn outside_a_repository_no_folder_above_is_believed() {
+    let dir = tempfile::tempdir().unwrap();
+    write(&dir, "tagwire.toml", "[[gen.output]]\nplugin = \"./evil.sh\"\nout = \"out\"\n");
+    write(&dir, "mine/proto/game.proto", common::GAME);
+    let mine = dir.path().join("mine");
+    let (code, out, err) = run_in(&mine, &["gen"]);
+    assert_eq!((code, &*out, &*err), (0, "clients/python/gen/game: 7 written, 0 removed, 0 unchanged\n", ""));
+    // One in the folder itself is.
+    write(&dir, "mine/tagwire.toml", "[gen]\nname = \"told\"\n");
+    let (code, out, _) = run_in(&mine, &["gen"]);
+    assert_eq!((code, &*out), (0, "clients/python/gen/told: 9 written, 0 removed, 0 unchanged\n"));
+}
+
+#[test]
+fn paths_are_shown_and_compared_in_their_shortest_form() {
+    let dir = project();
+    fs::create_dir_all(dir.path().join("deep/er")).unwrap();
+    let output = |out: &str| format!("[[gen.output]]\nlanguage = \"python\"\nout = \"{out}\"\n");
+    write(
+        &dir,
+        "deep/tagwire.toml",
+        &format!("[gen]\nschema = \"../proto\"\n{}", output("../deep/./er/gen")),
+    );
+    let (code, out, err) = run(&dir, &["gen", "--config", "deep/tagwire.toml"]);
+    assert_eq!((code, &*out, &*err), (0, "deep/er/gen/game: 7 written, 0 removed, 0 unchanged\n", ""));
+    fs::create_dir(dir.path().join("b")).unwrap();
+    let twice = format!("[gen]\n{}{}", output("a"), output("./b/../a"));
+    write(&dir, "tagwire.toml", &twice);
+    let (code, out, err) = run(&dir, &["gen"]);
+    assert_eq!((code, &*out, &*err), (0, "a/game: 7 written, 0 removed, 0 unchanged\n", ""));
+    write(&dir, "tagwire.toml", &format!("{twice}name = \"game\"\n"));
+    let (code, out, err) = run(&dir, &["gen"]);
+    assert_eq!((code, &*out), (2, ""));
+    assert!(err.starts_with("error: python is to be written twice into a/game\n  fix: "), "{err}");
+}
+
+#[cfg(unix)]
+#[test]
+fn two_outputs_may_share_a_folder_but_no_file() {
+    let dir = project();
+    write(&dir, "t/a.txt.jinja", "1");
+    write(&dir, "u/[schema].txt.jinja", "2");
+    let output =
+        |template: &str, out: &str| format!("[[gen.output]]\ntemplate = \"{template}\"\nout = \"{out}\"\n");
+    fs::create_dir(dir.path().join("out")).unwrap();
+    std::os::unix::fs::symlink("out", dir.path().join("link")).unwrap();
+    write(&dir, "tagwire.toml", &format!("{}{}", output("t", "out"), output("u", "link")));
+    assert_eq!(run(&dir, &["gen"]).0, 0);
+    write(&dir, "u/a.txt.jinja", "3");
+    let (code, out, err) = run(&dir, &["gen"]);
+    assert_eq!((code, &*out), (2, ""));
+    assert!(err.starts_with("error: link/a.txt: both t and u would write it\n  fix: "), "{err}");
+    assert_eq!(fs::read_to_string(dir.path().join("out/a.txt")).unwrap(), "1");
+}
+
+#[test]
+fn a_template_in_the_folder_itself_and_one_by_another_path() {
+    let dir = project();
+    write(&dir, "t/a.txt.jinja", "{{ options.day }} {{ options.all[0] }}");
+    let options = "options = { day = 2026-11-21, all = [07:32:00] }\n";
+    let settings = format!(
+        "[gen]\nschema = \"../proto\"\n[[gen.output]]\ntemplate = \".\"\nout = \"../out\"\n{options}"
+    );
+    write(&dir, "t/tagwire.toml", &settings);
+    let (code, out, err) = run_in(&dir.path().join("t"), &["gen", "--json"]);
+    assert_eq!((code, &*err), (0, ""));
+    assert!(out.contains("\"output\":\"t\""), "{out}");
+    assert!(exists(&dir, "out/.tagwire-t"));
+    assert_eq!(fs::read_to_string(dir.path().join("out/a.txt")).unwrap(), "2026-11-21 07:32:00");
+    write(&dir, "tagwire.toml", &format!("[[gen.output]]\ntemplate = \"t\"\nout = \"out\"\n{options}"));
+    for template in ["./t", "t/", "proto/../t"] {
+        let (code, out, err) = run(&dir, &["gen", "--template", template]);
+        assert_eq!((code, &*err), (0, ""), "{template}");
+        assert!(out.starts_with("out: 0 written, 0 removed, "), "{out}");
+    }
+}
+
+#[test]
+fn commands_that_read_files_say_so_where_the_settings_name_a_server() {
+    let dir = project();
+    fs::rename(dir.path().join("proto"), dir.path().join("schema")).unwrap();
+    write(&dir, "tagwire.toml", "[gen]\nfrom = \"tagwire://localhost\"\n");
+    for command in ["check", "docs"] {
+        let (code, out, err) = run(&dir, &[command]);
+        assert_eq!((code, &*out), (2, ""));
+        let says = "error: tagwire.toml: it names a server (`from`), and this command reads files\n  fix: name them, `--schema`\n";
+        assert_eq!(err, says);
+        assert_eq!(run(&dir, &[command, "--schema", "schema"]).0, 0);
+    }
+}

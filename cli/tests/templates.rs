@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -318,7 +319,7 @@ fn a_folder_by_flag_needs_a_place() {
 
 #[test]
 fn every_field_of_the_model_is_in_the_guide() {
-    fn keys(of: &serde_json::Value, into: &mut std::collections::BTreeSet<String>) {
+    fn keys(of: &serde_json::Value, into: &mut BTreeSet<String>) {
         match of {
             serde_json::Value::Object(all) => {
                 for (key, value) in all {
@@ -345,11 +346,78 @@ fn every_field_of_the_model_is_in_the_guide() {
     let model: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!(model["services"][0]["methods"][0]["tag"], 3000);
     assert_eq!(model["messages"][3]["fields"][0]["value"]["type_name"], "game.v1.All");
-    let mut found = std::collections::BTreeSet::new();
+    let mut found = BTreeSet::new();
     keys(&model, &mut found);
     assert!(found.len() > 40, "{found:?}");
     let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/guides/templates.md");
     let guide = fs::read_to_string(guide).unwrap();
     let missing: Vec<_> = found.iter().filter(|key| !guide.contains(&format!("`{key}`"))).collect();
     assert!(missing.is_empty(), "not in the guide: {missing:?}");
+    // And each table has what its thing has, neither less nor more.
+    for (title, thing) in [
+        ("**`schema`**", &model),
+        ("**A message**", &model["messages"][0]),
+        ("**A field**", &model["messages"][0]["fields"][0]),
+    ] {
+        let table = guide.split_once(title).unwrap().1.trim_start().split("\n\n").next().unwrap();
+        let firsts = table.lines().skip(2).filter_map(|line| line.split('|').nth(1));
+        let told: BTreeSet<&str> = firsts.flat_map(|first| first.split('`').skip(1).step_by(2)).collect();
+        let there: BTreeSet<&str> = thing.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(told, there, "{title}");
+    }
+}
+
+#[test]
+fn what_is_made_is_not_made_into_what_it_is_made_of() {
+    let dir = with_templates(&[("a.txt.jinja", "1"), ("sub/b.txt", "2")]);
+    for out in ["t", "t/out", "./t/../t/out"] {
+        let (code, said, err) = run(&dir, &["gen", "--template", "t", "--out", out]);
+        assert_eq!((code, &*said), (2, ""), "{out}");
+        assert!(
+            err.contains(" is in t, the folder of templates, and the next run would read it\n  fix: "),
+            "{err}"
+        );
+        assert!(!exists(&dir, "t/out") && !exists(&dir, "t/a.txt"));
+    }
+    // Another template's, too; a folder around it is fine.
+    write(&dir, "u/c.txt.jinja", "3");
+    let outputs = |out: &str| {
+        format!(
+            "[[gen.output]]\ntemplate = \"t\"\nout = \"o\"\n[[gen.output]]\ntemplate = \"u\"\nout = \"{out}\"\n"
+        )
+    };
+    write(&dir, "tagwire.toml", &outputs("t/u"));
+    let (code, _, err) = run(&dir, &["gen"]);
+    assert!(code == 2 && err.starts_with("error: t/u/c.txt: it is in t, the folder of templates"), "{err}");
+    write(&dir, "tagwire.toml", &outputs("."));
+    assert_eq!(run(&dir, &["gen"]).0, 0);
+    // And nothing is made that the schema would be read from.
+    write(&dir, "u/c.proto.jinja", "3");
+    let (code, _, err) = run(&dir, &["gen", "--template", "u", "--out", "proto/gen"]);
+    assert!(
+        code == 2 && err.starts_with("error: proto/gen/c.proto: it is in proto, the folder of the schema"),
+        "{err}"
+    );
+    fs::remove_file(dir.path().join("u/c.proto.jinja")).unwrap();
+    assert_eq!(run(&dir, &["gen", "--template", "u", "--out", "proto/gen"]).0, 0);
+}
+
+#[test]
+fn what_is_copied_may_be_any_bytes() {
+    let dir = with_templates(&[("a.txt.jinja", "1")]);
+    let logo = b"\x89PNG\r\n\x1a\n\x00\xff";
+    fs::write(dir.path().join("t/logo.png"), logo).unwrap();
+    for fresh in [false, true] {
+        let (code, out, err) = run(&dir, &["gen", "--template", "t", "--out", "out"]);
+        assert_eq!((code, &*err, out.contains("out: 0 written")), (0, "", fresh), "{out}");
+        assert_eq!(fs::read(dir.path().join("out/logo.png")).unwrap(), logo);
+    }
+    // Line ends in it are not line ends.
+    fs::write(dir.path().join("t/logo.png"), b"\x89PNG\n\x1a\n\x00\xff").unwrap();
+    let (_, out, _) = run(&dir, &["gen", "--template", "t", "--out", "out"]);
+    assert!(out.starts_with("out: 1 written"), "{out}");
+    // A template is a text.
+    fs::write(dir.path().join("t/a.txt.jinja"), b"\xff").unwrap();
+    let (code, _, err) = run(&dir, &["gen", "--template", "t", "--out", "out"]);
+    assert!(code == 2 && err.starts_with("error: t/a.txt.jinja:1: a template is a text in UTF-8"), "{err}");
 }

@@ -63,6 +63,7 @@ def test_a_new_project_builds_passes_its_test_and_is_fresh(stranger: Stranger) -
     assert "test result: ok. 2 passed" in done
     assert "clients/python/my_game: fresh" in done
     assert "clients/web/gen/my_game: fresh" in done
+    assert "proto/schema.lock: not there" in done
     stranger.run("cargo", "clippy", "--all-targets", "--", "-D", "warnings")
     stranger.run("cargo", "fmt", "--check")
 
@@ -107,7 +108,7 @@ def test_types_that_do_not_fit_keep_a_page_from_being_built(stranger: Stranger) 
     assert "'txt' does not exist" in done.stdout
 
 
-@pytest.mark.parametrize("script", ["gen", "run", "test", "web", "play"])
+@pytest.mark.parametrize("script", ["check", "gen", "run", "test", "web", "play"])
 def test_scripts_say_when_tagwire_is_not_where_it_was(stranger: Stranger, script: str) -> None:
     manifest = stranger.project / "Cargo.toml"
     text = manifest.read_text(encoding="utf-8")

@@ -5,9 +5,11 @@
 //! of tagwire, which the types of a library would drop.
 
 use std::collections::{BTreeMap, HashSet};
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::time::{Duration, Instant};
 use std::{env, thread};
 
 use prost::Message as _;
@@ -58,6 +60,9 @@ struct Commented {
 /// Bit of `supported_features`: `optional` in proto3.
 const PROTO3_OPTIONAL: u64 = 1;
 
+/// How the names of programs end; npm's are scripts on Windows.
+const ENDINGS: &[&str] = if cfg!(windows) { &[".exe", ".cmd", ".bat"] } else { &[""] };
+
 /// What installs the plugins that people know.
 const INSTALLED_BY: [(&str, &str); 14] = [
     ("protoc-gen-es", "npm install --save-dev @bufbuild/protoc-gen-es"),
@@ -95,7 +100,7 @@ pub(crate) fn run(
         parameter: (!options.is_empty()).then(|| options.to_string()),
         proto_file: files.iter().map(|f| commented(f).into()).collect(),
     };
-    let answer = exchange(name, &program, &request.encode_to_vec())?;
+    let answer = exchange(name, &program, request.encode_to_vec(), &LIMITS)?;
     let response = Response::decode(answer.as_slice()).map_err(|error| {
         Problem::new(format!("{name} answered what is no CodeGeneratorResponse: {error}"))
     })?;
@@ -183,7 +188,7 @@ fn find(name: &str, beside: &Path) -> Result<PathBuf, Failure> {
     let there = |name: &str| {
         folders
             .iter()
-            .map(|folder| folder.join(format!("{name}{}", env::consts::EXE_SUFFIX)))
+            .flat_map(|folder| ENDINGS.iter().map(move |ending| folder.join(format!("{name}{ending}"))))
             .find(|path| path.is_file())
     };
     if let Some(found) = there(name) {
@@ -204,8 +209,20 @@ fn find(name: &str, beside: &Path) -> Result<PathBuf, Failure> {
     .into())
 }
 
+/// What a plugin may take. It is a program of others, and nobody may look while it runs.
+struct Limits {
+    bytes: usize,
+    time: Duration,
+}
+
+const LIMITS: Limits = Limits { bytes: 256 << 20, time: Duration::from_secs(5 * 60) };
+/// So much of what it complains is shown.
+const MAX_COMPLAINT_BYTES: u64 = 64 << 10;
+/// How often an ended answer is looked at for the end of its program.
+const POLL: Duration = Duration::from_millis(1);
+
 /// What the program answers.
-fn exchange(name: &str, program: &Path, request: &[u8]) -> Result<Vec<u8>, Failure> {
+fn exchange(name: &str, program: &Path, request: Vec<u8>, limits: &Limits) -> Result<Vec<u8>, Failure> {
     let failed = |what: String| Failure::from(Problem::new(format!("{name} {what}")).at(program, None));
     let mut child = Command::new(program)
         .stdin(Stdio::piped())
@@ -213,39 +230,75 @@ fn exchange(name: &str, program: &Path, request: &[u8]) -> Result<Vec<u8>, Failu
         .stderr(Stdio::piped())
         .spawn()
         .map_err(|error| failed(format!("cannot be started: {error}")))?;
-    let (stdin, stderr) = (child.stdin.take(), child.stderr.take());
-    let mut answer = vec![];
-    // Each pipe in a thread of its own: a plugin may answer before it has read all, and complain meanwhile.
-    let (written, complaints) = thread::scope(|scope| {
-        let writer = scope.spawn(move || stdin.map_or(Ok(()), |mut stdin| stdin.write_all(request)));
-        let reader = scope.spawn(move || {
-            let mut text = vec![];
-            // What could be read before a failure is the best there is.
-            let _ = stderr.map(|mut stderr| stderr.read_to_end(&mut text));
-            String::from_utf8_lossy(&text).trim_end().to_string()
-        });
-        let read = child.stdout.take().map_or(Ok(0), |mut stdout| stdout.read_to_end(&mut answer));
-        let written = writer.join().unwrap_or(Ok(())).and(read.map(|_| ()));
-        (written, reader.join().unwrap_or_default())
+    let end = Instant::now() + limits.time;
+    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    // Each pipe in a thread of its own: a plugin may answer before it has read all, and complain meanwhile. They are not
+    // waited for longer than the plugin is: a program that it has left behind may hold a pipe open.
+    let written = in_thread(move || stdin.map_or(Ok(()), |mut stdin| stdin.write_all(&request)));
+    let most = u64::try_from(limits.bytes).unwrap_or(u64::MAX).saturating_add(1);
+    let answered = in_thread(move || {
+        let mut answer = vec![];
+        stdout.map_or(Ok(0), |stdout| stdout.take(most).read_to_end(&mut answer)).map(|_| answer)
     });
-    let status = child.wait().map_err(|error| failed(format!("cannot be waited for: {error}")))?;
+    let complained = in_thread(move || {
+        let mut text = vec![];
+        if let Some(mut stderr) = stderr {
+            // What could be read before a failure is the best there is; the rest must not hold it up.
+            let _ = (&mut stderr).take(MAX_COMPLAINT_BYTES).read_to_end(&mut text);
+            let _ = io::copy(&mut stderr, &mut io::sink());
+        }
+        String::from_utf8_lossy(&text).trim_end().to_string()
+    });
+    let left = || end.saturating_duration_since(Instant::now());
+    let mut result = answered.recv_timeout(left()).ok();
+    if matches!(&result, Some(Ok(answer)) if answer.len() > limits.bytes) {
+        stop(&mut child);
+        return Err(failed(format!("answers more than {} MiB, which is no client", limits.bytes >> 20)));
+    }
+    let mut status = None;
+    while result.is_some() && status.is_none() && !left().is_zero() {
+        status = child.try_wait().map_err(|error| failed(format!("cannot be waited for: {error}")))?;
+        if status.is_none() {
+            thread::sleep(POLL);
+        }
+    }
+    let (Some(result), Some(status)) = (result.take(), status) else {
+        stop(&mut child);
+        let problem =
+            Problem::new(format!("{name} does not end within {} s, and was stopped", limits.time.as_secs()));
+        return Err(problem.at(program, None).fix("see what it waits for: run it by hand").into());
+    };
+    let complaints = complained.recv_timeout(left()).unwrap_or_default();
     if !status.success() {
         let said = if complaints.is_empty() { "it said nothing".to_string() } else { complaints };
         return Err(failed(format!("failed ({status}): {said}")));
     }
-    match written {
-        // One that needs nothing of the request need not read it.
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(failed(format!("cannot be talked to: {error}")))
-        }
-        _ => {
-            if !complaints.is_empty() {
-                // Its own warnings, for who looks.
-                let _ = writeln!(anstream::stderr(), "{name}: {complaints}");
-            }
-            Ok(answer)
-        }
+    // One that needs nothing of the request need not read it.
+    let written = match written.recv_timeout(left()) {
+        Ok(Err(error)) if error.kind() != ErrorKind::BrokenPipe => Err(error),
+        _ => Ok(()),
+    };
+    let answer = written.and(result).map_err(|error| failed(format!("cannot be talked to: {error}")))?;
+    if !complaints.is_empty() {
+        // Its own warnings, for who looks.
+        let _ = writeln!(anstream::stderr(), "{name}: {complaints}");
     }
+    Ok(answer)
+}
+
+/// What comes of it, when it comes.
+fn in_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Receiver<T> {
+    let (tx, rx) = mpsc::channel();
+    // Nobody may wait for it any more.
+    thread::spawn(move || drop(tx.send(work())));
+    rx
+}
+
+/// Ends a program of which nothing is expected any more.
+fn stop(child: &mut Child) {
+    // It may have ended by itself.
+    let _ = child.kill();
+    let _ = child.wait();
 }
 
 fn gather(plugin: &str, files: Vec<ResponseFile>) -> Result<BTreeMap<String, String>, Failure> {
@@ -303,5 +356,27 @@ mod tests {
         let point = ResponseFile { insertion_point: Some("imports".to_string()), ..file("a", "1") };
         let failure = gather("p", vec![point]).unwrap_err();
         assert!(failure.0[0].what.contains("insert at \"imports\" into a"), "{failure:?}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn one_that_does_not_end_is_ended() {
+        let shell = Path::new("/bin/sh");
+        let run = |script: &str, time: Duration| {
+            exchange("p", shell, script.into(), &Limits { bytes: 1 << 20, time })
+        };
+        // What it leaves behind, and what closes its answer and goes on.
+        for script in ["exec sleep 600\n", "sleep 9 &\nsleep 9\n", "exec >&-\nexec sleep 600\n"] {
+            let began = Instant::now();
+            let problem = run(script, Duration::from_millis(300)).unwrap_err().0.remove(0);
+            assert!(problem.what.starts_with("p does not end within 0 s"), "{script}: {problem}");
+            assert!(began.elapsed() < Duration::from_secs(8), "{script}");
+        }
+        let problem = run("exec cat /dev/zero\n", LIMITS.time).unwrap_err().0.remove(0);
+        assert_eq!(problem.what, "p answers more than 1 MiB, which is no client");
+        let whole = run("head -c 1048576 /dev/zero\n", LIMITS.time).unwrap();
+        assert_eq!(whole.len(), 1 << 20);
+        // It may complain without bound.
+        assert_eq!(run("head -c 10000000 /dev/zero >&2; echo a\n", LIMITS.time).unwrap(), b"a\n");
     }
 }

@@ -34,7 +34,7 @@ pub(super) fn render(
     schema: &Schema,
     folder: &Path,
     options: &toml::Table,
-) -> Result<BTreeMap<String, String>, Failure> {
+) -> Result<BTreeMap<String, Vec<u8>>, Failure> {
     let mut sources = BTreeMap::new();
     collect(folder, "", &mut sources)?;
     if !sources.keys().any(|name| name.ends_with(ENDING) && output_name(name).is_some()) {
@@ -46,15 +46,19 @@ pub(super) fn render(
     }
     let schema = Value::from(Serde(schema));
     let mut env = environment(&schema).map_err(|error| located(folder, &error))?;
-    for (name, text) in sources.iter().filter(|(name, _)| name.ends_with(ENDING)) {
+    for (name, bytes) in sources.iter().filter(|(name, _)| name.ends_with(ENDING)) {
+        let text = std::str::from_utf8(bytes).map_err(|error| {
+            let line = 1 + bytes[..error.valid_up_to()].iter().filter(|b| **b == b'\n').count();
+            Problem::new("a template is a text in UTF-8, and this is none").at(&folder.join(name), line)
+        })?;
         env.add_template(name, text).map_err(|error| located(folder, &error))?;
     }
     let mut made = BTreeMap::new();
     let options = Value::from(Serde(options));
-    for (name, text) in &sources {
+    for (name, bytes) in &sources {
         let Some(output) = output_name(name) else { continue };
         if !name.ends_with(ENDING) {
-            put(&mut made, folder, name, output, text.clone())?;
+            put(&mut made, folder, name, output, bytes.clone())?;
             continue;
         }
         let place = Place { folder, name, output };
@@ -64,7 +68,7 @@ pub(super) fn render(
             let text = template.render(context).map_err(|error| located(folder, &error))?;
             // Nothing to say is no file.
             if !text.trim().is_empty() {
-                put(&mut made, folder, name, &path, text)?;
+                put(&mut made, folder, name, &path, text.into_bytes())?;
             }
         }
     }
@@ -72,11 +76,11 @@ pub(super) fn render(
 }
 
 fn put(
-    made: &mut BTreeMap<String, String>,
+    made: &mut BTreeMap<String, Vec<u8>>,
     folder: &Path,
     name: &str,
     path: &str,
-    text: String,
+    text: Vec<u8>,
 ) -> Result<(), Failure> {
     match made.insert(path.to_string(), text) {
         None => Ok(()),
@@ -88,7 +92,7 @@ fn put(
 }
 
 /// All files below a folder, by path with `/`. Those that begin with a dot are passed over.
-fn collect(folder: &Path, below: &str, into: &mut BTreeMap<String, String>) -> Result<(), Failure> {
+fn collect(folder: &Path, below: &str, into: &mut BTreeMap<String, Vec<u8>>) -> Result<(), Failure> {
     for entry in fs::read_dir(folder).map_err(io_at(folder))? {
         let path = entry.map_err(io_at(folder))?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -98,8 +102,8 @@ fn collect(folder: &Path, below: &str, into: &mut BTreeMap<String, String>) -> R
         if path.is_dir() {
             collect(&path, &format!("{below}{name}/"), into)?;
         } else {
-            let text = fs::read_to_string(&path).map_err(io_at(&path))?;
-            into.insert(format!("{below}{name}"), text);
+            let bytes = fs::read(&path).map_err(io_at(&path))?;
+            into.insert(format!("{below}{name}"), bytes);
         }
     }
     Ok(())

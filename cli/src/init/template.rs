@@ -13,7 +13,7 @@ macro_rules! files {
 }
 
 /// By path. An end `.in` is dropped: cargo packages no folder that has a Cargo.toml, and git would obey a .gitignore.
-const FILES: [(&str, &str); 20] = files![
+const FILES: [(&str, &str); 21] = files![
     ".gitignore.in",
     "Cargo.toml.in",
     "README.md",
@@ -25,6 +25,7 @@ const FILES: [(&str, &str); 20] = files![
     "clients/web/package.json",
     "clients/web/tsconfig.json",
     "proto/my_game/v1/my_game.proto",
+    "scripts/check",
     "scripts/common.sh",
     "scripts/gen",
     "scripts/play",
