@@ -56,7 +56,7 @@ fn with_lua() -> TempDir {
     write(&dir, "proto/game.proto", ALL);
     let (code, out, err) = run(&dir, &["gen", "--template", &lua_templates(), "--out", "lua"]);
     assert_eq!((code, &*err), (0, ""));
-    assert_eq!(out, "lua: 3 written, 0 removed, 0 unchanged\n");
+    assert_eq!(out, "lua: 2 written, 0 removed, 0 unchanged\n");
     dir
 }
 
