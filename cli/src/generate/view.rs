@@ -169,6 +169,8 @@ struct CloseCode {
 struct Described {
     json_name: String,
     deprecated: bool,
+    /// As it is written; nothing where it is left to the syntax.
+    packed: Option<bool>,
 }
 
 impl Schema {
@@ -231,10 +233,14 @@ impl<'a> View<'a> {
         let full_name =
             if scope.is_empty() { message.name().to_string() } else { format!("{scope}.{}", message.name()) };
         for field in &message.field {
-            let deprecated = field.options.as_ref().is_some_and(|o| o.deprecated());
+            let options = field.options.as_ref();
             let number = u32::try_from(field.number()).unwrap_or(0);
-            let json_name = field.json_name().to_string();
-            self.fields.insert((full_name.clone(), number), Described { json_name, deprecated });
+            let described = Described {
+                json_name: field.json_name().to_string(),
+                deprecated: options.is_some_and(|o| o.deprecated()),
+                packed: options.and_then(|o| o.packed),
+            };
+            self.fields.insert((full_name.clone(), number), described);
         }
         for inner in &message.nested_type {
             self.describe(&full_name, inner);
@@ -281,17 +287,18 @@ impl<'a> View<'a> {
             (Kind::Message(entry), Label::Map) => {
                 let of = |n: u32| {
                     let entry = self.messages.get(entry.as_str())?;
-                    entry.fields.iter().find(|f| f.number == n).map(|f| kinds(&f.kind))
+                    entry.fields.iter().find(|f| f.number == n).map(kinds)
                 };
                 (of(1), of(2))
             }
             _ => (None, None),
         };
-        let own = kinds(&field.kind);
+        let own = kinds(field);
         let map = field.label == Label::Map;
-        // Proto2 packs only what is told to.
+        // Proto2 packs only what is told to, proto3 all that is not told otherwise.
         let proto3 = self.files.get(message.location.path.as_path()).is_none_or(|f| f.proto3);
-        let packed = field.label == Label::Repeated && own.wire != 2 && proto3;
+        let told = described.and_then(|d| d.packed).unwrap_or(proto3);
+        let packed = field.label == Label::Repeated && !matches!(own.wire, LENGTH | GROUP) && told;
         Field {
             name: field.name.clone(),
             json_name: described.map_or_else(String::new, |d| d.json_name.clone()),
@@ -307,7 +314,7 @@ impl<'a> View<'a> {
             type_name: if map { None } else { own.type_name },
             key,
             value,
-            wire: if packed { 2 } else { own.wire },
+            wire: if packed { LENGTH } else { own.wire },
             packed,
             oneof: field.oneof.clone(),
             comment: field.comment.clone(),
@@ -385,17 +392,25 @@ fn rules(rules: &model::Rules) -> Rules {
     }
 }
 
-fn kinds(kind: &Kind) -> Kinds {
-    let (r#type, type_name) = match kind {
+/// Two of the wire types of protobuf's encoding, <https://protobuf.dev/programming-guides/encoding/>.
+const LENGTH: u32 = 2;
+const GROUP: u32 = 3;
+
+fn kinds(field: &model::Field) -> Kinds {
+    let (r#type, type_name) = match &field.kind {
         Kind::Scalar(name) => ((*name).to_string(), None),
-        Kind::Message(name) => ("message".to_string(), Some(name.clone())),
+        Kind::Message(name) => {
+            let word = if field.group { "group" } else { "message" };
+            (word.to_string(), Some(name.clone()))
+        }
         Kind::Enum(name) => ("enum".to_string(), Some(name.clone())),
     };
-    // The wire types of protobuf's encoding: varint, 64 bits, length and bytes, 32 bits.
     let wire = match r#type.as_str() {
         "double" | "fixed64" | "sfixed64" => 1,
         "float" | "fixed32" | "sfixed32" => 5,
-        "string" | "bytes" | "message" => 2,
+        "string" | "bytes" | "message" => LENGTH,
+        "group" => GROUP,
+        // Varints.
         _ => 0,
     };
     Kinds { r#type, type_name, wire }
