@@ -404,6 +404,11 @@ fn filters() {
             "{{ 'end' | keyword('lua') }} {{ 'end' | keyword('go') }} {{ 'let' | keyword('typescript') }}",
             "end_ end let_",
         ),
+        (
+            "{{ 'match' | keyword('python') }} {{ 'async' | keyword('csharp') }} {{ 'any' | keyword('typescript') }} \
+             {{ 'string' | keyword('typescript') }} {{ 'string' | keyword('javascript') }}",
+            "match_ async_ any_ string_ string",
+        ),
         ("{{ '<&' }}", "<&"),
         ("{{ find_message('game.v1.Mv').tag }} {{ find_message('no') is undefined }}", "2 True"),
         ("{{ find_enum('game.other.Kind').name }}", "Kind"),
@@ -426,7 +431,8 @@ fn what_is_wrong_with_a_template_names_file_and_line() {
         (&[("a.jinja", "{{ refuse('not this') }}")], "t/a.jinja:1: invalid operation: not this"),
         (
             &[("a.jinja", "{{ 'x' | keyword('klingon') }}")],
-            "t/a.jinja:1: invalid operation: no list of keywords for \"klingon\"",
+            "t/a.jinja:1: invalid operation: no list of keywords for \"klingon\"; there are c, cpp, csharp, dart, \
+             gdscript, go, java, javascript, kotlin, lua, python, rust, swift, typescript\n",
         ),
         (&[("[messag].jinja", "x")], "t/[messag].jinja: its name has [messag]"),
         (&[("[message.jinja", "x")], "t/[message.jinja: its name has a `[` without a `]`"),
