@@ -85,13 +85,13 @@ fn lua_has_the_tags_and_rules() {
         "print(game.tags[2], game.tags[256], game.fingerprint)
          local rules = game.messages['game.v1.Mv'].rules
          print(rules.from, rules.to, rules.delivery, rules.max_rate)
-         print(game.enums['game.v1.All.Mood'].ANGRY, game.close_codes.TIMEOUT.number, game.close_codes.TIMEOUT.retryable)",
+         print(game.enums['game.v1.All.Mood'].ANGRY, game.close_codes.TIMEOUT.number, game.close_codes.TIMEOUT.retryable, game.close_codes.KICKED.retryable)",
     );
     let (_, check, _) = run(&dir, &["check"]);
     let fingerprint = check.trim_end().rsplit(' ').next().unwrap();
     assert_eq!(
         out,
-        format!("game.v1.Mv\tgame.v1.All\t{fingerprint}\nCLIENT\tROOM\tORDERED\t20\n-7\t3002\ttrue\n")
+        format!("game.v1.Mv\tgame.v1.All\t{fingerprint}\nCLIENT\tROOM\tORDERED\t20\n-7\t3002\ttrue\tfalse\n")
     );
 }
 
@@ -464,6 +464,25 @@ fn a_folder_by_flag_needs_a_place() {
     // One that the settings know keeps what they say of it.
     assert_eq!(run(&dir, &["gen", "--template", "t", "--out", "else"]).0, 0);
     assert_eq!(text(&dir, "else/a.txt"), "2");
+}
+
+#[test]
+fn packages_that_share_nothing_need_a_name() {
+    let dir = with_templates(&[("a.txt.jinja", "{{ schema.name }}")]);
+    let settings = text(&dir, "tagwire.toml").replace("name = \"my\"\n", "");
+    write(&dir, "tagwire.toml", &settings);
+    write(&dir, "proto/other.proto", "syntax = \"proto3\"; package other.v1; message A {}");
+    for args in [&["gen"][..], &["gen", "--model"]] {
+        let (code, out, err) = run(&dir, args);
+        assert_eq!((code, &*out), (2, ""));
+        assert_eq!(
+            err,
+            "error: the proto packages game.v1, other.v1 do not begin with one name, so the game has none\n  \
+             fix: choose one: `--name my_game`, or `name = \"my_game\"` in [gen]\n"
+        );
+    }
+    assert_eq!(run(&dir, &["gen", "--name", "mine"]).0, 0);
+    assert_eq!(text(&dir, "out/a.txt"), "mine");
 }
 
 #[test]

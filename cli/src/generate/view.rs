@@ -10,6 +10,7 @@ use tagwire_codegen::constraints::{Constant, Constraints, Ignore};
 use tagwire_codegen::fingerprint::fingerprint;
 use tagwire_codegen::load::load_stack;
 use tagwire_codegen::model::{self, Kind, Label, Model, Origin};
+use tagwire_codegen::package::base64;
 
 use crate::failure::Failure;
 
@@ -187,7 +188,7 @@ impl Schema {
             name: name.to_string(),
             generator: format!("tagwire {}", env!("CARGO_PKG_VERSION")),
             fingerprint: fingerprint(model).iter().map(|b| format!("{b:02x}")).collect(),
-            descriptors: base64(&model.descriptor_set()),
+            descriptors: base64(&model.descriptor_set(), true),
             files: model.files.iter().filter(|f| f.origin == Origin::Game).map(file).collect(),
             packages: packages(model),
             messages: messages.map(|m| view.message(m)).collect(),
@@ -448,7 +449,7 @@ fn constant(value: &Constant) -> Value {
         Constant::Float(value) if value.is_nan() => "NaN".into(),
         Constant::Float(value) => (*value).into(),
         Constant::Text(value) => value.clone().into(),
-        Constant::Bytes(value) => base64(value).into(),
+        Constant::Bytes(value) => base64(value, true).into(),
         Constant::List(values) => values.iter().map(constant).collect(),
     }
 }
@@ -475,38 +476,8 @@ fn close_codes() -> Result<Vec<CloseCode>, Failure> {
     let code = |v: &model::EnumValue| CloseCode {
         name: v.name.clone(),
         number: v.number,
-        retryable: matches!(v.number, 3000..=3499 | 4000..=4499),
+        retryable: u16::try_from(v.number).is_ok_and(|number| tagwire::CloseCode(number).retryable()),
         comment: v.comment.clone(),
     };
     Ok(codes.flat_map(|e| &e.values).map(code).collect())
-}
-
-/// RFC 4648, section 4.
-fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let word =
-            chunk.iter().enumerate().fold(0, |word, (i, byte)| word | u32::from(*byte) << (16 - 8 * i));
-        for i in 0..4 {
-            let digit = (word >> (18 - 6 * i)) & 63;
-            text.push(if i <= chunk.len() { char::from(ALPHABET[digit as usize]) } else { '=' });
-        }
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn base64_is_that_of_the_rfc() {
-        for (bytes, text) in
-            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")]
-        {
-            assert_eq!(base64(bytes.as_bytes()), text);
-        }
-        assert_eq!(base64(&[0xff, 0xfe]), "//4=");
-    }
 }

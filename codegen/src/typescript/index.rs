@@ -3,9 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::model::{Model, Origin, Rules, Service};
-use crate::package::header;
+use crate::package::{base64, header};
 
-use super::bare::base64;
 use super::messages::method_name;
 use super::module::{Module, Piece, Symbol, doc, line, relative, string};
 use super::names::{Kind, identifier, is_forgotten, salted};
