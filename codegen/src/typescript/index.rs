@@ -223,8 +223,9 @@ impl<'a> Index<'a> {
     }
 
     fn service(&self, module: &mut Module, service: &Service, name: &str) {
-        if !service.comment.is_empty() {
-            module.doc("", &service.comment);
+        let (item, proto) = self.schema.service(&service.full_name);
+        if let Some(text) = doc_text(&service.comment, item.deprecated) {
+            module.doc("", &text);
         }
         let base = Symbol::value("Service", CLIENT);
         line!(module, "export class ", Piece::Declare(name.to_string()), " extends ", base, " {");
@@ -232,8 +233,11 @@ impl<'a> Index<'a> {
             if at > 0 {
                 line!(module);
             }
-            if !method.comment.is_empty() {
-                line!(module, doc("  ", &method.comment));
+            let written = proto.method.iter().find(|m| m.name() == method.name);
+            let options = written.and_then(|m| m.options.as_ref());
+            let old = options.is_some_and(prost_types::MethodOptions::deprecated);
+            if let Some(text) = doc_text(&method.comment, old) {
+                line!(module, doc("  ", &text));
             }
             let (request, request_from) = self.schema.find(&method.request);
             let (reply, reply_from) = self.schema.find(&method.reply);
@@ -258,6 +262,17 @@ impl<'a> Index<'a> {
         }
         line!(module, "}");
         line!(module);
+    }
+}
+
+/// What is said of a class or a method, where anything is. Marked as in the modules of protobuf-es: a method by its own
+/// option, a service also by its file's.
+fn doc_text(comment: &str, deprecated: bool) -> Option<String> {
+    match (comment, deprecated) {
+        ("", false) => None,
+        ("", true) => Some("@deprecated".to_string()),
+        (comment, false) => Some(comment.to_string()),
+        (comment, true) => Some(format!("{comment}\n\n@deprecated")),
     }
 }
 
