@@ -435,12 +435,13 @@ fn arrange(set: Vec<(&[u8], FileDescriptorProto)>, built_in: &BuiltIn) -> Result
             files.place_built_in(&name)?;
             continue;
         }
-        match file.syntax() {
-            "" | "proto2" | "proto3" => {}
-            "editions" => {
+        // Left out, it is proto2.
+        match file.syntax.as_deref() {
+            None | Some("proto2" | "proto3") => {}
+            Some("editions") => {
                 return Err(DescriptorsError::Edition { file: shown(&name), what: "its syntax" });
             }
-            other => {
+            Some(other) => {
                 return Err(DescriptorsError::Invalid {
                     place: shown(&name),
                     what: format!("its syntax is {}, not proto2 or proto3", shown(other)),

@@ -229,7 +229,12 @@ fn editions_and_features() {
     }
     let mut other = file("p.proto", vec![]);
     other.syntax = Some("proto4\n".to_string());
-    refused(&set(vec![other]), "p.proto: its syntax is proto4\\n, not proto2 or proto3");
+    refused(&set(vec![other.clone()]), "p.proto: its syntax is proto4\\n, not proto2 or proto3");
+    // Nothing is proto2, but an empty one is written by no compiler.
+    other.syntax = Some(String::new());
+    refused(&set(vec![other.clone()]), "p.proto: its syntax is , not proto2 or proto3");
+    other.syntax = None;
+    assert!(load_descriptors(&set(vec![other])).is_ok());
 }
 
 #[test]
@@ -517,6 +522,12 @@ fn maps_that_are_none() {
     let none = "p.E: says to be the entry of a map, and is not key and value";
     refused(&of(vec![], Label::Repeated), none);
     refused(&of(vec![field("key", 1, Type::Int32)], Label::Repeated), none);
+    // As compilers write them, which printers take for granted.
+    let mut turned = key_value();
+    turned.reverse();
+    refused(&of(turned, Label::Repeated), none);
+    let named = vec![field("key", 1, Type::Int32), field("other", 2, Type::Int32)];
+    refused(&of(named, Label::Repeated), none);
     let mut itself = typed("value", 2, Type::Message, ".p.E");
     itself.label = Some(Label::Repeated as i32);
     refused(&of(vec![field("key", 1, Type::Int32), itself], Label::Repeated), none);

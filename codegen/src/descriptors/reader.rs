@@ -141,7 +141,8 @@ impl<'a> Reader<'a> {
         fields.sort_by_key(|f| f.number);
         let map_entry = is_map_entry(message);
         if map_entry {
-            let key_and_value = fields.len() == 2 && numbers.contains(&1) && numbers.contains(&2);
+            let written = message.field.iter().map(|f| (f.name(), f.number()));
+            let key_and_value = written.eq([("key", 1), ("value", 2)]);
             let single = fields.iter().all(|f| !matches!(f.label, Label::Repeated | Label::Map));
             // Printers leave it out, with all that is in it.
             let empty = message.nested_type.is_empty()
