@@ -13,7 +13,7 @@ mod template;
 mod view;
 mod watch;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,7 @@ use serde_json::json;
 use tagwire_codegen::fingerprint::fingerprint;
 use tagwire_codegen::load::load_stack;
 use tagwire_codegen::model::{Model, Origin};
+use tagwire_codegen::package::default_name;
 
 use crate::failure::{Failure, Problem};
 use crate::language::Language;
@@ -403,18 +404,7 @@ fn game_name(model: &Model, chosen: Option<&str>) -> Result<String, Failure> {
     if let Some(name) = chosen {
         return Ok(name.to_string());
     }
-    let packages = model.packages(Origin::Game);
-    let first: BTreeSet<&str> = packages.iter().filter_map(|p| p.split('.').next()).collect();
-    match first.first() {
-        Some(name) if first.len() == 1 && !name.is_empty() => Ok((*name).to_string()),
-        _ => {
-            let what = format!(
-                "the proto packages {} do not begin with one name, so the game has none",
-                packages.join(", ")
-            );
-            Err(Problem::new(what).fix("choose one: `name = \"my_game\"` in [gen], or `--name`").into())
-        }
-    }
+    Ok(default_name(model, "game")?)
 }
 
 impl Done {

@@ -105,14 +105,15 @@ fn it_writes_the_same_bytes_as_from_the_files() {
     assert_eq!(run(&here, &["gen"]).0, 0);
     let (code, out, err) = run(&there, &["gen", "--from", &server.url()]);
     assert_eq!((code, &*err), (0, ""));
-    assert!(out.contains("py/arena: 7 written") && out.contains("lua: 3 written"), "{out}");
+    assert!(out.contains("py/arena: 7 written") && out.contains("lua: 2 written"), "{out}");
     for folder in ["py", "lua"] {
         let files = |dir: &TempDir| -> Vec<_> {
             let root = dir.path().join(folder);
             let all = tree(&root).into_iter();
             all.map(|(name, text)| (name[root.display().to_string().len()..].to_string(), text)).collect()
         };
-        assert!(files(&here).len() > 3);
+        // What is made, and the list of it.
+        assert!(files(&here).len() >= 3);
         assert_eq!(files(&there), files(&here));
     }
     // Comments came too.

@@ -57,7 +57,7 @@ fn with_lua() -> TempDir {
     write(&dir, "proto/game.proto", ALL);
     let (code, out, err) = run(&dir, &["gen", "--template", &lua_templates(), "--out", "lua"]);
     assert_eq!((code, &*err), (0, ""));
-    assert_eq!(out, "lua: 3 written, 0 removed, 0 unchanged\n");
+    assert_eq!(out, "lua: 2 written, 0 removed, 0 unchanged\n");
     dir
 }
 
@@ -86,13 +86,13 @@ fn lua_has_the_tags_and_rules() {
         "print(game.tags[2], game.tags[256], game.fingerprint)
          local rules = game.messages['game.v1.Mv'].rules
          print(rules.from, rules.to, rules.delivery, rules.max_rate)
-         print(game.enums['game.v1.All.Mood'].ANGRY, game.close_codes.TIMEOUT.number, game.close_codes.TIMEOUT.retryable)",
+         print(game.enums['game.v1.All.Mood'].ANGRY, game.close_codes.TIMEOUT.number, game.close_codes.TIMEOUT.retryable, game.close_codes.KICKED.retryable)",
     );
     let (_, check, _) = run(&dir, &["check"]);
     let fingerprint = check.trim_end().rsplit(' ').next().unwrap();
     assert_eq!(
         out,
-        format!("game.v1.Mv\tgame.v1.All\t{fingerprint}\nCLIENT\tROOM\tORDERED\t20\n-7\t3002\ttrue\n")
+        format!("game.v1.Mv\tgame.v1.All\t{fingerprint}\nCLIENT\tROOM\tORDERED\t20\n-7\t3002\ttrue\tfalse\n")
     );
 }
 
@@ -184,6 +184,150 @@ fn what_the_example_cannot_do_it_refuses() {
         "{err}"
     );
     assert!(!exists(&dir, "lua"));
+    fs::remove_file(dir.path().join("proto/game.proto")).unwrap();
+    write(&dir, "proto/old.proto", OLD);
+    let (code, out, err) = run(&dir, &["gen", "--template", &lua_templates(), "--out", "lua"]);
+    assert_eq!((code, &*out), (2, ""));
+    assert!(
+        err.contains("[schema].lua.jinja:") && err.contains("g is a group, which these templates leave out"),
+        "{err}"
+    );
+}
+
+/// What proto2 has alone.
+const OLD: &str = "\
+syntax = \"proto2\";
+package game.old;
+message Old {
+  repeated int32 plain = 1; repeated int32 packed = 2 [packed = true]; repeated int32 never = 3 [packed = false];
+  repeated string texts = 4;
+  optional group G = 5 { optional int32 x = 1; }
+  repeated group H = 6 { optional int32 x = 1; }
+}
+";
+
+#[test]
+fn the_model_tells_how_lists_and_groups_are_written() {
+    let fields = |text: &str| {
+        let dir = project();
+        write(&dir, "proto/game.proto", text);
+        let (code, out, err) = run(&dir, &["gen", "--model"]);
+        assert_eq!((code, &*err), (0, ""));
+        let model: serde_json::Value = serde_json::from_str(&out).unwrap();
+        let fields = model["messages"][0]["fields"].as_array().unwrap().clone();
+        fields
+            .iter()
+            .map(|f| {
+                let text = |key: &str| f[key].as_str().unwrap_or_default().to_string();
+                (text("name"), text("type"), f["wire"].as_u64().unwrap(), f["packed"].as_bool().unwrap())
+            })
+            .collect::<Vec<_>>()
+    };
+    let expected = |all: &[(&str, &str, u64, bool)]| -> Vec<_> {
+        all.iter()
+            .map(|(name, of, wire, packed)| (name.to_string(), of.to_string(), *wire, *packed))
+            .collect()
+    };
+    assert_eq!(
+        fields(OLD),
+        expected(&[
+            ("plain", "int32", 0, false),
+            ("packed", "int32", 2, true),
+            ("never", "int32", 0, false),
+            ("texts", "string", 2, false),
+            ("g", "group", 3, false),
+            ("h", "group", 3, false),
+        ])
+    );
+    let new = "syntax = \"proto3\"; package game.v1; message New { repeated int32 plain = 1; \
+               repeated float packed = 2 [packed = true]; repeated float never = 3 [packed = false]; repeated New all = 4; }";
+    assert_eq!(
+        fields(new),
+        expected(&[
+            ("plain", "int32", 2, true),
+            ("packed", "float", 2, true),
+            ("never", "float", 5, false),
+            ("all", "message", 2, false),
+        ])
+    );
+}
+
+#[test]
+fn lua_merges_a_message_that_comes_twice() {
+    let dir = with_lua();
+    let model = tagwire_codegen::read(&[dir.path().join("proto")]).unwrap();
+    let all = model.descriptor_pool().unwrap().get_message_by_name("game.v1.All").unwrap();
+    // One field each, so that nothing of the first is said again; and one in a oneof of messages, below.
+    let parts = [
+        "q { depth: 1 again { n: \"a\" s: \"x\" left: 3 q { depth: 9 } } }",
+        "q { again { c: 5 s: \"y\" q { again { t: 1 } } } }",
+    ];
+    let mut bytes = vec![];
+    for part in parts {
+        bytes.extend(DynamicMessage::parse_text_format(all.clone(), part).unwrap().encode_to_vec());
+    }
+    let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
+    let merged = DynamicMessage::decode(all, bytes.as_slice()).unwrap().encode_to_vec();
+    assert_ne!(merged, bytes);
+    let script = format!(
+        "print(hex(game.encode('game.v1.All', game.decode('game.v1.All', unhex('{}')))))",
+        hex(&bytes)
+    );
+    assert_eq!(lua(&dir, &script), format!("{}\n", hex(&merged)));
+}
+
+#[test]
+fn lua_merges_within_a_oneof_until_another_member_comes() {
+    let dir = project();
+    write(
+        &dir,
+        "proto/game.proto",
+        "syntax = \"proto3\"; package game.v1;\n\
+         message In { int32 a = 1; int32 b = 2; }\n\
+         message M { oneof one { In first = 1; In second = 2; } }\n",
+    );
+    let (code, _, err) = run(&dir, &["gen", "--template", &lua_templates(), "--out", "lua"]);
+    assert_eq!((code, &*err), (0, ""));
+    // first { a: 1 } first { b: 2 }; and the same with a second between.
+    let script = "\
+        local one = game.decode('game.v1.M', unhex('0a0208010a021002')).first
+        print(one.a, one.b)
+        local back = game.decode('game.v1.M', unhex('0a020801120208050a021002'))
+        print(back.first.a, back.first.b, back.second)";
+    assert_eq!(lua(&dir, script), "1\t2\n0\t2\tnil\n");
+}
+
+#[test]
+fn lua_refuses_to_write_what_a_field_cannot_hold() {
+    let dir = with_lua();
+    for (value, says) in [
+        ("{ entty = 1 }", "game.v1.All has no field entty"),
+        ("{ 1 }", "game.v1.All has no field 1"),
+        ("{ q = { depht = 1 } }", "game.v1.All.Inner has no field depht"),
+        ("{ c = 2147483648 }", "c is 2147483648, out of the range of int32"),
+        ("{ c = -2147483649 }", "c is -2147483649, out of the range of int32"),
+        ("{ e = -1 }", "e is -1, out of the range of uint32"),
+        ("{ e = 4294967296 }", "e is 4294967296, out of the range of uint32"),
+        ("{ g = 2147483648 }", "g is 2147483648, out of the range of sint32"),
+        ("{ i = -1 }", "i is -1, out of the range of fixed32"),
+        ("{ k = 2147483648 }", "k is 2147483648, out of the range of sfixed32"),
+        ("{ p = 2147483648 }", "p is 2147483648, out of the range of enum"),
+        ("{ w = { 0, 2147483648 } }", "w is 2147483648, out of the range of enum"),
+        ("{ c = 1.5 }", "c is 1.5, not a whole number"),
+        ("{ d = 2.0^63 }", "d is 9.2233720368548e+18, not a whole number"),
+        ("{ c = '1' }", "c is 1, not a whole number"),
+        ("{ a = '1' }", "a is 1, not a number"),
+        ("{ m = 1 }", "m is 1, not true or false"),
+        ("{ n = 1 }", "n is 1, not a string"),
+        ("{ q = 1 }", "q is 1, not a table"),
+        ("{ r = 1 }", "r is 1, not a table"),
+    ] {
+        let script = format!("print(pcall(game.encode, 'game.v1.All', {value}))");
+        assert_eq!(lua(&dir, &script), format!("false\t{says}\n"), "{value}");
+    }
+    // A float that is whole will do, and so will the least and the most.
+    let script = "print(hex(game.encode('game.v1.All', { c = 3.0, e = 4294967295, p = -2147483648 })))";
+    assert_eq!(lua(&dir, script), "180328ffffffff0f80018080808 0f8ffffffff01\n".replace(' ', ""));
 }
 
 /// A project whose settings name the folder `t` of templates with these files.
@@ -261,6 +405,11 @@ fn filters() {
             "{{ 'end' | keyword('lua') }} {{ 'end' | keyword('go') }} {{ 'let' | keyword('typescript') }}",
             "end_ end let_",
         ),
+        (
+            "{{ 'match' | keyword('python') }} {{ 'async' | keyword('csharp') }} {{ 'any' | keyword('typescript') }} \
+             {{ 'string' | keyword('typescript') }} {{ 'string' | keyword('javascript') }}",
+            "match_ async_ any_ string_ string",
+        ),
         ("{{ '<&' }}", "<&"),
         ("{{ find_message('game.v1.Mv').tag }} {{ find_message('no') is undefined }}", "2 True"),
         ("{{ find_enum('game.other.Kind').name }}", "Kind"),
@@ -283,7 +432,8 @@ fn what_is_wrong_with_a_template_names_file_and_line() {
         (&[("a.jinja", "{{ refuse('not this') }}")], "t/a.jinja:1: invalid operation: not this"),
         (
             &[("a.jinja", "{{ 'x' | keyword('klingon') }}")],
-            "t/a.jinja:1: invalid operation: no list of keywords for \"klingon\"",
+            "t/a.jinja:1: invalid operation: no list of keywords for \"klingon\"; there are c, cpp, csharp, dart, \
+             gdscript, go, java, javascript, kotlin, lua, python, rust, swift, typescript\n",
         ),
         (&[("[messag].jinja", "x")], "t/[messag].jinja: its name has [messag]"),
         (&[("[message.jinja", "x")], "t/[message.jinja: its name has a `[` without a `]`"),
@@ -315,6 +465,25 @@ fn a_folder_by_flag_needs_a_place() {
     // One that the settings know keeps what they say of it.
     assert_eq!(run(&dir, &["gen", "--template", "t", "--out", "else"]).0, 0);
     assert_eq!(text(&dir, "else/a.txt"), "2");
+}
+
+#[test]
+fn packages_that_share_nothing_need_a_name() {
+    let dir = with_templates(&[("a.txt.jinja", "{{ schema.name }}")]);
+    let settings = text(&dir, "tagwire.toml").replace("name = \"my\"\n", "");
+    write(&dir, "tagwire.toml", &settings);
+    write(&dir, "proto/other.proto", "syntax = \"proto3\"; package other.v1; message A {}");
+    for args in [&["gen"][..], &["gen", "--model"]] {
+        let (code, out, err) = run(&dir, args);
+        assert_eq!((code, &*out), (2, ""));
+        assert_eq!(
+            err,
+            "error: the proto packages game.v1, other.v1 do not begin with one name, so the game has none\n  \
+             fix: choose one: `--name my_game`, or `name = \"my_game\"` in [gen]\n"
+        );
+    }
+    assert_eq!(run(&dir, &["gen", "--name", "mine"]).0, 0);
+    assert_eq!(text(&dir, "out/a.txt"), "mine");
 }
 
 #[test]

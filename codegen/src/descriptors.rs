@@ -155,8 +155,10 @@ type Result<T> = std::result::Result<T, DescriptorsError>;
 /// behind those it imports, types by full names with a dot before them. Files of `tagwire/` are not in it and those
 /// of `google/protobuf/` and `buf/validate/` are passed over: of all, the built-in ones are used. The model has the comments that are in
 /// the set, and every line is 1. It keeps the rules of tagwire only after [`check`](crate::check::check); it then has the fingerprint of
-/// the model that wrote the set, and goes to [`compare`](crate::diff::compare). What only matters to code printed from
-/// it, or to [`Model::descriptor_pool`], is not checked: defaults, JSON names, the extensions of others.
+/// the model that wrote the set, and goes to [`compare`](crate::diff::compare). Extensions, which no model has, are held to
+/// the same rules as fields, since code is printed of them. Not checked is what is only ever printed as text, or matters
+/// to [`Model::descriptor_pool`] alone: defaults, JSON names, options of others, whether a message lets itself be
+/// extended by that number, whether a file imports what it names.
 ///
 /// The bytes may come from anyone. What they can cost:
 ///
@@ -214,6 +216,9 @@ fn load_within(bytes: &[u8], most: Most) -> Result<Model> {
         }
         for service in &file.proto.service {
             declare(file, join(package, service.name())?, Declared::Service, &mut types)?;
+        }
+        for extension in &file.proto.extension {
+            declare(file, join(package, extension.name())?, Declared::Extension, &mut types)?;
         }
     }
     let mut model = Model::default();
@@ -430,12 +435,13 @@ fn arrange(set: Vec<(&[u8], FileDescriptorProto)>, built_in: &BuiltIn) -> Result
             files.place_built_in(&name)?;
             continue;
         }
-        match file.syntax() {
-            "" | "proto2" | "proto3" => {}
-            "editions" => {
+        // Left out, it is proto2.
+        match file.syntax.as_deref() {
+            None | Some("proto2" | "proto3") => {}
+            Some("editions") => {
                 return Err(DescriptorsError::Edition { file: shown(&name), what: "its syntax" });
             }
-            other => {
+            Some(other) => {
                 return Err(DescriptorsError::Invalid {
                     place: shown(&name),
                     what: format!("its syntax is {}, not proto2 or proto3", shown(other)),
@@ -523,6 +529,7 @@ enum Declared {
     Message { map_entry: bool },
     Enum,
     Service,
+    Extension,
 }
 
 fn declare_message(
@@ -539,6 +546,9 @@ fn declare_message(
     }
     for child in &message.enum_type {
         declare(file, join(&name, child.name())?, Declared::Enum, types)?;
+    }
+    for extension in &message.extension {
+        declare(file, join(&name, extension.name())?, Declared::Extension, types)?;
     }
     Ok(())
 }

@@ -25,7 +25,7 @@ use crate::model::{Method, Model, Origin, RawFileSet, Service};
 
 mod stub;
 
-pub use crate::package::{Package, is_ours};
+pub use crate::package::Package;
 use crate::package::{default_name, header, is_identifier};
 use stub::{Stub, docstring};
 
@@ -37,7 +37,7 @@ use stub::{Stub, docstring};
 pub fn print(model: &Model, origin: Origin, name: Option<&str>) -> Result<Package, Error> {
     let name = match (origin, name) {
         (Origin::Game, Some(name)) => checked_name(name)?,
-        (Origin::Game, None) => checked_name(&default_name(model, "Python")?)?,
+        (Origin::Game, None) => checked_name(&default_name(model, "Python package")?)?,
         _ => "tagwire".to_string(),
     };
     let printer = Printer::new(model, origin, &name)?;

@@ -21,7 +21,7 @@ use crate::fingerprint::fingerprint;
 use crate::model::{Model, Origin};
 use crate::package::{default_name, header, is_identifier};
 
-pub use crate::package::{Package, is_ours};
+pub use crate::package::Package;
 
 mod bare;
 mod comments;
@@ -46,7 +46,7 @@ pub const PARAMETER: &str = "target=ts,import_extension=js";
 pub fn print(model: &Model, origin: Origin, name: Option<&str>) -> Result<Package, Error> {
     let name = match (origin, name) {
         (Origin::Game, Some(name)) => checked_name(name)?,
-        (Origin::Game, None) => checked_name(&default_name(model, "TypeScript")?)?,
+        (Origin::Game, None) => checked_name(&default_name(model, "TypeScript package")?)?,
         _ => "tagwire".to_string(),
     };
     let mark = match origin {

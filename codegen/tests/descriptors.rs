@@ -229,7 +229,12 @@ fn editions_and_features() {
     }
     let mut other = file("p.proto", vec![]);
     other.syntax = Some("proto4\n".to_string());
-    refused(&set(vec![other]), "p.proto: its syntax is proto4\\n, not proto2 or proto3");
+    refused(&set(vec![other.clone()]), "p.proto: its syntax is proto4\\n, not proto2 or proto3");
+    // Nothing is proto2, but an empty one is written by no compiler.
+    other.syntax = Some(String::new());
+    refused(&set(vec![other.clone()]), "p.proto: its syntax is , not proto2 or proto3");
+    other.syntax = None;
+    assert!(load_descriptors(&set(vec![other])).is_ok());
 }
 
 #[test]
@@ -429,26 +434,123 @@ fn fields_and_types() {
     refused(&set(vec![service]), "p.S.Do: its type is p.S, which is not a message");
 }
 
+/// No model has them, but TypeScript is printed of them.
 #[test]
-fn maps_that_are_none() {
-    let entry = |fields| DescriptorProto {
+fn extensions() {
+    let extending = |name: &str, number: i32, extendee: &str| FieldDescriptorProto {
+        extendee: Some(extendee.to_string()),
+        ..field(name, number, Type::Int32)
+    };
+    // In the file, and in a message.
+    let both = |one: &FieldDescriptorProto| {
+        let base = || file("p.proto", vec![message("M", vec![])]);
+        let outside = FileDescriptorProto { extension: vec![one.clone()], ..base() };
+        let mut inside = base();
+        inside.message_type[0].extension = vec![one.clone()];
+        [(set(vec![outside]), "p"), (set(vec![inside]), "p.M")]
+    };
+    let refused_in_both = |one: &FieldDescriptorProto, expected: &str| {
+        for (bytes, around) in both(one) {
+            refused(&bytes, &expected.replace("AROUND", around));
+        }
+    };
+    for (bytes, _) in both(&extending("x", 100, ".p.M")) {
+        let model = load_descriptors(&bytes).unwrap();
+        tagwire_codegen::typescript::print(&model, Origin::Game, None).unwrap();
+    }
+    let code = "y = (globalThis.pwned = 1); const z";
+    refused_in_both(&extending(code, 100, ".p.M"), &format!("AROUND: \"{code}\" is not a name"));
+    refused_in_both(&extending("", 100, ".p.M"), "AROUND: \"\" is not a name");
+    for extendee in ["", ".p.N", "p.M", ".google.protobuf.FieldOptions"] {
+        let expected = format!("AROUND.x: its type is {extendee}, which is not in the set");
+        refused_in_both(&extending("x", 100, extendee), &expected);
+    }
+    let of = |of, name: &str| FieldDescriptorProto {
+        extendee: Some(".p.M".to_string()),
+        ..typed("x", 100, of, name)
+    };
+    refused_in_both(&of(Type::Message, ".p.N"), "AROUND.x: its type is .p.N, which is not in the set");
+    refused_in_both(&of(Type::Enum, ".p.M"), "AROUND.x: its type is p.M, which is not an enum");
+    refused_in_both(&extending("x", 0, ".p.M"), "AROUND.x: number 0 is out of range");
+    let mut alone = extending("x", 100, ".p.M");
+    alone.oneof_index = Some(0);
+    refused_in_both(&alone, "AROUND.x: is an extension, and in a oneof");
+    let mut twice = file("p.proto", vec![message("M", vec![])]);
+    twice.extension = vec![extending("x", 100, ".p.M"), extending("x", 101, ".p.M")];
+    refused(&set(vec![twice]), "p.proto: p.x is declared twice");
+    let mut beside = file("p.proto", vec![message("M", vec![])]);
+    beside.extension = vec![extending("M", 100, ".p.M")];
+    refused(&set(vec![beside]), "p.proto: p.M is declared twice");
+    let mut field_too = file("p.proto", vec![message("M", vec![field("x", 1, Type::Int32)])]);
+    field_too.message_type[0].extension = vec![extending("x", 100, ".p.M")];
+    refused(&set(vec![field_too]), "p.proto: p.M.x is declared twice");
+    // What the printers have no type for.
+    let mut service = file("p.proto", vec![message("M", vec![])]);
+    service.service = vec![ServiceDescriptorProto { name: Some("S".to_string()), ..Default::default() }];
+    service.extension = vec![extending("x", 100, ".p.S")];
+    refused(&set(vec![service]), "p.x: its type is p.S, which is not a message");
+    let mut map = file("p.proto", vec![message("M", vec![]), entry(key_value())]);
+    map.extension = vec![extending("x", 100, ".p.E")];
+    refused(&set(vec![map.clone()]), "p.x: its type is p.E, which is not a message");
+    map.extension = vec![of(Type::Message, ".p.E")];
+    refused(&set(vec![map.clone()]), "p.x: is the entry of a map, and not repeated");
+    map.extension[0].label = Some(Label::Repeated as i32);
+    refused(&set(vec![map]), "p.x: is an extension, and a map");
+}
+
+fn key_value() -> Vec<FieldDescriptorProto> {
+    vec![field("key", 1, Type::Int32), field("value", 2, Type::Int32)]
+}
+
+/// A message `E` that says to be the entry of a map.
+fn entry(fields: Vec<FieldDescriptorProto>) -> DescriptorProto {
+    DescriptorProto {
         options: Some(MessageOptions { map_entry: Some(true), ..Default::default() }),
         ..message("E", fields)
-    };
+    }
+}
+
+#[test]
+fn maps_that_are_none() {
     let of = |fields, label: Label| {
         let mut user = typed("x", 1, Type::Message, ".p.E");
         user.label = Some(label as i32);
         messages(vec![entry(fields), message("M", vec![user])])
     };
-    let key_value = || vec![field("key", 1, Type::Int32), field("value", 2, Type::Int32)];
     assert!(load_descriptors(&of(key_value(), Label::Repeated)).is_ok());
     refused(&of(key_value(), Label::Optional), "p.M.x: is the entry of a map, and not repeated");
     let none = "p.E: says to be the entry of a map, and is not key and value";
     refused(&of(vec![], Label::Repeated), none);
     refused(&of(vec![field("key", 1, Type::Int32)], Label::Repeated), none);
+    // As compilers write them, which printers take for granted.
+    let mut turned = key_value();
+    turned.reverse();
+    refused(&of(turned, Label::Repeated), none);
+    let named = vec![field("key", 1, Type::Int32), field("other", 2, Type::Int32)];
+    refused(&of(named, Label::Repeated), none);
     let mut itself = typed("value", 2, Type::Message, ".p.E");
     itself.label = Some(Label::Repeated as i32);
     refused(&of(vec![field("key", 1, Type::Int32), itself], Label::Repeated), none);
+    // Printers pass over it, and so over what is in it.
+    let mut around = entry(key_value());
+    around.nested_type = vec![message("In", vec![])];
+    let user = message("M", vec![typed("x", 1, Type::Message, ".p.E.In")]);
+    refused(&messages(vec![around, user]), none);
+    let mut around = entry(key_value());
+    around.enum_type = vec![EnumDescriptorProto {
+        name: Some("In".to_string()),
+        value: vec![EnumValueDescriptorProto {
+            name: Some("A".to_string()),
+            number: Some(0),
+            ..Default::default()
+        }],
+        ..Default::default()
+    }];
+    refused(&messages(vec![around]), none);
+    let mut around = entry(key_value());
+    around.extension =
+        vec![FieldDescriptorProto { extendee: Some(".p.E".to_string()), ..field("x", 100, Type::Int32) }];
+    refused(&messages(vec![around]), none);
 }
 
 #[test]

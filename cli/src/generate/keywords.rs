@@ -1,7 +1,7 @@
 //! Words that are no names, by language: for the filter `keyword` of templates.
 
 /// The languages that there is a list for.
-pub(super) const LANGUAGES: [&str; 13] = [
+pub(super) const LANGUAGES: [&str; 14] = [
     "c",
     "cpp",
     "csharp",
@@ -15,9 +15,11 @@ pub(super) const LANGUAGES: [&str; 13] = [
     "python",
     "rust",
     "swift",
+    "typescript",
 ];
 
-/// The words of a language, separated by blanks; of the newest version, also where they are words only in places.
+/// The words of a language, separated by blanks; of the newest version, also where they are words only in places. Of
+/// JavaScript's for TypeScript only those that it has itself, behind JavaScript's.
 fn words(language: &str) -> Option<&'static str> {
     Some(match language {
         "c" => {
@@ -39,7 +41,10 @@ fn words(language: &str) -> Option<&'static str> {
              double else enum event explicit extern false finally fixed float for foreach goto if implicit in int \
              interface internal is lock long namespace new null object operator out override params private protected \
              public readonly ref return sbyte sealed short sizeof stackalloc static string struct switch this throw true \
-             try typeof uint ulong unchecked unsafe ushort using virtual void volatile while"
+             try typeof uint ulong unchecked unsafe ushort using virtual void volatile while \
+             add alias allows and ascending args async await by descending dynamic equals extension field file from get \
+             global group init into join let managed nameof nint not notnull nuint on or orderby partial record remove \
+             required scoped select set unmanaged value var when where with yield"
         }
         "dart" => {
             "assert async await break case catch class const continue default do else enum extends false final finally for \
@@ -61,8 +66,8 @@ fn words(language: &str) -> Option<&'static str> {
              true try void volatile while _"
         }
         "javascript" => {
-            "arguments await break case catch class const continue debugger default delete do else enum eval export extends \
-             false finally for function if implements import in instanceof interface let new null package private \
+            "arguments async await break case catch class const continue debugger default delete do else enum eval export \
+             extends false finally for function if implements import in instanceof interface let new null package private \
              protected public return static super switch this throw true try typeof undefined var void while with yield"
         }
         "kotlin" => {
@@ -75,7 +80,7 @@ fn words(language: &str) -> Option<&'static str> {
         }
         "python" => {
             "False None True and as assert async await break class continue def del elif else except finally for from \
-             global if import in is lambda nonlocal not or pass raise return try while with yield"
+             global if import in is lambda nonlocal not or pass raise return try while with yield _ case match type"
         }
         "rust" => {
             "Self abstract as async await become box break const continue crate do dyn else enum extern false final fn for \
@@ -88,14 +93,20 @@ fn words(language: &str) -> Option<&'static str> {
              operator precedencegroup private protocol public repeat rethrows return self static struct subscript super \
              switch throw throws true try typealias var where while"
         }
+        "typescript" => {
+            "abstract accessor any as assert asserts bigint boolean constructor declare defer from get global infer \
+             intrinsic is keyof module namespace never number object of out override readonly require satisfies set string \
+             symbol type unique unknown using"
+        }
         _ => return None,
     })
 }
 
-/// The words of a language, if it has a list. TypeScript has JavaScript's.
+/// The words of a language, if it has a list. TypeScript has JavaScript's, and more.
 pub(super) fn of(language: &str) -> Option<Vec<&'static str>> {
-    let language = if language == "typescript" { "javascript" } else { language };
-    words(language).map(|words| words.split_whitespace().collect())
+    let base = if language == "typescript" { words("javascript") } else { None };
+    let own = words(language)?;
+    Some(base.unwrap_or_default().split_whitespace().chain(own.split_whitespace()).collect())
 }
 
 #[cfg(test)]
@@ -108,7 +119,9 @@ mod tests {
             let words = of(language).expect("a list");
             assert!(words.contains(&"for") && words.contains(&"if"), "{language}");
         }
-        assert_eq!(of("typescript"), of("javascript"));
+        let of_both = |word| ["javascript", "typescript"].map(|l| of(l).is_some_and(|w| w.contains(&word)));
+        assert_eq!(of_both("let"), [true, true]);
+        assert_eq!(of_both("any"), [false, true]);
         assert_eq!(of("klingon"), None);
     }
 }

@@ -10,6 +10,7 @@ use tagwire_codegen::constraints::{Constant, Constraints, Ignore};
 use tagwire_codegen::fingerprint::fingerprint;
 use tagwire_codegen::load::load_stack;
 use tagwire_codegen::model::{self, Kind, Label, Model, Origin};
+use tagwire_codegen::package::base64;
 
 use crate::failure::Failure;
 
@@ -169,6 +170,8 @@ struct CloseCode {
 struct Described {
     json_name: String,
     deprecated: bool,
+    /// As it is written; nothing where it is left to the syntax.
+    packed: Option<bool>,
 }
 
 impl Schema {
@@ -185,7 +188,7 @@ impl Schema {
             name: name.to_string(),
             generator: format!("tagwire {}", env!("CARGO_PKG_VERSION")),
             fingerprint: fingerprint(model).iter().map(|b| format!("{b:02x}")).collect(),
-            descriptors: base64(&model.descriptor_set()),
+            descriptors: base64(&model.descriptor_set(), true),
             files: model.files.iter().filter(|f| f.origin == Origin::Game).map(file).collect(),
             packages: packages(model),
             messages: messages.map(|m| view.message(m)).collect(),
@@ -231,10 +234,14 @@ impl<'a> View<'a> {
         let full_name =
             if scope.is_empty() { message.name().to_string() } else { format!("{scope}.{}", message.name()) };
         for field in &message.field {
-            let deprecated = field.options.as_ref().is_some_and(|o| o.deprecated());
+            let options = field.options.as_ref();
             let number = u32::try_from(field.number()).unwrap_or(0);
-            let json_name = field.json_name().to_string();
-            self.fields.insert((full_name.clone(), number), Described { json_name, deprecated });
+            let described = Described {
+                json_name: field.json_name().to_string(),
+                deprecated: options.is_some_and(|o| o.deprecated()),
+                packed: options.and_then(|o| o.packed),
+            };
+            self.fields.insert((full_name.clone(), number), described);
         }
         for inner in &message.nested_type {
             self.describe(&full_name, inner);
@@ -281,17 +288,18 @@ impl<'a> View<'a> {
             (Kind::Message(entry), Label::Map) => {
                 let of = |n: u32| {
                     let entry = self.messages.get(entry.as_str())?;
-                    entry.fields.iter().find(|f| f.number == n).map(|f| kinds(&f.kind))
+                    entry.fields.iter().find(|f| f.number == n).map(kinds)
                 };
                 (of(1), of(2))
             }
             _ => (None, None),
         };
-        let own = kinds(&field.kind);
+        let own = kinds(field);
         let map = field.label == Label::Map;
-        // Proto2 packs only what is told to.
+        // Proto2 packs only what is told to, proto3 all that is not told otherwise.
         let proto3 = self.files.get(message.location.path.as_path()).is_none_or(|f| f.proto3);
-        let packed = field.label == Label::Repeated && own.wire != 2 && proto3;
+        let told = described.and_then(|d| d.packed).unwrap_or(proto3);
+        let packed = field.label == Label::Repeated && !matches!(own.wire, LENGTH | GROUP) && told;
         Field {
             name: field.name.clone(),
             json_name: described.map_or_else(String::new, |d| d.json_name.clone()),
@@ -307,7 +315,7 @@ impl<'a> View<'a> {
             type_name: if map { None } else { own.type_name },
             key,
             value,
-            wire: if packed { 2 } else { own.wire },
+            wire: if packed { LENGTH } else { own.wire },
             packed,
             oneof: field.oneof.clone(),
             comment: field.comment.clone(),
@@ -385,17 +393,25 @@ fn rules(rules: &model::Rules) -> Rules {
     }
 }
 
-fn kinds(kind: &Kind) -> Kinds {
-    let (r#type, type_name) = match kind {
+/// Two of the wire types of protobuf's encoding, <https://protobuf.dev/programming-guides/encoding/>.
+const LENGTH: u32 = 2;
+const GROUP: u32 = 3;
+
+fn kinds(field: &model::Field) -> Kinds {
+    let (r#type, type_name) = match &field.kind {
         Kind::Scalar(name) => ((*name).to_string(), None),
-        Kind::Message(name) => ("message".to_string(), Some(name.clone())),
+        Kind::Message(name) => {
+            let word = if field.group { "group" } else { "message" };
+            (word.to_string(), Some(name.clone()))
+        }
         Kind::Enum(name) => ("enum".to_string(), Some(name.clone())),
     };
-    // The wire types of protobuf's encoding: varint, 64 bits, length and bytes, 32 bits.
     let wire = match r#type.as_str() {
         "double" | "fixed64" | "sfixed64" => 1,
         "float" | "fixed32" | "sfixed32" => 5,
-        "string" | "bytes" | "message" => 2,
+        "string" | "bytes" | "message" => LENGTH,
+        "group" => GROUP,
+        // Varints.
         _ => 0,
     };
     Kinds { r#type, type_name, wire }
@@ -433,7 +449,7 @@ fn constant(value: &Constant) -> Value {
         Constant::Float(value) if value.is_nan() => "NaN".into(),
         Constant::Float(value) => (*value).into(),
         Constant::Text(value) => value.clone().into(),
-        Constant::Bytes(value) => base64(value).into(),
+        Constant::Bytes(value) => base64(value, true).into(),
         Constant::List(values) => values.iter().map(constant).collect(),
     }
 }
@@ -460,38 +476,8 @@ fn close_codes() -> Result<Vec<CloseCode>, Failure> {
     let code = |v: &model::EnumValue| CloseCode {
         name: v.name.clone(),
         number: v.number,
-        retryable: matches!(v.number, 3000..=3499 | 4000..=4499),
+        retryable: u16::try_from(v.number).is_ok_and(|number| tagwire::CloseCode(number).retryable()),
         comment: v.comment.clone(),
     };
     Ok(codes.flat_map(|e| &e.values).map(code).collect())
-}
-
-/// RFC 4648, section 4.
-fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let word =
-            chunk.iter().enumerate().fold(0, |word, (i, byte)| word | u32::from(*byte) << (16 - 8 * i));
-        for i in 0..4 {
-            let digit = (word >> (18 - 6 * i)) & 63;
-            text.push(if i <= chunk.len() { char::from(ALPHABET[digit as usize]) } else { '=' });
-        }
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn base64_is_that_of_the_rfc() {
-        for (bytes, text) in
-            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")]
-        {
-            assert_eq!(base64(bytes.as_bytes()), text);
-        }
-        assert_eq!(base64(&[0xff, 0xfe]), "//4=");
-    }
 }

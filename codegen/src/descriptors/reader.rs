@@ -67,7 +67,22 @@ impl<'a> Reader<'a> {
         for ((service, raw), at) in proto.service.iter().zip(&raw.service).zip(0..) {
             into.services.push(self.service(service, raw, &[6, at])?);
         }
-        Ok(())
+        proto.extension.iter().try_for_each(|one| self.extension(one, proto.package()))
+    }
+
+    /// Looks at an extension as at a field. The model has none, but printers that work on descriptors print them.
+    fn extension(&self, extension: &FieldDescriptorProto, around: &str) -> Result<()> {
+        let place = join(around, extension.name())?;
+        let invalid =
+            |what: &str| Err(DescriptorsError::Invalid { place: place.clone(), what: what.to_string() });
+        self.message_named(extension.extendee(), &place)?;
+        if extension.oneof_index.is_some() {
+            return invalid("is an extension, and in a oneof");
+        }
+        match self.field(extension, &|| place.clone(), &[])?.label {
+            Label::Map => invalid("is an extension, and a map"),
+            _ => Ok(()),
+        }
     }
 
     fn location(&self) -> Location {
@@ -103,8 +118,8 @@ impl<'a> Reader<'a> {
             .map(|(at, oneof)| (!(synthetic[at] && members[at] == 1)).then_some(oneof.name()))
             .collect();
         let (mut names, mut numbers) = (HashSet::new(), HashSet::new());
-        for name in message.oneof_decl.iter().map(|o| o.name()).chain(message.field.iter().map(|f| f.name()))
-        {
+        let fields = message.field.iter().chain(&message.extension);
+        for name in message.oneof_decl.iter().map(|o| o.name()).chain(fields.map(|f| f.name())) {
             join(&full_name, name)?;
             if !names.insert(name) {
                 return Err(DescriptorsError::TwoNames {
@@ -115,7 +130,7 @@ impl<'a> Reader<'a> {
         }
         let mut fields = Vec::with_capacity(message.field.len());
         for ((field, raw), at) in message.field.iter().zip(&raw.field).zip(0..) {
-            let mut field = self.field(field, &full_name, &oneofs)?;
+            let mut field = self.field(field, &|| format!("{full_name}.{}", field.name()), &oneofs)?;
             field.constraints = self.constraints(raw.options.as_ref(), &full_name)?;
             field.comment = self.comment(&inside(2, at));
             if !numbers.insert(field.number) {
@@ -126,9 +141,14 @@ impl<'a> Reader<'a> {
         fields.sort_by_key(|f| f.number);
         let map_entry = is_map_entry(message);
         if map_entry {
-            let key_and_value = fields.len() == 2 && numbers.contains(&1) && numbers.contains(&2);
+            let written = message.field.iter().map(|f| (f.name(), f.number()));
+            let key_and_value = written.eq([("key", 1), ("value", 2)]);
             let single = fields.iter().all(|f| !matches!(f.label, Label::Repeated | Label::Map));
-            if !key_and_value || !single || rules.is_some() {
+            // Printers leave it out, with all that is in it.
+            let empty = message.nested_type.is_empty()
+                && message.enum_type.is_empty()
+                && message.extension.is_empty();
+            if !key_and_value || !single || !empty || rules.is_some() {
                 return Err(invalid("says to be the entry of a map, and is not key and value".to_string()));
             }
         }
@@ -160,7 +180,7 @@ impl<'a> Reader<'a> {
             let place = Place { around: &full_name, scope: &inner, path: &inside(4, at) };
             into.enums.push(self.enumeration(child, place)?);
         }
-        Ok(())
+        message.extension.iter().try_for_each(|one| self.extension(one, &full_name))
     }
 
     fn rules(&self, rules: &RawRules, message: &str) -> Result<Rules> {
@@ -199,14 +219,19 @@ impl<'a> Reader<'a> {
         self.built_in.rule_values.get(&key).cloned().unwrap_or_else(|| number.to_string())
     }
 
-    fn field(&self, field: &FieldDescriptorProto, around: &str, oneofs: &[Option<&str>]) -> Result<Field> {
-        let place = || format!("{around}.{}", field.name());
+    /// `place`: its full name.
+    fn field(
+        &self,
+        field: &FieldDescriptorProto,
+        place: &impl Fn() -> String,
+        oneofs: &[Option<&str>],
+    ) -> Result<Field> {
         let number = u32::try_from(field.number()).unwrap_or(0);
         if !matches!(number, 1..=18_999 | 20_000..=536_870_911) {
             let what = format!("number {} is out of range", field.number());
             return Err(DescriptorsError::Invalid { place: place(), what });
         }
-        let kind = self.kind(field, &place)?;
+        let kind = self.kind(field, place)?;
         let map_entry = match &kind {
             Kind::Message(name) => self.types.get(name) == Some(&Declared::Message { map_entry: true }),
             _ => false,
@@ -343,6 +368,16 @@ impl<'a> Reader<'a> {
         })
     }
 
+    /// The full name of a message that is no entry of a map, as `place` names it.
+    fn message_named(&self, name: &str, place: &str) -> Result<String> {
+        match self.resolve(name, &|| place.to_string())? {
+            (name, Declared::Message { map_entry: false }) => Ok(name),
+            (name, _) => {
+                Err(DescriptorsError::Type { place: place.to_string(), name, why: "which is not a message" })
+            }
+        }
+    }
+
     fn enumeration(
         &self,
         one: &EnumDescriptorProto,
@@ -399,16 +434,10 @@ impl<'a> Reader<'a> {
             if !names.insert(method.name()) {
                 return Err(DescriptorsError::TwoNames { file: shown(&self.file.name), name: place });
             }
-            let message = |name: &str| match self.resolve(name, &|| place.clone())? {
-                (name, Declared::Message { map_entry: false }) => Ok(name),
-                (name, _) => {
-                    Err(DescriptorsError::Type { place: place.clone(), name, why: "which is not a message" })
-                }
-            };
             methods.push(Method {
                 name: method.name().to_string(),
-                request: message(method.input_type())?,
-                reply: message(method.output_type())?,
+                request: self.message_named(method.input_type(), &place)?,
+                reply: self.message_named(method.output_type(), &place)?,
                 streaming: method.client_streaming() || method.server_streaming(),
                 idempotency: idempotency(method.options.as_ref()),
                 comment: self.comment(&[path, &[2, at]].concat()),

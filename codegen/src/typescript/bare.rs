@@ -309,44 +309,9 @@ pub(super) fn request(files: &[Bare<'_>]) -> Vec<u8> {
     out
 }
 
-/// Base64 with the usual alphabet, with `=` at the end where `padded`.
-pub(super) fn base64(bytes: &[u8], padded: bool) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let byte = |at: usize| u32::from(chunk.get(at).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for at in 0..=chunk.len() {
-            out.push(char::from(ALPHABET[(bits >> (18 - 6 * at) & 63) as usize]));
-        }
-        if padded {
-            out.extend(std::iter::repeat_n('=', 3 - chunk.len()));
-        }
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn base64_is_that_of_rfc_4648() {
-        // Section 10 of the RFC.
-        for (text, coded) in [
-            ("", ""),
-            ("f", "Zg=="),
-            ("fo", "Zm8="),
-            ("foo", "Zm9v"),
-            ("foob", "Zm9vYg=="),
-            ("fooba", "Zm9vYmE="),
-            ("foobar", "Zm9vYmFy"),
-        ] {
-            assert_eq!(base64(text.as_bytes(), true), coded);
-            assert_eq!(base64(text.as_bytes(), false), coded.trim_end_matches('='));
-        }
-        assert_eq!(base64(&[0xfb, 0xff], true), "+/8=");
-    }
 
     #[test]
     fn fields_stand_as_protobuf_es_writes_them() {

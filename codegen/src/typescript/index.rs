@@ -3,9 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::model::{Model, Origin, Rules, Service};
-use crate::package::header;
+use crate::package::{base64, header};
 
-use super::bare::base64;
 use super::messages::method_name;
 use super::module::{Module, Piece, Symbol, doc, line, relative, string};
 use super::names::{Kind, identifier, is_forgotten, salted};
@@ -231,8 +230,9 @@ impl<'a> Index<'a> {
     }
 
     fn service(&self, module: &mut Module, service: &Service, name: &str) {
-        if !service.comment.is_empty() {
-            module.doc("", &service.comment);
+        let (item, proto) = self.schema.service(&service.full_name);
+        if let Some(text) = doc_text(&service.comment, item.deprecated) {
+            module.doc("", &text);
         }
         let base = Symbol::value("Service", CLIENT);
         line!(module, "export class ", Piece::Declare(name.to_string()), " extends ", base, " {");
@@ -240,8 +240,11 @@ impl<'a> Index<'a> {
             if at > 0 {
                 line!(module);
             }
-            if !method.comment.is_empty() {
-                line!(module, doc("  ", &method.comment));
+            let written = proto.method.iter().find(|m| m.name() == method.name);
+            let options = written.and_then(|m| m.options.as_ref());
+            let old = options.is_some_and(prost_types::MethodOptions::deprecated);
+            if let Some(text) = doc_text(&method.comment, old) {
+                line!(module, doc("  ", &text));
             }
             let (request, request_from) = self.schema.find(&method.request);
             let (reply, reply_from) = self.schema.find(&method.reply);
@@ -271,6 +274,17 @@ impl<'a> Index<'a> {
 
 /// From about a thousand types in one list on, tsc gives up; so longer ones are told that theirs is one.
 const MANY: usize = 500;
+
+/// What is said of a class or a method, where anything is. Marked as in the modules of protobuf-es: a method by its own
+/// option, a service also by its file's.
+fn doc_text(comment: &str, deprecated: bool) -> Option<String> {
+    match (comment, deprecated) {
+        ("", false) => None,
+        ("", true) => Some("@deprecated".to_string()),
+        (comment, false) => Some(comment.to_string()),
+        (comment, true) => Some(format!("{comment}\n\n@deprecated")),
+    }
+}
 
 /// A method's name in a service's class, where the base class has names of its own.
 fn own_method(name: &str) -> String {

@@ -5,8 +5,9 @@ use prost_types::field_options::JsType;
 use prost_types::{DescriptorProto, EnumDescriptorProto, FieldDescriptorProto, ServiceDescriptorProto};
 
 use crate::error::Error;
+use crate::package::base64;
 
-use super::bare::{Bare, base64, embedded};
+use super::bare::{Bare, embedded};
 use super::comments::{self, Comments};
 use super::module::{Module, Piece, Symbol, doc, line, string};
 use super::names::{camel_case, declared_property, enum_value, property, shared_prefix};

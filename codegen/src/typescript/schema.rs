@@ -55,21 +55,27 @@ pub(super) struct Schema<'a> {
     pub(super) files: Vec<Declared<'a>>,
     /// File and item of each message and enum, by full name.
     types: HashMap<String, (usize, usize)>,
+    /// The same of each service.
+    services: HashMap<String, (usize, usize)>,
     /// The hidden messages behind maps, by full name.
     entries: HashMap<String, &'a DescriptorProto>,
 }
 
 impl<'a> Schema<'a> {
     pub(super) fn new(model: &'a Model) -> Self {
-        let mut schema = Self { files: vec![], types: HashMap::new(), entries: HashMap::new() };
+        let mut schema =
+            Self { files: vec![], types: HashMap::new(), services: HashMap::new(), entries: HashMap::new() };
         for file in &model.files {
             let mut walk = Walk { items: vec![], entries: vec![] };
             walk.file(file);
             let names = Names::choose(file, &mut walk.items);
             for (at, item) in walk.items.iter().enumerate() {
-                if matches!(item.what, What::Message(_) | What::Enum(_)) {
-                    schema.types.insert(item.full_name.clone(), (schema.files.len(), at));
-                }
+                let place = (schema.files.len(), at);
+                match item.what {
+                    What::Message(_) | What::Enum(_) => schema.types.insert(item.full_name.clone(), place),
+                    What::Service(_) => schema.services.insert(item.full_name.clone(), place),
+                    What::Extension(_) => None,
+                };
             }
             schema.entries.extend(walk.entries);
             schema.files.push(Declared {
@@ -92,6 +98,16 @@ impl<'a> Schema<'a> {
     pub(super) fn find(&self, full_name: &str) -> (&Item<'a>, &str) {
         let (file, item) = self.types[full_name.trim_start_matches('.')];
         (&self.files[file].items[item], &self.files[file].module)
+    }
+
+    /// The service of that full name. Only for names of the model.
+    pub(super) fn service(&self, full_name: &str) -> (&Item<'a>, &'a ServiceDescriptorProto) {
+        let (file, item) = self.services[full_name];
+        let item = &self.files[file].items[item];
+        match item.what {
+            What::Service(service) => (item, service),
+            _ => unreachable!("only services are in that table"),
+        }
     }
 
     /// The type of values of that message or enum.

@@ -43,17 +43,55 @@ local function read_varint(bytes, at)
   end
 end
 
+-- The least and the most of the types of 32 bits; of 64 bits every integer will do.
+local SIGNED, UNSIGNED = { -0x80000000, 0x7fffffff }, { 0, 0xffffffff }
+local RANGES = {
+  int32 = SIGNED, sint32 = SIGNED, sfixed32 = SIGNED, enum = SIGNED, uint32 = UNSIGNED, fixed32 = UNSIGNED,
+}
+
+-- What Lua calls the values of the types that are no numbers, and what errors call them.
+local LUA_TYPES = { bool = "boolean", string = "string", bytes = "string", message = "table" }
+local WORDS = { boolean = "true or false", string = "a string", table = "a table" }
+
+local function expect(field, value, lua_type)
+  if type(value) ~= lua_type then
+    error(("%s is %s, not %s"):format(field.name, tostring(value), WORDS[lua_type]), 0)
+  end
+end
+
+-- The value as it can be written: an integer where the field has those. Another one than the field can hold would be
+-- cut, and be another number to the receiver.
+local function checked(field, value)
+  local kind = field.type
+  if LUA_TYPES[kind] then
+    expect(field, value, LUA_TYPES[kind])
+    return value
+  end
+  if kind == "double" or kind == "float" then
+    if not math.type(value) then error(("%s is %s, not a number"):format(field.name, tostring(value)), 0) end
+    return value
+  end
+  local whole = math.type(value) and math.tointeger(value)
+  if not whole then error(("%s is %s, not a whole number"):format(field.name, tostring(value)), 0) end
+  local range = RANGES[kind]
+  if range and (whole < range[1] or whole > range[2]) then
+    error(("%s is %d, out of the range of %s"):format(field.name, whole, kind), 0)
+  end
+  return whole
+end
+
 local encode_message, decode_message
 
 local function encode_value(messages, field, value)
   local kind = field.type
+  value = checked(field, value)
   if kind == "bool" then return value and "\1" or "\0" end
   if kind == "sint32" or kind == "sint64" then return varint(value << 1 ~ (value < 0 and -1 or 0)) end
   if FORMATS[kind] then return string.pack(FORMATS[kind], value) end
   if kind == "message" then value = encode_message(messages, field.of, value) end
   if wire_type(field) == LEN then return varint(#value) .. value end
   -- Also a negative int32: it takes ten bytes, as of any number of 64 bits.
-  return varint(kind == "uint32" and value & 0xffffffff or value)
+  return varint(value)
 end
 
 local DEFAULTS = { bool = false, string = "", bytes = "", double = 0.0, float = 0.0 }
@@ -69,11 +107,28 @@ local function is_default(field, value)
   return not (FORMATS[field.type] and value == 0 and 1 / value < 0)
 end
 
+-- Names of fields, by message.
+local known = setmetatable({}, { __mode = "k" })
+
+local function refuse_unknown(message, name, value)
+  local names = known[message]
+  if not names then
+    names = {}
+    for _, field in ipairs(message.fields) do names[field.name] = true end
+    known[message] = names
+  end
+  for key in pairs(value) do
+    if not names[key] then error(("%s has no field %s"):format(name, tostring(key)), 0) end
+  end
+end
+
 function encode_message(messages, name, value)
   local message = messages[name] or error("no message " .. name, 0)
+  refuse_unknown(message, name, value)
   local parts = {}
   for _, field in ipairs(message.fields) do
     local own = value[field.name]
+    if own ~= nil and field.label == "repeated" then expect(field, own, "table") end
     local key = varint(field.number << 3 | wire_type(field))
     if own == nil then
       -- Not set: it is not on the wire.
@@ -91,7 +146,8 @@ function encode_message(messages, name, value)
   return table.concat(parts)
 end
 
-local function decode_value(messages, field, bytes, at)
+-- `before`: of a message the value that the field has so far, into which this one goes.
+local function decode_value(messages, field, bytes, at, before)
   local kind = field.type
   if FORMATS[kind] then
     if at + string.packsize(FORMATS[kind]) > #bytes + 1 then error("the message ends within a number", 0) end
@@ -103,7 +159,7 @@ local function decode_value(messages, field, bytes, at)
     local last = at + number - 1
     if number < 0 or last > #bytes then error("the message ends within a field", 0) end
     local inner = bytes:sub(at, last)
-    if kind == "message" then inner = decode_message(messages, field.of, inner) end
+    if kind == "message" then inner = decode_message(messages, field.of, inner, before) end
     return inner, last + 1
   end
   if kind == "bool" then return number ~= 0, at end
@@ -136,12 +192,15 @@ local function skip(bytes, at, kind)
   return at
 end
 
-function decode_message(messages, name, bytes)
+-- `before`: a value to go on with. A message that comes twice is one: lists grow, of all else the last counts.
+function decode_message(messages, name, bytes, before)
   local message = messages[name] or error("no message " .. name, 0)
-  local value, by_number = {}, {}
+  local value, by_number = before or {}, {}
   for _, field in ipairs(message.fields) do
     by_number[field.number] = field
-    if field.label == "repeated" then
+    if before then
+      -- It has its defaults.
+    elseif field.label == "repeated" then
       value[field.name] = {}
     elseif field.label == "implicit" then
       value[field.name] = default(field)
@@ -166,10 +225,11 @@ function decode_message(messages, name, bytes)
       at = last + 1
     elseif field and kind == wire_type(field) then
       local one
-      one, at = decode_value(messages, field, bytes, at)
       if field.label == "repeated" then
+        one, at = decode_value(messages, field, bytes, at)
         table.insert(value[field.name], one)
       else
+        one, at = decode_value(messages, field, bytes, at, value[field.name])
         for _, other in ipairs(field.oneof and message.fields or {}) do
           if other.oneof == field.oneof then value[other.name] = nil end
         end
@@ -182,6 +242,10 @@ function decode_message(messages, name, bytes)
   return value
 end
 
-wire.encode, wire.decode = encode_message, decode_message
+wire.encode = encode_message
+
+function wire.decode(messages, name, bytes)
+  return decode_message(messages, name, bytes)
+end
 
 return wire

@@ -54,6 +54,9 @@ export class Oracle extends Service {
     return this.request(OldSchema, OldSchema, request, options);
   }
 
+  /**
+   * @deprecated
+   */
   both(request: MessageInit<typeof OldSchema>, options?: RequestOptions): Promise<Old> {
     return this.request(OldSchema, OldSchema, request, options);
   }

@@ -163,6 +163,8 @@ export class Talk extends Service {
 
   /**
    * On an old method.
+   *
+   * @deprecated
    */
   getURL(request: MessageInit<typeof CommentedSchema>, options?: RequestOptions): Promise<Commented> {
     return this.request(CommentedSchema, CommentedSchema, request, options);
@@ -176,6 +178,9 @@ export class Talk extends Service {
 export class Silent extends Service {
 }
 
+/**
+ * @deprecated
+ */
 export class GoneService extends Service {
   do(request: MessageInit<typeof GoneSchema>, options?: RequestOptions): Promise<Gone_Inner> {
     return this.request(GoneSchema, Gone_InnerSchema, request, options);
