@@ -157,9 +157,8 @@ async fn look(folder: &str, asked: Asked) -> Found {
 
 async fn send(link: &Link, found: Found, is_head: bool, stall: Duration) -> Result<(), Cut> {
     let Found { head, file } = found;
-    let bytes = file.as_ref().map_or(0, |(_, length)| *length);
-    let patience = Patience { stall, deadline: Instant::now() + stall + least_rate(bytes) };
-    write(link, &head.encode(is_head), patience).await?;
+    let mut patience = Patience::new(stall);
+    write(link, &head.encode(is_head), &mut patience).await?;
     if let (Some((mut file, mut left)), false) = (file, is_head) {
         let mut chunk = vec![];
         while left > 0 {
@@ -173,7 +172,7 @@ async fn send(link: &Link, found: Found, is_head: bool, stall: Duration) -> Resu
             if count == 0 {
                 return Err(Cut::Shorter);
             }
-            write(link, &chunk[..count], patience).await?;
+            write(link, &chunk[..count], &mut patience).await?;
             left -= count as u64;
         }
     }
@@ -182,43 +181,51 @@ async fn send(link: &Link, found: Found, is_head: bool, stall: Duration) -> Resu
 }
 
 /// How long somebody is waited for who takes an answer slowly.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Patience {
-    /// As long as nothing is taken.
     stall: Duration,
-    /// In all.
-    deadline: Instant,
+    start: Instant,
+    /// When something was taken last, and how much in all, bytes.
+    taken_at: Instant,
+    taken: u64,
 }
 
 impl Patience {
-    /// From now on, where nothing is taken.
+    /// From now on. `stall`: as long as nothing is taken, and in all as long as too little is.
+    fn new(stall: Duration) -> Self {
+        let now = Instant::now();
+        Patience { stall, start: now, taken_at: now, taken: 0 }
+    }
+
+    fn took(&mut self, bytes: usize) {
+        self.taken_at = Instant::now();
+        self.taken += bytes as u64;
+    }
+
+    /// Until when more must be taken. What was taken earns time, what is still to come does not: who asks for a large file
+    /// could stay for as long as it likes.
     fn until(&self) -> Instant {
-        self.deadline.min(Instant::now() + self.stall)
+        let earned = Duration::from_millis(self.taken.saturating_mul(1000) / LEAST_BYTES_PER_SECOND);
+        self.taken_at.min(self.start + earned) + self.stall
     }
 }
 
-/// So long may a file of that size take.
-fn least_rate(bytes: u64) -> Duration {
-    Duration::from_secs(bytes / LEAST_BYTES_PER_SECOND)
-}
-
 /// Writes all of it, to who takes some of it now and then.
-async fn write(link: &Link, mut bytes: &[u8], patience: Patience) -> Result<(), Cut> {
-    let mut until = patience.until();
+async fn write(link: &Link, mut bytes: &[u8], patience: &mut Patience) -> Result<(), Cut> {
     while !bytes.is_empty() {
+        if Instant::now() >= patience.until() {
+            return Err(Cut::Slow);
+        }
         match link.try_write(bytes) {
             Ok(count) => {
                 bytes = &bytes[count..];
-                until = patience.until();
+                patience.took(count);
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 let writable = poll_fn(|cx| link.poll_writable(cx));
-                timeout_at(until, writable).await.map_err(|_| Cut::Slow)?;
+                timeout_at(patience.until(), writable).await.map_err(|_| Cut::Slow)?;
             }
             Err(error) => return Err(error.into()),
-        }
-        if Instant::now() >= patience.deadline {
-            return Err(Cut::Slow);
         }
     }
     Ok(())
@@ -349,6 +356,10 @@ pub(crate) fn check(folder: &str) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transport::{MemoryStream, Peer, Stream, Wire};
+    use prometheus_client::metrics::counter::Counter;
+    use tokio::io::AsyncReadExt;
+    use tokio::time::sleep;
 
     #[test]
     fn paths_lead_into_the_folder_and_nowhere_else() {
@@ -423,6 +434,44 @@ mod tests {
         }
         let ends: std::collections::HashSet<_> = TYPES.iter().map(|(end, _)| end).collect();
         assert_eq!(ends.len(), TYPES.len());
+    }
+
+    /// Sends a file of so many bytes to somebody who takes `take` bytes every `pace`, while what lies between is `full` or
+    /// not. How it ended, and after how many seconds.
+    async fn sent(bytes: u64, is_head: bool, full: bool, take: usize, pace: Duration) -> (bool, u64) {
+        let (mut reader, there) = MemoryStream::pair();
+        let inlet = Wire::new(Stream::Memory(there), Counter::default()).split();
+        let link = Link::new(Peer::Memory, Arc::clone(inlet.outlet()));
+        while full && link.try_write(&[0; 1024]).is_ok() {}
+        let reading = tokio::spawn(async move {
+            let mut piece = vec![0; take];
+            sleep(pace).await;
+            while reader.read(&mut piece).await.is_ok_and(|count| count > 0) {
+                sleep(pace).await;
+            }
+        });
+        let file = tempfile::tempfile().expect("a folder for it");
+        file.set_len(bytes).expect("room for it");
+        let found = Found { head: Head::new(Status::OK), file: Some((file, bytes)) };
+        let begun = Instant::now();
+        let sent = send(&link, found, is_head, Duration::from_secs(10)).await;
+        reading.abort();
+        (sent.is_ok(), begun.elapsed().as_secs())
+    }
+
+    /// 64 KiB are between the ends, and earn four seconds.
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_less_than_the_least_rate_is_left_however_large_the_file_is() {
+        let second = Duration::from_secs(1);
+        assert_eq!(sent(2 << 20, false, false, 20 * 1024, second).await, (true, 100));
+        assert_eq!(sent(2 << 20, false, false, 7 * 1024, second).await, (false, 24));
+        assert_eq!(sent(1 << 30, false, false, 7 * 1024, second).await, (false, 24));
+        assert_eq!(sent(1 << 30, false, false, 1, second).await, (false, 14));
+        // Who takes nothing is not waited for as long as what it took has earned.
+        assert_eq!(sent(1 << 20, false, false, 1, 1000 * second).await, (false, 10));
+        // The size of a file that is not sent earns nothing either.
+        assert_eq!(sent(1 << 30, true, true, 1, second).await, (false, 10));
+        assert_eq!(sent(1 << 30, true, true, 1024, second).await, (true, 1));
     }
 
     #[test]
