@@ -1,19 +1,22 @@
 //! A folder of files for browsers, on the port of the game: a page and what it loads. The folder and the names in it are the
 //! operator's, everything that is asked for is a stranger's.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::future::poll_fn;
 use std::io::{self, Read};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 
+use crate::config::Limits;
 use crate::core::Core;
+use crate::door::limited_address;
 use crate::http::{Asked, Head, Status};
 use crate::link::Link;
 
@@ -65,28 +68,57 @@ const TYPES: [(&str, &str); 34] = [
     ("gz", "application/gzip"),
 ];
 
+/// One address has at most one in so many of the turns that there are.
+const TURNS_PER_ADDRESS: usize = 4;
+
 /// Counts those who are answered now.
 #[derive(Debug, Default)]
-pub(crate) struct Web {
-    answered: Arc<AtomicUsize>,
+pub(crate) struct Web(Arc<Mutex<Answered>>);
+
+#[derive(Debug, Default)]
+struct Answered {
+    all: usize,
+    /// Of addresses that are not trusted.
+    by_address: HashMap<IpAddr, usize>,
 }
 
 /// Somebody who is answered, until it is dropped.
 #[derive(Debug)]
-struct Turn(Arc<AtomicUsize>);
+struct Turn {
+    answered: Arc<Mutex<Answered>>,
+    address: Option<IpAddr>,
+}
 
 impl Web {
-    fn turn(&self, max: usize) -> Option<Turn> {
-        let taken = self.answered.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |answered| {
-            (answered < max).then_some(answered + 1)
-        });
-        taken.ok().map(|_| Turn(Arc::clone(&self.answered)))
+    /// `None`: too many are answered, of all or of that address.
+    fn turn(&self, peer: Option<IpAddr>, limits: &Limits) -> Option<Turn> {
+        let max = limits.max_web_requests;
+        let address = limited_address(peer, limits);
+        let mut answered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_address = address.and_then(|address| answered.by_address.get(&address)).map_or(0, |n| *n);
+        if answered.all >= max || of_address >= (max / TURNS_PER_ADDRESS).max(1) {
+            return None;
+        }
+        answered.all += 1;
+        if let Some(address) = address {
+            answered.by_address.insert(address, of_address + 1);
+        }
+        Some(Turn { answered: Arc::clone(&self.0), address })
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        let mut answered = self.answered.lock().unwrap_or_else(PoisonError::into_inner);
+        answered.all -= 1;
+        if let Some(address) = self.address
+            && let Some(count) = answered.by_address.get_mut(&address)
+        {
+            *count -= 1;
+            if *count == 0 {
+                answered.by_address.remove(&address);
+            }
+        }
     }
 }
 
@@ -118,17 +150,16 @@ enum Cut {
 
 /// Answers a request with a file of the folder, or says that there is none. True: all of it was written.
 pub(crate) async fn answer(core: &Core, link: &Link, asked: Asked) -> bool {
-    let (max, stall) = {
+    let (turn, stall) = {
         let limits = core.limits.load();
-        (limits.max_web_requests, Duration::from_millis(limits.outbox_max_stuck_ms))
+        let turn = core.web.turn(link.peer.ip(), &limits);
+        (turn, Duration::from_millis(limits.outbox_max_stuck_ms))
     };
-    let turn = core.web.turn(max);
     let found = match turn {
         Some(_) => look(&core.config.web, asked.clone()).await,
         None => {
             core.metrics.limited("max_web_requests");
-            let text = format!("Too much is asked for at once ({max}).");
-            Head::page(Status::SERVICE_UNAVAILABLE, &text)
+            Head::page(Status::SERVICE_UNAVAILABLE, "Too much is asked for at once.")
                 .with("Retry-After", &BUSY_RETRY_S.to_string())
                 .into()
         }
@@ -475,11 +506,31 @@ mod tests {
     }
 
     #[test]
-    fn so_many_at_once_and_no_more() {
-        let web = Web::default();
-        let turns: Vec<_> = (0..2).map(|_| web.turn(2).expect("a turn")).collect();
-        assert!(web.turn(2).is_none());
+    fn so_many_at_once_and_of_one_address_a_quarter() {
+        let (web, limits) = (Web::default(), Limits { max_web_requests: 9, ..Limits::default() });
+        let turn = |peer: &str| web.turn(Some(peer.parse().expect("an address")), &limits);
+        let mut turns: Vec<_> = (0..2).map(|_| turn("10.0.0.1").expect("a turn")).collect();
+        assert!(turn("10.0.0.1").is_none());
+        turns.pop();
+        turns.push(turn("10.0.0.1").expect("what was given back"));
+        turns.extend(["2001:db8::1", "2001:db8::2"].map(|peer| turn(peer).expect("a turn")));
+        assert!(turn("2001:db8::3").is_none(), "who has one has a whole network");
+        // Who is trusted counts among all alone, as who is in this process.
+        turns.extend((0..3).map(|_| turn("127.0.0.1").expect("a turn")));
+        turns.extend((0..2).map(|_| web.turn(None, &limits).expect("a turn")));
+        assert!(
+            turn("127.0.0.1").is_none() && turn("10.0.0.2").is_none() && web.turn(None, &limits).is_none()
+        );
         drop(turns);
-        assert!(web.turn(2).is_some());
+        let answered = web.0.lock().expect("nobody panicked");
+        assert_eq!((answered.all, answered.by_address.len()), (0, 0));
+    }
+
+    #[test]
+    fn few_turns_leave_one_for_each_address() {
+        let (web, limits) = (Web::default(), Limits { max_web_requests: 2, ..Limits::default() });
+        let turn = |peer: &str| web.turn(Some(peer.parse().expect("an address")), &limits);
+        let _turn = turn("10.0.0.1").expect("a turn");
+        assert!(turn("10.0.0.1").is_none() && turn("10.0.0.2").is_some());
     }
 }

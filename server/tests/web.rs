@@ -400,6 +400,27 @@ fn so_many_files_are_on_their_way_at_once_and_players_do_not_notice() {
 }
 
 #[test]
+fn one_address_leaves_turns_for_others() {
+    let site = site();
+    large(&site, 24);
+    let server = serving(&site, |config| {
+        config.limits.max_web_requests = 8;
+        config.limits.trusted = vec!["127.0.0.2/32".parse().unwrap()];
+    });
+    let deaf: Vec<_> = (1..=2)
+        .map(|count| {
+            let stream = deaf(&server);
+            server.wait_for("tagwire_web_requests_total{status=\"200\"}", f64::from(count));
+            stream
+        })
+        .collect();
+    assert_eq!(get(&server, "/").status, 503);
+    drop(deaf);
+    server.wait_for("tagwire_connections", 0.0);
+    assert_eq!(get(&server, "/").status, 200);
+}
+
+#[test]
 fn a_file_that_becomes_shorter_ends_the_answer_and_nothing_else() {
     let site = site();
     large(&site, 24);
