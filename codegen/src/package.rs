@@ -33,7 +33,22 @@ pub(crate) fn header(comment: &str, sources: &[&str], fingerprint: &str) -> Stri
     debug_assert!(COMMENTS.contains(&comment));
     let version = env!("CARGO_PKG_VERSION");
     let mark = if fingerprint.is_empty() { String::new() } else { format!(", fingerprint {fingerprint}") };
+    let sources: Vec<_> = sources.iter().map(|name| in_a_line(name)).collect();
     format!("{comment}{HEADER}{version} from {}{mark}{FOOTER}\n", sources.join(", "))
+}
+
+/// The name of a file, on the line of a comment and nowhere else: what ends a line in any language is written as an escape. What
+/// strangers send has no such names; this is where one would become code.
+fn in_a_line(name: &str) -> String {
+    let mut line = String::with_capacity(name.len());
+    for c in name.chars() {
+        match c {
+            '\u{2028}' | '\u{2029}' => line.extend(c.escape_unicode()),
+            c if c.is_control() => line.extend(c.escape_unicode()),
+            c => line.push(c),
+        }
+    }
+    line
 }
 
 /// The first part that the names of all packages share.
@@ -63,4 +78,21 @@ pub(crate) fn is_identifier(name: &str) -> bool {
     !name.starts_with(|c: char| c.is_ascii_digit())
         && !name.is_empty()
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_in_a_name_leaves_the_comment() {
+        let line = header("//", &["a b.proto", "x\n\r\u{85}\u{2028}\u{2029}import 1.proto"], "");
+        assert_eq!(
+            line.matches(|c: char| c.is_control() || ('\u{2028}'..='\u{2029}').contains(&c)).count(),
+            1
+        );
+        let named = " from a b.proto, x\\u{a}\\u{d}\\u{85}\\u{2028}\\u{2029}import 1.proto; do not edit.\n";
+        assert!(line.ends_with(named), "{line}");
+        assert!(is_ours(&line));
+    }
 }

@@ -8,7 +8,7 @@ use prost::Message;
 use prost_types::{FileDescriptorProto, FileDescriptorSet};
 use tagwire_codegen::load::{load_descriptors, load_documented};
 use tagwire_codegen::model::{Model, Origin};
-use tagwire_codegen::{python, rust};
+use tagwire_codegen::{python, rust, typescript};
 
 /// Files whose order is another when the built-in ones come first, and comments at every kind of thing, with characters
 /// that printers must mind.
@@ -73,6 +73,10 @@ fn the_same_code_is_printed_from_what_travels_as_from_the_files() {
         let [here_printed, there_printed] =
             [&model, &there].map(|model| rust::print(model, Origin::Game).unwrap());
         assert!(here_printed == there_printed, "{name}");
+        let [here_printed, there_printed] =
+            [&model, &there].map(|model| typescript::print(model, Origin::Game, Some("game")).unwrap());
+        assert!(here_printed.files.len() > 1, "{name}");
+        assert!(here_printed.files == there_printed.files, "{name}");
     }
 }
 
