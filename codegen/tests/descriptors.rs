@@ -296,7 +296,8 @@ fn names_of_files() {
     for (name, shown) in [
         ("", ""),
         ("a\n.proto", "a\\n.proto"),
-        ("a\u{2028}process.exit();//.proto", "a\\u{2028}process.exit();//.proto"),
+        ("a\u{2028}b.proto", "a\\u{2028}b.proto"),
+        ("a();.proto", "a();.proto"),
         ("a\u{2029}.proto", "a\\u{2029}.proto"),
         ("a b.proto", "a b.proto"),
         ("a*/b.proto", "a*/b.proto"),
