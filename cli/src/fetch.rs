@@ -56,11 +56,20 @@ pub(crate) enum FetchError {
     Refused {
         address: String,
         reason: String,
-        /// Which part of the credentials it is, where that is told.
+        /// Which part of the credentials it is. Untold: none, and others would not help.
         part: login_part::Value,
         /// Something was shown at all.
         tried: bool,
     },
+    #[error("{address} refuses: {reason}")]
+    WantsTls {
+        address: String,
+        reason: String,
+        /// The same, with TLS.
+        secure: String,
+    },
+    #[error("{address} speaks another version of the protocol: {reason}")]
+    Version { address: String, reason: String },
     #[error("{address} cannot answer now: {reason}")]
     Busy { address: String, reason: String, retry_after_ms: u32 },
     #[error("{address} does not know how to tell its schema: the server is older than this command")]
@@ -82,7 +91,10 @@ impl FetchError {
             }
             FetchError::Tls { fix, .. } => (*fix).into(),
             FetchError::Trust { .. } => return None,
-            FetchError::Refused { part: login_part::Value::Untold, tried: true, .. } => return None,
+            // Where credentials are not what is wrong, to ask for them could only give them away.
+            FetchError::Refused { part: login_part::Value::Untold, .. } => {
+                "make stubs from its .proto files instead".into()
+            }
             FetchError::Refused { part: login_part::Value::Token, .. } => {
                 "show a token that the server accepts now".into()
             }
@@ -90,6 +102,12 @@ impl FetchError {
                 "show the name and password of a player, or a token".into()
             }
             FetchError::Refused { .. } => "see that name and password are those of a player there".into(),
+            FetchError::WantsTls { secure, .. } => format!("use {secure}, on the same port"),
+            FetchError::Version { .. } => format!(
+                "update the older of the two; this command is {}, and speaks version {}",
+                env!("CARGO_PKG_VERSION"),
+                tagwire::PROTOCOL_VERSION
+            ),
             FetchError::Busy { retry_after_ms: 0, .. } => "try again later".into(),
             FetchError::Busy { retry_after_ms, .. } => {
                 format!("try again in {} s", retry_after_ms.div_ceil(1000))
@@ -347,15 +365,23 @@ fn tls_error(address: &Address, error: &rustls::Error) -> FetchError {
 }
 
 fn not_told_error(address: &Address, credentials: &Credentials, not_told: asking::NotTold) -> FetchError {
-    let address = address.to_string();
+    let secure = Address { secure: true, ..address.clone() }.to_string();
+    let (is_secure, address) = (address.secure, address.to_string());
     match not_told {
         asking::NotTold::Refused { code, reason, retry_after_ms, refused } => {
             let reason = match shown(&reason) {
                 reason if reason.is_empty() => code.to_string(),
                 reason => reason,
             };
-            if code.retryable() || code == CloseCode::LOGIN_TIMEOUT {
+            if code.retryable() || code == CloseCode::LOGIN_TIMEOUT || retry_after_ms > 0 {
                 return FetchError::Busy { address, reason, retry_after_ms };
+            }
+            if code == CloseCode::VERSION {
+                return FetchError::Version { address, reason };
+            }
+            // Its words are for people, and yet to be led to TLS by them harms nobody.
+            if !is_secure && refused == login_part::Value::Untold && reason.contains("tagwires://") {
+                return FetchError::WantsTls { address, reason, secure };
             }
             let Credentials { username, password, token } = credentials;
             let tried = [username, password, token].iter().any(|text| !text.is_empty());

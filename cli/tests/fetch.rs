@@ -12,13 +12,15 @@ use std::thread::JoinHandle;
 
 use fetch::{Credentials, FetchError, Trust, fetch};
 use sha2::{Digest, Sha256};
+use tagwire::CloseCode;
 use tagwire::frame::encode_message;
+use tagwire::pb::tagwire::v1::login_part::Value::{Name, Token, Untold};
 use tagwire::pb::tagwire::v1::{self, login_part};
 use tagwire_codegen::load::load_documented;
 use tagwire_codegen::model::{Model, Origin};
 use tagwire_codegen::python;
 use tagwire_server::auth::{Attempt, Authenticator, Denied, Identity};
-use tagwire_server::{AuthKind, Config, Server, bind, read_schema};
+use tagwire_server::{AuthKind, Config, Plaintext, SchemaAccess, Server, bind, read_schema};
 use tokio::sync::oneshot;
 
 fn proto() -> PathBuf {
@@ -174,6 +176,75 @@ fn a_refusal_says_what_is_refused_and_what_helps() {
     let nothing = refused(nobody());
     assert!(nothing.to_string().contains("its setting schema_access"), "{nothing}");
     assert_eq!(nothing.fix().unwrap(), "show the name and password of a player, or a token");
+}
+
+/// To ask for a password that would not help could only give it away.
+#[test]
+fn where_credentials_would_not_help_nobody_is_asked_for_them() {
+    let plain = Running::with(|config| config.plaintext = Plaintext::Deny, |server| server);
+    let secure = plain.url().replace("tagwire://", "tagwires://");
+    for credentials in [nobody(), player("good")] {
+        let error = fetch(&plain.url(), &credentials, &Trust::default()).unwrap_err();
+        assert!(matches!(error, FetchError::WantsTls { .. }), "{error:?}");
+        assert!(error.to_string().contains("asks for TLS"), "{error}");
+        assert_eq!(error.fix().unwrap(), format!("use {secure}, on the same port"));
+    }
+    let mute = Running::with(|config| config.schema_access = SchemaAccess::Nobody, |server| server);
+    for credentials in [nobody(), player("good")] {
+        let error = fetch(&mute.url(), &credentials, &Trust::default()).unwrap_err();
+        assert!(error.to_string().contains("to nobody (its setting schema_access)"), "{error}");
+        assert_eq!(error.fix().unwrap(), "make stubs from its .proto files instead");
+    }
+}
+
+#[test]
+fn refusals_of_other_kinds_have_advice_of_their_own() {
+    let refusal = |code: CloseCode, reason: &str, refused: login_part::Value, retry_after_ms| {
+        let reason = reason.to_string();
+        let told = v1::Disconnect {
+            code: code.0.into(),
+            reason,
+            retry_after_ms,
+            refused: refused.into(),
+            ..Default::default()
+        };
+        let mut bytes = vec![];
+        encode_message(&told, &mut bytes);
+        bytes
+    };
+    let files = "make stubs from its .proto files instead";
+    for (code, reason, part, retry_after_ms, fix) in [
+        (CloseCode::LOGIN_REFUSED, "this server has no descriptors of its schema", Untold, 0, files),
+        (CloseCode::LOGIN_REFUSED, "the schema is larger than a frame may be", Untold, 0, files),
+        (
+            CloseCode::LOGIN_REFUSED,
+            "too many logins failed; try again in 7 s",
+            Untold,
+            7000,
+            "try again in 7 s",
+        ),
+        (
+            CloseCode::VERSION,
+            "protocol 1 is not served, but 2 to 3",
+            Untold,
+            0,
+            "update the older of the two",
+        ),
+        (
+            CloseCode::LOGIN_REFUSED,
+            "to players alone",
+            Name,
+            0,
+            "show the name and password of a player, or a token",
+        ),
+        (CloseCode::LOGIN_REFUSED, "the token has expired", Token, 0, "show a token"),
+    ] {
+        let (url, thread) = other(refusal(code, reason, part, retry_after_ms));
+        let error = ask(&url).unwrap_err();
+        assert!(error.to_string().ends_with(reason), "{error}");
+        assert!(error.fix().unwrap().starts_with(fix), "{}", told(&error));
+        thread.join().unwrap();
+    }
 }
 
 #[test]
