@@ -283,10 +283,10 @@ fn find(folder: &Path, asked: &Asked) -> Found {
                 head(Status::OK).with("Content-Type", kind).with("Content-Length", &length.to_string());
             Found { head, file: Some((file, length)) }
         }
-        // What the page there refers to is meant from inside of it.
+        // What the page there refers to is meant from inside of it. Not for ever: a file may take its place.
         Ok(Opened::Folder) => {
-            let there = format!("{}/", asked.path);
-            Head::page(Status::PERMANENT_REDIRECT, &format!("It is at {there}"))
+            let there = asked.with_query(&format!("{}/", asked.path));
+            Head::page(Status::TEMPORARY_REDIRECT, &format!("It is at {there}"))
                 .with("Location", &there)
                 .into()
         }
@@ -302,7 +302,7 @@ enum Opened {
         tag: String,
         kind: &'static str,
     },
-    /// Asked for as if it were a file.
+    /// It has an `index.html`, and was asked for as if it were a file.
     Folder,
     Nothing,
 }
@@ -322,7 +322,10 @@ fn open(folder: &Path, inner: &Path, is_folder: bool) -> io::Result<Opened> {
     // Before it is opened, for to open a pipe is to wait for its other end.
     let found = fs::metadata(&path)?;
     if found.is_dir() && !is_folder {
-        return Ok(Opened::Folder);
+        return Ok(match open(&folder, inner, true)? {
+            Opened::File { .. } => Opened::Folder,
+            Opened::Folder | Opened::Nothing => Opened::Nothing,
+        });
     }
     if !found.is_file() {
         return Ok(Opened::Nothing);
