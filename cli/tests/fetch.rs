@@ -8,6 +8,7 @@ mod fetch;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use fetch::{Credentials, FetchError, Trust, fetch};
@@ -259,6 +260,62 @@ fn who_is_not_there_is_told_of() {
     }
 }
 
+/// Who was reached and goes is another matter than who was not.
+#[test]
+fn who_resets_the_connection_was_reached() {
+    for (answer, what) in [
+        (vec![], "breaks off: Connection reset"),
+        (vec![10, 254, 1], "breaks off: in the middle of the answer: Connection reset"),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = listener.local_addr().unwrap().to_string();
+        let thread = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            // What is not read when a socket is closed makes a reset of its end.
+            assert_eq!(stream.peek(&mut [0; 1]).unwrap(), 1);
+            stream.write_all(&answer).unwrap();
+        });
+        let error = ask(&url).unwrap_err();
+        assert!(matches!(error, FetchError::Cut { .. }) && told(&error).contains(what), "{}", told(&error));
+        thread.join().unwrap();
+    }
+}
+
+/// What is cut in TLS without a goodbye was not the handshake.
+#[test]
+fn an_answer_that_breaks_off_in_tls_does_not_make_one_doubt_tls() {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_string()]).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    let config = Arc::new(config);
+    let digest: String = Sha256::digest(made.cert.der()).iter().map(|byte| format!("{byte:02x}")).collect();
+    let trust = Trust { pin: Some(format!("sha256:{digest}")), ca: None };
+    for (answer, what) in [
+        (&[10, 254, 1][..], "breaks off: in the middle of the answer: it ends"),
+        (&[], "closes the connection without a word"),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("tagwires://localhost:{}", listener.local_addr().unwrap().port());
+        let connection = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
+        let thread = std::thread::spawn(move || {
+            let (socket, _) = listener.accept().unwrap();
+            let mut stream = rustls::StreamOwned::new(connection, socket);
+            let _ = stream.read(&mut [0; 1024]).unwrap();
+            stream.write_all(answer).unwrap();
+            stream.flush().unwrap();
+        });
+        let error = fetch(&url, &nobody(), &trust).unwrap_err();
+        assert!(told(&error).contains(what) && !told(&error).contains("TLS"), "{}", told(&error));
+        thread.join().unwrap();
+    }
+}
+
 /// What answers with these bytes, and closes.
 fn other(answer: Vec<u8>) -> (String, JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -292,8 +349,12 @@ fn what_is_no_server_of_ours_or_an_old_one_is_told_of() {
         (vec![0, 0, 1], "no tagwire server"),
         // A frame of 4 GB.
         (vec![0xff, 0, 0, 254, 0xff, 0xff, 0xff, 0xff], "no tagwire server"),
-        (vec![10, 254, 1], "closes the connection without a word"),
+        (b"HT".to_vec(), "no tagwire server"),
+        (vec![10], "closes the connection without a word"),
         (vec![], "closes the connection without a word"),
+        (vec![10, 254, 1], "breaks off: in the middle of the answer: it ends"),
+        (vec![10, 241], "breaks off: in the middle of the answer: it ends"),
+        (vec![0xff, 0, 0, 254, 0, 1, 0, 0, 7, 7], "breaks off: in the middle of the answer: it ends"),
     ] {
         let (url, thread) = other(answer);
         let error = ask(&url).unwrap_err();
