@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{TcpStream, ToSocketAddrs};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -16,11 +17,11 @@ use rustls::{
     StreamOwned,
 };
 use sha2::{Digest, Sha256};
-use tagwire::CloseCode;
 use tagwire::frame::Decoder;
-use tagwire::pb::tagwire::v1::login_part;
+use tagwire::pb::tagwire::v1::{self, login_part};
 pub(crate) use tagwire::session::client::Credentials;
 use tagwire::session::{Fault, asking};
+use tagwire::{CloseCode, Message as _, Tag};
 
 /// Of every kind of address, as a server has all of them on one port.
 const DEFAULT_PORT: u16 = 7777;
@@ -48,6 +49,8 @@ pub(crate) enum FetchError {
     Unreachable { address: String, why: String },
     #[error("{address} does not answer within {} s", TIMEOUT.as_secs())]
     Timeout { address: String },
+    #[error("{address}: the connection breaks off: {why}")]
+    Cut { address: String, why: String },
     #[error("{address}: the connection is not secured: {why}")]
     Tls { address: String, why: String, fix: &'static str },
     #[error("{what}: {why}")]
@@ -56,11 +59,20 @@ pub(crate) enum FetchError {
     Refused {
         address: String,
         reason: String,
-        /// Which part of the credentials it is, where that is told.
+        /// Which part of the credentials it is. Untold: none, and others would not help.
         part: login_part::Value,
         /// Something was shown at all.
         tried: bool,
     },
+    #[error("{address} refuses: {reason}")]
+    WantsTls {
+        address: String,
+        reason: String,
+        /// The same, with TLS.
+        secure: String,
+    },
+    #[error("{address} speaks another version of the protocol: {reason}")]
+    Version { address: String, reason: String },
     #[error("{address} cannot answer now: {reason}")]
     Busy { address: String, reason: String, retry_after_ms: u32 },
     #[error("{address} does not know how to tell its schema: the server is older than this command")]
@@ -80,9 +92,16 @@ impl FetchError {
             FetchError::Timeout { .. } => {
                 "see that the port is the server's, and that nothing between holds the connection back".into()
             }
+            FetchError::Cut { .. } => {
+                "try again; if it stays so, the server's log may say why, or something between is in the way"
+                    .into()
+            }
             FetchError::Tls { fix, .. } => (*fix).into(),
             FetchError::Trust { .. } => return None,
-            FetchError::Refused { part: login_part::Value::Untold, tried: true, .. } => return None,
+            // Where credentials are not what is wrong, to ask for them could only give them away.
+            FetchError::Refused { part: login_part::Value::Untold, .. } => {
+                "make stubs from its .proto files instead".into()
+            }
             FetchError::Refused { part: login_part::Value::Token, .. } => {
                 "show a token that the server accepts now".into()
             }
@@ -90,6 +109,12 @@ impl FetchError {
                 "show the name and password of a player, or a token".into()
             }
             FetchError::Refused { .. } => "see that name and password are those of a player there".into(),
+            FetchError::WantsTls { secure, .. } => format!("use {secure}, on the same port"),
+            FetchError::Version { .. } => format!(
+                "update the older of the two; this command is {}, and speaks version {}",
+                env!("CARGO_PKG_VERSION"),
+                tagwire::PROTOCOL_VERSION
+            ),
             FetchError::Busy { retry_after_ms: 0, .. } => "try again later".into(),
             FetchError::Busy { retry_after_ms, .. } => {
                 format!("try again in {} s", retry_after_ms.div_ceil(1000))
@@ -132,7 +157,7 @@ pub(crate) fn fetch(url: &str, credentials: &Credentials, trust: &Trust) -> Resu
     let socket = connect(&address, deadline)?;
     let question = asking::question(credentials, "tagwire-cli", env!("CARGO_PKG_VERSION"));
     let answer = match tls {
-        None => converse(Timed { socket: &socket, deadline }, &question),
+        None => converse(&mut Timed { socket: &socket, deadline }, &question),
         Some(config) => {
             // OpenSSL knows no zones either, and a name is the same with a dot at its end.
             let host = address.host.split('%').next().unwrap_or_default().trim_end_matches('.');
@@ -142,7 +167,16 @@ pub(crate) fn fetch(url: &str, credentials: &Credentials, trust: &Trust) -> Resu
             })?;
             let connection =
                 ClientConnection::new(config, name).map_err(|error| tls_error(&address, &error))?;
-            converse(StreamOwned::new(connection, Timed { socket: &socket, deadline }), &question)
+            let mut stream = StreamOwned::new(connection, Timed { socket: &socket, deadline });
+            match converse(&mut stream, &question) {
+                // An end without TLS's goodbye. In the handshake it says something else, below.
+                Err(Broken::Io(error))
+                    if error.kind() == io::ErrorKind::UnexpectedEof && !stream.conn.is_handshaking() =>
+                {
+                    Err(Broken::Ended)
+                }
+                told => told,
+            }
         }
     };
     answer.map_err(|broken| match broken {
@@ -150,6 +184,10 @@ pub(crate) fn fetch(url: &str, credentials: &Credentials, trust: &Trust) -> Resu
         Broken::Ended => FetchError::Foreign {
             address: address.to_string(),
             why: "it closes the connection without a word".to_string(),
+        },
+        Broken::Within(why) => FetchError::Cut {
+            address: address.to_string(),
+            why: format!("in the middle of the answer: {why}"),
         },
         Broken::Fault(fault) => FetchError::Foreign { address: address.to_string(), why: fault.to_string() },
         Broken::NotTold(not_told) => not_told_error(&address, credentials, not_told),
@@ -159,24 +197,37 @@ pub(crate) fn fetch(url: &str, credentials: &Credentials, trust: &Trust) -> Resu
 /// What keeps a conversation from its end.
 enum Broken {
     Io(io::Error),
+    /// Before a word, or what came is no answer of ours.
     Ended,
+    /// In the middle of the answer, for this reason.
+    Within(String),
     Fault(Fault),
     NotTold(asking::NotTold),
 }
 
-fn converse(mut stream: impl Read + Write, question: &[u8]) -> Result<Vec<u8>, Broken> {
+fn converse(stream: &mut (impl Read + Write), question: &[u8]) -> Result<Vec<u8>, Broken> {
     stream.write_all(question).and_then(|()| stream.flush()).map_err(Broken::Io)?;
     let mut decoder = Decoder::default();
     decoder.set_limits(asking::decoder_limits());
-    let mut buffer = vec![0; 64 * 1024];
+    let (mut buffer, mut head) = (vec![0; 64 * 1024], vec![]);
     loop {
         let count = match stream.read(&mut buffer) {
+            Ok(0) if is_answer(&head) => return Err(Broken::Within("it ends".to_string())),
             Ok(0) => return Err(Broken::Ended),
             Ok(count) => count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) if is_answer(&head) && !is_timeout(&error) => {
+                let why = match error.kind() {
+                    // TLS's goodbye is missing as well.
+                    io::ErrorKind::UnexpectedEof => "it ends".to_string(),
+                    _ => error.to_string(),
+                };
+                return Err(Broken::Within(why));
+            }
             Err(error) => return Err(Broken::Io(error)),
         };
         let mut input = &buffer[..count];
+        head.extend(input.iter().take(MAX_TAG_END - head.len()));
         match decoder.next(&mut input) {
             Ok(None) => {}
             Ok(Some(frame)) => {
@@ -185,6 +236,23 @@ fn converse(mut stream: impl Read + Write, question: &[u8]) -> Result<Vec<u8>, B
             Err(error) => return Err(Broken::Fault(error.into())),
         }
     }
+}
+
+/// Where the tag of a frame ends at the latest.
+const MAX_TAG_END: usize = 4;
+
+/// Whether what begins so is a frame that may answer, and not what another kind of server says.
+fn is_answer(head: &[u8]) -> bool {
+    let tag = match *head {
+        [0xff, 0, high, low] => u16::from_be_bytes([high, low]),
+        [_, tag, ..] => tag.into(),
+        _ => return false,
+    };
+    [v1::SchemaOffer::TAG, v1::Disconnect::TAG, v1::Welcome::TAG, v1::SchemaWanted::TAG].contains(&Tag(tag))
+}
+
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock)
 }
 
 /// A socket whose every read and write ends at one time.
@@ -269,11 +337,26 @@ fn parse(url: &str) -> Result<Address, FetchError> {
     Ok(Address { secure, host: host.to_string(), port })
 }
 
+/// Does what may block for longer than there is time, as a look for a host may, on a thread that is left alone then.
+fn within<T: Send + 'static>(
+    deadline: Instant,
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    let (done_tx, done_rx) = mpsc::sync_channel(1);
+    thread::Builder::new().spawn(move || {
+        // Nobody may be waiting any more.
+        let _ = done_tx.send(work());
+    })?;
+    let done = done_rx.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+    done.unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "its name is not resolved in time")))
+}
+
 /// Tries every address of the host.
 fn connect(address: &Address, deadline: Instant) -> Result<TcpStream, FetchError> {
     let unreachable = |why: String| FetchError::Unreachable { address: address.to_string(), why };
-    let found = (address.host.as_str(), address.port).to_socket_addrs();
-    let found: Vec<SocketAddr> = found.map_err(|error| unreachable(error.to_string()))?.collect();
+    let (host, port) = (address.host.clone(), address.port);
+    let found = within(deadline, move || Ok((host.as_str(), port).to_socket_addrs()?.collect::<Vec<_>>()));
+    let found = found.map_err(|error| unreachable(error.to_string()))?;
     let mut last = "the host has no address".to_string();
     for (place, socket) in found.iter().enumerate() {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -294,7 +377,7 @@ fn connect(address: &Address, deadline: Instant) -> Result<TcpStream, FetchError
 }
 
 fn io_error(address: &Address, error: &io::Error) -> FetchError {
-    if matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock) {
+    if is_timeout(error) {
         return FetchError::Timeout { address: address.to_string() };
     }
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
@@ -305,7 +388,8 @@ fn io_error(address: &Address, error: &io::Error) -> FetchError {
             why: "the server closes the connection in the handshake".to_string(),
             fix: "does it speak TLS on this port? One without has a tagwire:// address",
         },
-        None => FetchError::Unreachable { address: address.to_string(), why: error.to_string() },
+        // It was reached, or this would be an error of `connect`.
+        None => FetchError::Cut { address: address.to_string(), why: error.to_string() },
     }
 }
 
@@ -347,15 +431,23 @@ fn tls_error(address: &Address, error: &rustls::Error) -> FetchError {
 }
 
 fn not_told_error(address: &Address, credentials: &Credentials, not_told: asking::NotTold) -> FetchError {
-    let address = address.to_string();
+    let secure = Address { secure: true, ..address.clone() }.to_string();
+    let (is_secure, address) = (address.secure, address.to_string());
     match not_told {
         asking::NotTold::Refused { code, reason, retry_after_ms, refused } => {
             let reason = match shown(&reason) {
                 reason if reason.is_empty() => code.to_string(),
                 reason => reason,
             };
-            if code.retryable() || code == CloseCode::LOGIN_TIMEOUT {
+            if code.retryable() || code == CloseCode::LOGIN_TIMEOUT || retry_after_ms > 0 {
                 return FetchError::Busy { address, reason, retry_after_ms };
+            }
+            if code == CloseCode::VERSION {
+                return FetchError::Version { address, reason };
+            }
+            // Its words are for people, and yet to be led to TLS by them harms nobody.
+            if !is_secure && refused == login_part::Value::Untold && reason.contains("tagwires://") {
+                return FetchError::WantsTls { address, reason, secure };
             }
             let Credentials { username, password, token } = credentials;
             let tried = [username, password, token].iter().any(|text| !text.is_empty());
@@ -416,7 +508,8 @@ fn digest_of(pin: &str) -> Result<[u8; 32], FetchError> {
     let digest = || {
         let (scheme, digits) = pin.trim().split_once(':')?;
         let digits = digits.replace(':', "");
-        if !scheme.eq_ignore_ascii_case("sha256") || digits.len() != 64 || !digits.is_ascii() {
+        let is_hex = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+        if !scheme.eq_ignore_ascii_case("sha256") || digits.len() != 64 || !is_hex {
             return None;
         }
         let mut digest = [0; 32];
@@ -529,6 +622,19 @@ mod tests {
     }
 
     #[test]
+    fn what_blocks_is_not_waited_for_beyond_the_deadline() {
+        let now = Instant::now();
+        // Only when the answer is there is the thread let go on.
+        let (go_tx, go_rx) = mpsc::channel::<()>();
+        let late = within(now, move || Ok(go_rx.recv().is_ok())).unwrap_err();
+        assert_eq!(late.kind(), io::ErrorKind::TimedOut);
+        drop(go_tx);
+        assert_eq!(within(now + TIMEOUT, || Ok(7)).unwrap(), 7);
+        let failed = within(now + TIMEOUT, || Err::<(), _>(io::ErrorKind::NotFound.into())).unwrap_err();
+        assert_eq!(failed.kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
     fn a_pin_is_a_digest_however_it_is_written() {
         let digits = "0123456789abcdef".repeat(4);
         let colons: Vec<_> = (0..32).map(|at| &digits[2 * at..2 * at + 2]).collect();
@@ -536,9 +642,16 @@ mod tests {
         for pin in &written {
             assert_eq!(digest_of(pin).unwrap()[..4], [0x01, 0x23, 0x45, 0x67], "{pin}");
         }
-        for pin in
-            ["", "sha256:", &digits, &format!("sha1:{digits}"), &format!("sha256:{digits}0"), "sha256:é"]
-        {
+        let signs = format!("sha256:{}", "+f".repeat(32));
+        for pin in [
+            "",
+            "sha256:",
+            &digits,
+            &format!("sha1:{digits}"),
+            &format!("sha256:{digits}0"),
+            "sha256:é",
+            &signs,
+        ] {
             assert!(digest_of(pin).is_err(), "{pin}");
         }
     }

@@ -8,17 +8,20 @@ mod fetch;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use fetch::{Credentials, FetchError, Trust, fetch};
 use sha2::{Digest, Sha256};
+use tagwire::CloseCode;
 use tagwire::frame::encode_message;
+use tagwire::pb::tagwire::v1::login_part::Value::{Name, Token, Untold};
 use tagwire::pb::tagwire::v1::{self, login_part};
 use tagwire_codegen::load::load_documented;
 use tagwire_codegen::model::{Model, Origin};
 use tagwire_codegen::python;
 use tagwire_server::auth::{Attempt, Authenticator, Denied, Identity};
-use tagwire_server::{AuthKind, Config, Server, bind, read_schema};
+use tagwire_server::{AuthKind, Config, Plaintext, SchemaAccess, Server, bind, read_schema};
 use tokio::sync::oneshot;
 
 fn proto() -> PathBuf {
@@ -176,6 +179,75 @@ fn a_refusal_says_what_is_refused_and_what_helps() {
     assert_eq!(nothing.fix().unwrap(), "show the name and password of a player, or a token");
 }
 
+/// To ask for a password that would not help could only give it away.
+#[test]
+fn where_credentials_would_not_help_nobody_is_asked_for_them() {
+    let plain = Running::with(|config| config.plaintext = Plaintext::Deny, |server| server);
+    let secure = plain.url().replace("tagwire://", "tagwires://");
+    for credentials in [nobody(), player("good")] {
+        let error = fetch(&plain.url(), &credentials, &Trust::default()).unwrap_err();
+        assert!(matches!(error, FetchError::WantsTls { .. }), "{error:?}");
+        assert!(error.to_string().contains("asks for TLS"), "{error}");
+        assert_eq!(error.fix().unwrap(), format!("use {secure}, on the same port"));
+    }
+    let mute = Running::with(|config| config.schema_access = SchemaAccess::Nobody, |server| server);
+    for credentials in [nobody(), player("good")] {
+        let error = fetch(&mute.url(), &credentials, &Trust::default()).unwrap_err();
+        assert!(error.to_string().contains("to nobody (its setting schema_access)"), "{error}");
+        assert_eq!(error.fix().unwrap(), "make stubs from its .proto files instead");
+    }
+}
+
+#[test]
+fn refusals_of_other_kinds_have_advice_of_their_own() {
+    let refusal = |code: CloseCode, reason: &str, refused: login_part::Value, retry_after_ms| {
+        let reason = reason.to_string();
+        let told = v1::Disconnect {
+            code: code.0.into(),
+            reason,
+            retry_after_ms,
+            refused: refused.into(),
+            ..Default::default()
+        };
+        let mut bytes = vec![];
+        encode_message(&told, &mut bytes);
+        bytes
+    };
+    let files = "make stubs from its .proto files instead";
+    for (code, reason, part, retry_after_ms, fix) in [
+        (CloseCode::LOGIN_REFUSED, "this server has no descriptors of its schema", Untold, 0, files),
+        (CloseCode::LOGIN_REFUSED, "the schema is larger than a frame may be", Untold, 0, files),
+        (
+            CloseCode::LOGIN_REFUSED,
+            "too many logins failed; try again in 7 s",
+            Untold,
+            7000,
+            "try again in 7 s",
+        ),
+        (
+            CloseCode::VERSION,
+            "protocol 1 is not served, but 2 to 3",
+            Untold,
+            0,
+            "update the older of the two",
+        ),
+        (
+            CloseCode::LOGIN_REFUSED,
+            "to players alone",
+            Name,
+            0,
+            "show the name and password of a player, or a token",
+        ),
+        (CloseCode::LOGIN_REFUSED, "the token has expired", Token, 0, "show a token"),
+    ] {
+        let (url, thread) = other(refusal(code, reason, part, retry_after_ms));
+        let error = ask(&url).unwrap_err();
+        assert!(error.to_string().ends_with(reason), "{error}");
+        assert!(error.fix().unwrap().starts_with(fix), "{}", told(&error));
+        thread.join().unwrap();
+    }
+}
+
 #[test]
 fn who_is_not_there_is_told_of() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -185,6 +257,62 @@ fn who_is_not_there_is_told_of() {
         let error = ask(&url).unwrap_err();
         assert!(matches!(error, FetchError::Unreachable { .. }), "{error:?}");
         assert!(error.fix().unwrap().contains("`listen`"));
+    }
+}
+
+/// Who was reached and goes is another matter than who was not.
+#[test]
+fn who_resets_the_connection_was_reached() {
+    for (answer, what) in [
+        (vec![], "breaks off: Connection reset"),
+        (vec![10, 254, 1], "breaks off: in the middle of the answer: Connection reset"),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = listener.local_addr().unwrap().to_string();
+        let thread = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            // What is not read when a socket is closed makes a reset of its end.
+            assert_eq!(stream.peek(&mut [0; 1]).unwrap(), 1);
+            stream.write_all(&answer).unwrap();
+        });
+        let error = ask(&url).unwrap_err();
+        assert!(matches!(error, FetchError::Cut { .. }) && told(&error).contains(what), "{}", told(&error));
+        thread.join().unwrap();
+    }
+}
+
+/// What is cut in TLS without a goodbye was not the handshake.
+#[test]
+fn an_answer_that_breaks_off_in_tls_does_not_make_one_doubt_tls() {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_string()]).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    let config = Arc::new(config);
+    let digest: String = Sha256::digest(made.cert.der()).iter().map(|byte| format!("{byte:02x}")).collect();
+    let trust = Trust { pin: Some(format!("sha256:{digest}")), ca: None };
+    for (answer, what) in [
+        (&[10, 254, 1][..], "breaks off: in the middle of the answer: it ends"),
+        (&[], "closes the connection without a word"),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("tagwires://localhost:{}", listener.local_addr().unwrap().port());
+        let connection = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
+        let thread = std::thread::spawn(move || {
+            let (socket, _) = listener.accept().unwrap();
+            let mut stream = rustls::StreamOwned::new(connection, socket);
+            let _ = stream.read(&mut [0; 1024]).unwrap();
+            stream.write_all(answer).unwrap();
+            stream.flush().unwrap();
+        });
+        let error = fetch(&url, &nobody(), &trust).unwrap_err();
+        assert!(told(&error).contains(what) && !told(&error).contains("TLS"), "{}", told(&error));
+        thread.join().unwrap();
     }
 }
 
@@ -221,8 +349,12 @@ fn what_is_no_server_of_ours_or_an_old_one_is_told_of() {
         (vec![0, 0, 1], "no tagwire server"),
         // A frame of 4 GB.
         (vec![0xff, 0, 0, 254, 0xff, 0xff, 0xff, 0xff], "no tagwire server"),
-        (vec![10, 254, 1], "closes the connection without a word"),
+        (b"HT".to_vec(), "no tagwire server"),
+        (vec![10], "closes the connection without a word"),
         (vec![], "closes the connection without a word"),
+        (vec![10, 254, 1], "breaks off: in the middle of the answer: it ends"),
+        (vec![10, 241], "breaks off: in the middle of the answer: it ends"),
+        (vec![0xff, 0, 0, 254, 0, 1, 0, 0, 7, 7], "breaks off: in the middle of the answer: it ends"),
     ] {
         let (url, thread) = other(answer);
         let error = ask(&url).unwrap_err();

@@ -166,8 +166,8 @@ type Result<T> = std::result::Result<T, DescriptorsError>;
 ///   numbers of files ([`MAX_FILES`]) and of all that may be repeated ([`MAX_PARTS`]), the depth of messages
 ///   ([`MAX_DEPTH`]). Editions and features are refused there. The depth of everything else is the grammar's, or
 ///   prost's (100).
-/// - Memory: the parts, each with a full name of at most [`MAX_NAME_BYTES`]. Names are ASCII identifiers, so that no
-///   listing or log line can be forged by them.
+/// - Memory: the parts, each with a full name of at most [`MAX_NAME_BYTES`]. Names are ASCII identifiers, and those of files
+///   plain relative paths, so that no listing, log line or printed file can be forged by them.
 /// - Time: all is looked up in hash tables, types and imports are looked up once each and never followed, so
 ///   that it is linear in the bytes, however types and imports refer to each other. The worst that is known takes
 ///   0.1 s, and with
@@ -511,14 +511,21 @@ fn without_comments(bytes: &[u8]) -> Result<Vec<u8>> {
     }
 }
 
+/// Names become paths of what is printed, and stand in its comments: in them is nothing that leads elsewhere, or ends a line
+/// in any language.
 fn file_name(name: &str) -> Result<()> {
     if name.len() > MAX_NAME_BYTES {
         return Err(DescriptorsError::LongName { bytes: name.len(), shown: shown(name) });
     }
-    if name.is_empty() || name.chars().any(char::is_control) {
+    let is_plain = |c: char| c.is_alphanumeric() || "_./+- ".contains(c);
+    let leads_on = |part: &str| !matches!(part, "" | "." | "..");
+    if !name.chars().all(is_plain) || !name.split('/').all(leads_on) {
         return Err(DescriptorsError::Invalid {
             place: "a file".to_string(),
-            what: format!("its name is \"{}\"", shown(name)),
+            what: format!(
+                "its name is \"{}\", not letters, digits, spaces and _ . + - in a path without empty parts and ..",
+                shown(name)
+            ),
         });
     }
     Ok(())

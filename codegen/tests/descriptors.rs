@@ -17,7 +17,7 @@ use prost_types::{
 use tagwire_codegen::check::check;
 use tagwire_codegen::diff::{Verdict, compare};
 use tagwire_codegen::fingerprint::{fingerprint, listing};
-use tagwire_codegen::load::{MAX_DESCRIPTOR_BYTES, load_descriptors};
+use tagwire_codegen::load::{MAX_DESCRIPTOR_BYTES, load_descriptors, load_documented};
 use tagwire_codegen::model::{Model, Origin};
 
 fn round_trip(model: &Model) -> Model {
@@ -297,8 +297,35 @@ fn names_of_files() {
     refused(&set(vec![file("a.proto", vec![]), file("a.proto", vec![])]), "a.proto: twice in the set");
     let google = || file("google/protobuf/timestamp.proto", vec![]);
     refused(&set(vec![google(), google()]), "google/protobuf/timestamp.proto: twice in the set");
-    refused(&set(vec![file("", vec![])]), "a file: its name is \"\"");
-    refused(&set(vec![file("a\n.proto", vec![])]), "a file: its name is \"a\\n.proto\"");
+    let plain = "not letters, digits and _ . + - in a path without empty parts and ..";
+    for (name, shown) in [
+        ("", ""),
+        ("a\n.proto", "a\\n.proto"),
+        ("a\u{2028}b.proto", "a\\u{2028}b.proto"),
+        ("a();.proto", "a();.proto"),
+        ("a\u{2029}.proto", "a\\u{2029}.proto"),
+        ("a b.proto", "a b.proto"),
+        ("a*/b.proto", "a*/b.proto"),
+        ("a`b.proto", "a`b.proto"),
+        ("\u{fc}.proto", "\u{fc}.proto"),
+        ("a\\b.proto", "a\\\\b.proto"),
+        ("c:a.proto", "c:a.proto"),
+        ("/a.proto", "/a.proto"),
+        ("a//b.proto", "a//b.proto"),
+        ("a/", "a/"),
+        ("../a.proto", "../a.proto"),
+        ("a/../b.proto", "a/../b.proto"),
+        ("./a.proto", "./a.proto"),
+        ("..", ".."),
+    ] {
+        let named = set(vec![file(name, vec![])]);
+        let text = format!("a file: its name is \"{shown}\", {plain}");
+        refused(&named, &text);
+        assert_eq!(load_documented(&named).unwrap_err().to_string(), text);
+    }
+    for name in ["a.proto", "game-1/v1/a_b+c.d.proto", "..a/b..proto", "A"] {
+        load_descriptors(&set(vec![file(name, vec![])])).unwrap();
+    }
     refused(
         &set(vec![file(&"n".repeat(200_000), vec![])]),
         &format!("a name of 200000 bytes, limit 512: {}...", "n".repeat(160)),

@@ -77,6 +77,10 @@ fn the_same_code_is_printed_from_what_travels_as_from_the_files() {
         let [here_printed, there_printed] =
             [&model, &there].map(|model| rust::print(model, Origin::Game).unwrap());
         assert!(here_printed == there_printed, "{name}");
+        let [here_printed, there_printed] =
+            [&model, &there].map(|model| typescript::print(model, Origin::Game, Some("game")).unwrap());
+        assert!(here_printed.files.len() > 1, "{name}");
+        assert!(here_printed.files == there_printed.files, "{name}");
     }
 }
 

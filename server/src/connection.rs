@@ -191,7 +191,10 @@ fn not_opened(core: &Core, error: NotOpened, peer: Peer) -> Last {
     core.metrics.denied("no login");
     debug!(%peer, "connection ended before a login: {error}");
     match error {
-        NotOpened::Page(page) => Last { bytes: page, close: None },
+        NotOpened::Page(status, page) => {
+            core.metrics.web_request(status.as_u16());
+            Last { bytes: page, close: None }
+        }
         NotOpened::Broken(broken) => Last { bytes: vec![], close: Ending::broken(broken).close() },
         NotOpened::Gone | NotOpened::NoProxyHeader(_) => Last::default(),
         NotOpened::Full(full) => {

@@ -178,7 +178,7 @@ impl Drop for Place {
 }
 
 /// What an address counts as; `None` where there is none or it is trusted. Who has one IPv6 address has its whole /64.
-fn limited_address(peer: Option<IpAddr>, limits: &Limits) -> Option<IpAddr> {
+pub(crate) fn limited_address(peer: Option<IpAddr>, limits: &Limits) -> Option<IpAddr> {
     let peer = peer?.to_canonical();
     if limits.trusted.iter().any(|net| net.contains(&peer)) {
         return None;

@@ -27,7 +27,7 @@ pub(crate) enum Answer {
     /// A file is asked for; whether there is one is not known here.
     File(Asked),
     /// A page, and nothing more. `why`: for the log, where something was refused.
-    Page { response: Vec<u8>, why: Option<String> },
+    Page { status: Status, response: Vec<u8>, why: Option<String> },
 }
 
 /// A file that is asked for.
@@ -35,6 +35,8 @@ pub(crate) enum Answer {
 pub(crate) struct Asked {
     /// As it was written, from its `/` on, without a query.
     pub(crate) path: String,
+    /// What stands behind its `?`, as it was written.
+    query: Option<String>,
     /// The head of the answer is wanted, and no body.
     pub(crate) is_head: bool,
     /// The host that was asked, with its port if one was said.
@@ -48,6 +50,11 @@ impl Asked {
     pub(crate) fn knows(&self, tag: &str) -> bool {
         let mut tags = self.known.split(',').map(str::trim);
         tags.any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag)
+    }
+
+    /// A path to which somebody is sent on instead.
+    pub(crate) fn with_query(&self, path: &str) -> String {
+        self.query.as_ref().map_or_else(|| path.to_string(), |query| format!("{path}?{query}"))
     }
 
     pub(crate) fn method(&self) -> &'static str {
@@ -107,10 +114,10 @@ pub(crate) fn answer(input: &[u8], origins: &[String], files: bool) -> Answer {
     };
     match answer {
         Answer::File(asked) => Answer::File(Asked { is_head: true, ..asked }),
-        Answer::Page { mut response, why } => {
+        Answer::Page { status, mut response, why } => {
             let end = response.windows(4).position(|four| four == b"\r\n\r\n");
             response.truncate(end.map_or(response.len(), |at| at + 4));
-            Answer::Page { response, why }
+            Answer::Page { status, response, why }
         }
         answer => answer,
     }
@@ -118,7 +125,11 @@ pub(crate) fn answer(input: &[u8], origins: &[String], files: bool) -> Answer {
 
 fn answer_get(input: &[u8], origins: &[String], files: bool) -> Answer {
     let too_large = || page(Status::REQUEST_HEADER_FIELDS_TOO_LARGE, "The head of the request is too large.");
-    let (head_bytes, request) = match Request::try_parse(input) {
+    let newer = of_version_1_0(input).map(|line| {
+        let rest = &input[line.len()..];
+        [&line[..line.len() - 1], b"1", rest].concat()
+    });
+    let (head_bytes, request) = match Request::try_parse(newer.as_deref().unwrap_or(input)) {
         Ok(Some((head_bytes, _))) if head_bytes > MAX_HEAD_BYTES => return too_large(),
         Ok(Some(parsed)) => parsed,
         Ok(None) if input.len() >= MAX_HEAD_BYTES => return too_large(),
@@ -133,6 +144,7 @@ fn answer_get(input: &[u8], origins: &[String], files: bool) -> Answer {
             .filter(|host| host.parse::<Authority>().is_ok_and(|host| !host.as_str().contains('@')));
         return Answer::File(Asked {
             path: path.to_string(),
+            query: request.uri().query().map(str::to_string),
             is_head: false,
             host,
             known: header(IF_NONE_MATCH).unwrap_or_default(),
@@ -144,7 +156,11 @@ fn answer_get(input: &[u8], origins: &[String], files: bool) -> Answer {
     if !request.headers().contains_key(UPGRADE) {
         let text =
             "This is a tagwire server. Clients connect by ws:// or wss:// with the subprotocol tagwire.v1.";
-        return Answer::Page { response: Head::page(Status::OK, text).encode(false), why: None };
+        let head = Head::page(Status::OK, text);
+        return Answer::Page { status: head.status(), response: head.encode(false), why: None };
+    }
+    if newer.is_some() {
+        return page(Status::BAD_REQUEST, "A WebSocket begins with HTTP/1.1.");
     }
     let mut response = match create_response(&request) {
         Ok(response) => response,
@@ -168,6 +184,14 @@ fn answer_get(input: &[u8], origins: &[String], files: bool) -> Answer {
         Ok(()) => Answer::WebSocket { response: head, head_bytes },
         Err(error) => page(Status::INTERNAL_SERVER_ERROR, &error.to_string()),
     }
+}
+
+/// The first line of a request in HTTP/1.0, up to its version, which is as long as that of 1.1. Many proxies ask in it, and what
+/// reads heads here does not.
+fn of_version_1_0(input: &[u8]) -> Option<&[u8]> {
+    let end = input.iter().position(|byte| *byte == b'\n')?;
+    let line = input[..end].strip_suffix(b"\r").unwrap_or(&input[..end]);
+    line.ends_with(b" HTTP/1.0").then_some(line)
 }
 
 /// Programs that do not speak of WebSocket ask for other things, `h2c` say, and take no for an answer.
@@ -216,7 +240,7 @@ pub(crate) fn is_origin_rule(rule: &str) -> bool {
 }
 
 fn page(status: Status, text: &str) -> Answer {
-    Answer::Page { response: Head::page(status, text).encode(false), why: Some(text.to_string()) }
+    Answer::Page { status, response: Head::page(status, text).encode(false), why: Some(text.to_string()) }
 }
 
 #[cfg(test)]
@@ -316,6 +340,8 @@ mod tests {
         assert_eq!(status("GET / HTTP/1.1", "Host: x\r\n", &[]), 200);
         assert_eq!(status("GET /admin HTTP/1.1", HEAD, &[]), 404);
         assert_eq!(status("GET / HTTP/1.0", HEAD, &[]), 400);
+        assert_eq!(status("GET / HTTP/1.0", "", &[]), 200);
+        assert_eq!(status("GET / HTTP/1.2", "", &[]), 400);
         assert_eq!(status("GET / HTTP/1.1", &HEAD.replace("13", "8"), &[]), 400);
         assert_eq!(status("GET / HTTP/1.1", &HEAD.replace("dGhl", "x"), &[]), 400);
         assert_eq!(status("GET / HTTP/1.1", "Host x\r\n", &[]), 400);
@@ -349,12 +375,21 @@ mod tests {
         assert!(!file("GET / HTTP/1.1", "").knows("\"c\""));
         assert!(file("HEAD /x HTTP/1.1", "").is_head);
         assert_eq!(file("GET / HTTP/1.1", "Connection: Upgrade\r\nUpgrade: h2c\r\n").path, "/");
+        assert_eq!(asked.with_query("/there"), "/there?x=1");
+        assert_eq!(file("GET /? HTTP/1.1", "").with_query("/"), "/?");
+        assert_eq!(file("GET / HTTP/1.1", "").with_query("/there"), "/there");
+        // As proxies ask that are not told otherwise.
+        let old = file("GET /x?y HTTP/1.0", "Host: game.example\r\nIf-None-Match: \"a\"\r\n");
+        assert_eq!((old.path.as_str(), old.host.as_deref()), ("/x", Some("game.example")));
+        assert!(old.knows("\"a\"") && file("HEAD /x HTTP/1.0", "").is_head);
         // Where a page is sent on to by its name, nobody else's name helps.
         for host in ["a b", "zoe@game.example", "a/b", ""] {
             assert_eq!(file("GET / HTTP/1.1", &format!("Host: {host}\r\n")).host, None, "{host}");
         }
         assert_eq!(file("GET http://other.example/page HTTP/1.1", "").path, "/page");
-        for (line, headers, expected) in [("GET / HTTP/1.1", HEAD, 101), ("GET /x HTTP/1.1", HEAD, 404)] {
+        for (line, headers, expected) in
+            [("GET / HTTP/1.1", HEAD, 101), ("GET /x HTTP/1.1", HEAD, 404), ("GET / HTTP/1.0", HEAD, 400)]
+        {
             let answer = answer(format!("{line}\r\n{headers}\r\n").as_bytes(), &[], true);
             let (Answer::WebSocket { response, .. } | Answer::Page { response, .. }) = answer else {
                 panic!("{answer:?}")

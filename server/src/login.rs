@@ -315,30 +315,33 @@ async fn may_ask(
     outlet: &Outlet,
     peer: Peer,
 ) -> Result<(), Refused> {
-    let not_told = |login: &Login, why: &str| {
-        deny(login, peer, &why);
-        let ending = Some(Ending::told(CloseCode::LOGIN_REFUSED, why));
-        Refused { dialect: login.dialect, reason: "schema access", ending }
+    let not_told = |login: &Login, why: &dyn fmt::Display, ending| {
+        deny(login, peer, why);
+        Refused { dialect: login.dialect, reason: "schema access", ending: Some(ending) }
     };
     match core.schema_access() {
-        SchemaAccess::Auto | SchemaAccess::Anyone => return has_place(core, place, &login, peer),
+        SchemaAccess::Anyone => return has_place(core, place, &login, peer),
         SchemaAccess::Nobody => {
-            return Err(not_told(
-                &login,
-                "this server tells its schema to nobody (its setting schema_access)",
-            ));
+            let why = "this server tells its schema to nobody (its setting schema_access)";
+            return Err(not_told(&login, &why, Ending::told(CloseCode::LOGIN_REFUSED, why)));
         }
-        SchemaAccess::Player => {}
+        // Auto was resolved; where it was not, nothing is open.
+        SchemaAccess::Player | SchemaAccess::Auto => {}
     }
-    let players = "this server tells its schema to players alone (its setting schema_access): \
+    // That it is the name is told, for another one helps: of the refusals for who shows nothing it is the only one.
+    let players = |login: &Login| {
+        let why = "this server tells its schema to players alone (its setting schema_access): \
                    log in with name and password, or with a token";
+        let denied = Denied::Refused(why.to_string());
+        not_told(login, &denied, Ending::refused(&denied))
+    };
     // Who shows nothing has guessed nothing.
     if login.username.is_empty() && !login.has_credentials() && outlet.certificate().is_none() {
-        return Err(not_told(&login, players));
+        return Err(players(&login));
     }
     let (login, identity) = judge(core, limits, place, login, outlet, peer).await?;
     match identity.access {
-        Access::Guest => Err(not_told(&login, players)),
+        Access::Guest => Err(players(&login)),
         Access::Player | Access::Operator => Ok(()),
     }
 }

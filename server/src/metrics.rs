@@ -247,7 +247,7 @@ impl Metrics {
             compared: register!("schemas_compared", "Logins by how the schemas compare", Family::default()),
             web_requests: register!(
                 "web_requests",
-                "Requests for files of the folder web, by the status of the answer",
+                "Requests by HTTP that became no WebSocket, by the status of the answer",
                 Family::default()
             ),
             responses: register!(
@@ -280,7 +280,7 @@ impl Metrics {
         self.responses.get_or_create(&Status { status: status.as_str_name().to_string() }).inc();
     }
 
-    /// A file was asked for, and answered so.
+    /// A browser, or what is like one, was answered so.
     pub(crate) fn web_request(&self, status: u16) {
         self.web_requests.get_or_create(&Status { status: status.to_string() }).inc();
     }

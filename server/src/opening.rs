@@ -18,8 +18,8 @@ pub(crate) enum NotOpened {
     Gone,
     #[error("{0:?} is not spoken here")]
     Speaks(Opening),
-    #[error("HTTP, answered with a page")]
-    Page(Vec<u8>),
+    #[error("HTTP, answered with {0}")]
+    Page(Status, Vec<u8>),
     #[error("no PROXY header, but its address is one of trusted_proxies: {0}")]
     NoProxyHeader(&'static str),
     #[error("{}", .0.reason())]
@@ -78,18 +78,19 @@ pub(crate) async fn open(
                 Answer::File(asked) if let Some(full) = place.full => {
                     let page = Head::page(Status::SERVICE_UNAVAILABLE, &full.reason());
                     core.metrics.limited(full.limit());
-                    return Err(NotOpened::Page(page.encode(asked.is_head)));
+                    return Err(NotOpened::Page(page.status(), page.encode(asked.is_head)));
                 }
                 Answer::File(asked) if !wire.kind().is_secure() && !core.admits_plaintext(peer) => {
-                    return Err(NotOpened::Page(only_by_tls(&asked)));
+                    let page = only_by_tls(&asked, core.tls.is_on());
+                    return Err(NotOpened::Page(page.status(), page.encode(asked.is_head)));
                 }
                 Answer::File(asked) => return Ok(Opened { what: What::File(asked), peer }),
-                Answer::Page { response, why } => {
+                Answer::Page { status, response, why } => {
                     match why {
                         Some(why) => info!("HTTP of {peer} is refused: {why}"),
                         None => debug!(%peer, "shown a page"),
                     }
-                    return Err(NotOpened::Page(response));
+                    return Err(NotOpened::Page(status, response));
                 }
             },
             Some(other) => return Err(NotOpened::Speaks(other)),
@@ -98,16 +99,19 @@ pub(crate) async fn open(
     }
 }
 
-/// Sends a browser to where nobody between can change what it gets. The port is the same.
-fn only_by_tls(asked: &Asked) -> Vec<u8> {
-    let page = match &asked.host {
+/// Sends a browser to where nobody between can change what it gets, if that is spoken here: the port is the same.
+fn only_by_tls(asked: &Asked, is_spoken: bool) -> Head {
+    match &asked.host {
+        _ if !is_spoken => {
+            let text = "This server asks for TLS (its setting plaintext), and has no certificate.";
+            Head::page(Status::FORBIDDEN, text)
+        }
         Some(host) => {
-            let there = format!("https://{host}{}", asked.path);
+            let there = format!("https://{host}{}", asked.with_query(&asked.path));
             Head::page(Status::TEMPORARY_REDIRECT, &format!("It is at {there}")).with("Location", &there)
         }
         None => Head::page(Status::FORBIDDEN, "This server asks for TLS: https://."),
-    };
-    page.encode(asked.is_head)
+    }
 }
 
 /// Reads the header that a proxy begins with, and no further: who it is for.

@@ -76,8 +76,8 @@ impl Connector {
 /// A server that is not running yet.
 pub struct Server {
     core: Arc<Core>,
-    /// Why it cannot be served; the first reason.
-    broken: Option<Broken>,
+    /// Why it cannot be served: every reason, for an authenticator that is added takes away those that it mends.
+    broken: Vec<Broken>,
     hooks: Vec<Box<dyn Hook>>,
     connector: Connector,
     /// Its other end.
@@ -96,12 +96,13 @@ impl Server {
     /// A server for the messages of `schema`, whose logins are judged as `config.auth` says. That its users or keys cannot
     /// be read is told by [`Server::check`] and [`Server::serve`].
     pub fn new(config: Config, schema: Schema) -> Self {
-        let (judge, broken) = match Judge::of(&config) {
+        let (judge, error) = match Judge::of(&config) {
             Ok(judge) => (judge, None),
-            Err(error) => (Judge::nobody(), Some(error.into())),
+            Err(error) => (Judge::nobody(), Some(error)),
         };
-        let server = Self::with_judge(config, schema, judge);
-        Server { broken: broken.or(server.broken), ..server }
+        let mut server = Self::with_judge(config, schema, judge);
+        server.broken.extend(error.map(Broken::from));
+        server
     }
 
     /// A server that asks `auth` who may come in, whatever `config.auth` says.
@@ -112,9 +113,10 @@ impl Server {
     fn with_judge(config: Config, schema: Schema, judge: Judge) -> Self {
         let Judge { authenticator, told, weak } = judge;
         let core = Core::new(config, schema, authenticator, weak);
-        let broken = core.load_tls(&core.config.tls).err().map(Broken::from);
+        let mut broken = vec![];
+        broken.extend(core.load_tls(&core.config.tls).err().map(Broken::from));
         let web = &core.config.web;
-        let broken = broken.or(web::check(web).err().map(|error| Broken::Web(web.clone(), error)));
+        broken.extend(web::check(web).err().map(|error| Broken::Web(web.clone(), error)));
         let (calls, called) = mpsc::channel(MEMORY_BACKLOG);
         let connector = Connector { calls };
         Server { core: Arc::new(core), broken, hooks: vec![], connector, calls: called, judge: (told, weak) }
@@ -127,7 +129,7 @@ impl Server {
         self.core.auth.store(Arc::new(authenticator));
         self.core.dev_auth.store(weak, Ordering::Relaxed);
         self.judge = (told, weak);
-        self.broken = self.broken.filter(|broken| !matches!(broken, Broken::Auth(_)));
+        self.broken.retain(|broken| !matches!(broken, Broken::Auth(_)));
         self
     }
 
@@ -136,7 +138,7 @@ impl Server {
     #[must_use]
     pub fn service(mut self, service: impl Service) -> Self {
         if let Err(error) = self.core.router.requests.add(Arc::new(service)) {
-            self.broken.get_or_insert(error.into());
+            self.broken.push(error.into());
         }
         self
     }
@@ -159,7 +161,7 @@ impl Server {
         factory: impl Fn(&str) -> R + Send + Sync + 'static,
     ) -> Self {
         if let Err(error) = self.core.router.rooms.add(Kind::new(pattern, factory)) {
-            self.broken.get_or_insert(error.into());
+            self.broken.push(error.into());
         }
         self
     }
@@ -184,12 +186,11 @@ impl Server {
     /// Whether it can be served: what [`Server::serve`] would tell at once.
     ///
     /// # Errors
-    /// Users or keys cannot be read, or a certificate cannot be used; a service or rooms were added that cannot be served.
+    /// Users, keys or the folder for browsers cannot be read, or a certificate cannot be used; a service or rooms were added
+    /// that cannot be served. All of it is told.
     pub fn check(&self) -> io::Result<()> {
-        match &self.broken {
-            Some(error) => Err(io::Error::other(error.to_string())),
-            None => Ok(()),
-        }
+        let reasons: Vec<_> = self.broken.iter().map(Broken::to_string).collect();
+        if reasons.is_empty() { Ok(()) } else { Err(io::Error::other(reasons.join("\n"))) }
     }
 
     /// By which the running server is changed.

@@ -1,19 +1,22 @@
 //! A folder of files for browsers, on the port of the game: a page and what it loads. The folder and the names in it are the
 //! operator's, everything that is asked for is a stranger's.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::future::poll_fn;
 use std::io::{self, Read};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 
+use crate::config::Limits;
 use crate::core::Core;
+use crate::door::limited_address;
 use crate::http::{Asked, Head, Status};
 use crate::link::Link;
 
@@ -65,28 +68,57 @@ const TYPES: [(&str, &str); 34] = [
     ("gz", "application/gzip"),
 ];
 
+/// One address has at most one in so many of the turns that there are.
+const TURNS_PER_ADDRESS: usize = 4;
+
 /// Counts those who are answered now.
 #[derive(Debug, Default)]
-pub(crate) struct Web {
-    answered: Arc<AtomicUsize>,
+pub(crate) struct Web(Arc<Mutex<Answered>>);
+
+#[derive(Debug, Default)]
+struct Answered {
+    all: usize,
+    /// Of addresses that are not trusted.
+    by_address: HashMap<IpAddr, usize>,
 }
 
 /// Somebody who is answered, until it is dropped.
 #[derive(Debug)]
-struct Turn(Arc<AtomicUsize>);
+struct Turn {
+    answered: Arc<Mutex<Answered>>,
+    address: Option<IpAddr>,
+}
 
 impl Web {
-    fn turn(&self, max: usize) -> Option<Turn> {
-        let taken = self.answered.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |answered| {
-            (answered < max).then_some(answered + 1)
-        });
-        taken.ok().map(|_| Turn(Arc::clone(&self.answered)))
+    /// `None`: too many are answered, of all or of that address.
+    fn turn(&self, peer: Option<IpAddr>, limits: &Limits) -> Option<Turn> {
+        let max = limits.max_web_requests;
+        let address = limited_address(peer, limits);
+        let mut answered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_address = address.and_then(|address| answered.by_address.get(&address)).map_or(0, |n| *n);
+        if answered.all >= max || of_address >= (max / TURNS_PER_ADDRESS).max(1) {
+            return None;
+        }
+        answered.all += 1;
+        if let Some(address) = address {
+            answered.by_address.insert(address, of_address + 1);
+        }
+        Some(Turn { answered: Arc::clone(&self.0), address })
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        let mut answered = self.answered.lock().unwrap_or_else(PoisonError::into_inner);
+        answered.all -= 1;
+        if let Some(address) = self.address
+            && let Some(count) = answered.by_address.get_mut(&address)
+        {
+            *count -= 1;
+            if *count == 0 {
+                answered.by_address.remove(&address);
+            }
+        }
     }
 }
 
@@ -118,17 +150,16 @@ enum Cut {
 
 /// Answers a request with a file of the folder, or says that there is none. True: all of it was written.
 pub(crate) async fn answer(core: &Core, link: &Link, asked: Asked) -> bool {
-    let (max, stall) = {
+    let (turn, stall) = {
         let limits = core.limits.load();
-        (limits.max_web_requests, Duration::from_millis(limits.outbox_max_stuck_ms))
+        let turn = core.web.turn(link.peer.ip(), &limits);
+        (turn, Duration::from_millis(limits.outbox_max_stuck_ms))
     };
-    let turn = core.web.turn(max);
     let found = match turn {
         Some(_) => look(&core.config.web, asked.clone()).await,
         None => {
             core.metrics.limited("max_web_requests");
-            let text = format!("Too much is asked for at once ({max}).");
-            Head::page(Status::SERVICE_UNAVAILABLE, &text)
+            Head::page(Status::SERVICE_UNAVAILABLE, "Too much is asked for at once.")
                 .with("Retry-After", &BUSY_RETRY_S.to_string())
                 .into()
         }
@@ -157,9 +188,8 @@ async fn look(folder: &str, asked: Asked) -> Found {
 
 async fn send(link: &Link, found: Found, is_head: bool, stall: Duration) -> Result<(), Cut> {
     let Found { head, file } = found;
-    let bytes = file.as_ref().map_or(0, |(_, length)| *length);
-    let patience = Patience { stall, deadline: Instant::now() + stall + least_rate(bytes) };
-    write(link, &head.encode(is_head), patience).await?;
+    let mut patience = Patience::new(stall);
+    write(link, &head.encode(is_head), &mut patience).await?;
     if let (Some((mut file, mut left)), false) = (file, is_head) {
         let mut chunk = vec![];
         while left > 0 {
@@ -173,7 +203,7 @@ async fn send(link: &Link, found: Found, is_head: bool, stall: Duration) -> Resu
             if count == 0 {
                 return Err(Cut::Shorter);
             }
-            write(link, &chunk[..count], patience).await?;
+            write(link, &chunk[..count], &mut patience).await?;
             left -= count as u64;
         }
     }
@@ -182,43 +212,51 @@ async fn send(link: &Link, found: Found, is_head: bool, stall: Duration) -> Resu
 }
 
 /// How long somebody is waited for who takes an answer slowly.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Patience {
-    /// As long as nothing is taken.
     stall: Duration,
-    /// In all.
-    deadline: Instant,
+    start: Instant,
+    /// When something was taken last, and how much in all, bytes.
+    taken_at: Instant,
+    taken: u64,
 }
 
 impl Patience {
-    /// From now on, where nothing is taken.
+    /// From now on. `stall`: as long as nothing is taken, and in all as long as too little is.
+    fn new(stall: Duration) -> Self {
+        let now = Instant::now();
+        Patience { stall, start: now, taken_at: now, taken: 0 }
+    }
+
+    fn took(&mut self, bytes: usize) {
+        self.taken_at = Instant::now();
+        self.taken += bytes as u64;
+    }
+
+    /// Until when more must be taken. What was taken earns time, what is still to come does not: who asks for a large file
+    /// could stay for as long as it likes.
     fn until(&self) -> Instant {
-        self.deadline.min(Instant::now() + self.stall)
+        let earned = Duration::from_millis(self.taken.saturating_mul(1000) / LEAST_BYTES_PER_SECOND);
+        self.taken_at.min(self.start + earned) + self.stall
     }
 }
 
-/// So long may a file of that size take.
-fn least_rate(bytes: u64) -> Duration {
-    Duration::from_secs(bytes / LEAST_BYTES_PER_SECOND)
-}
-
 /// Writes all of it, to who takes some of it now and then.
-async fn write(link: &Link, mut bytes: &[u8], patience: Patience) -> Result<(), Cut> {
-    let mut until = patience.until();
+async fn write(link: &Link, mut bytes: &[u8], patience: &mut Patience) -> Result<(), Cut> {
     while !bytes.is_empty() {
+        if Instant::now() >= patience.until() {
+            return Err(Cut::Slow);
+        }
         match link.try_write(bytes) {
             Ok(count) => {
                 bytes = &bytes[count..];
-                until = patience.until();
+                patience.took(count);
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 let writable = poll_fn(|cx| link.poll_writable(cx));
-                timeout_at(until, writable).await.map_err(|_| Cut::Slow)?;
+                timeout_at(patience.until(), writable).await.map_err(|_| Cut::Slow)?;
             }
             Err(error) => return Err(error.into()),
-        }
-        if Instant::now() >= patience.deadline {
-            return Err(Cut::Slow);
         }
     }
     Ok(())
@@ -245,10 +283,10 @@ fn find(folder: &Path, asked: &Asked) -> Found {
                 head(Status::OK).with("Content-Type", kind).with("Content-Length", &length.to_string());
             Found { head, file: Some((file, length)) }
         }
-        // What the page there refers to is meant from inside of it.
+        // What the page there refers to is meant from inside of it. Not for ever: a file may take its place.
         Ok(Opened::Folder) => {
-            let there = format!("{}/", asked.path);
-            Head::page(Status::PERMANENT_REDIRECT, &format!("It is at {there}"))
+            let there = asked.with_query(&format!("{}/", asked.path));
+            Head::page(Status::TEMPORARY_REDIRECT, &format!("It is at {there}"))
                 .with("Location", &there)
                 .into()
         }
@@ -264,7 +302,7 @@ enum Opened {
         tag: String,
         kind: &'static str,
     },
-    /// Asked for as if it were a file.
+    /// It has an `index.html`, and was asked for as if it were a file.
     Folder,
     Nothing,
 }
@@ -284,7 +322,10 @@ fn open(folder: &Path, inner: &Path, is_folder: bool) -> io::Result<Opened> {
     // Before it is opened, for to open a pipe is to wait for its other end.
     let found = fs::metadata(&path)?;
     if found.is_dir() && !is_folder {
-        return Ok(Opened::Folder);
+        return Ok(match open(&folder, inner, true)? {
+            Opened::File { .. } => Opened::Folder,
+            Opened::Folder | Opened::Nothing => Opened::Nothing,
+        });
     }
     if !found.is_file() {
         return Ok(Opened::Nothing);
@@ -349,6 +390,10 @@ pub(crate) fn check(folder: &str) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transport::{MemoryStream, Peer, Stream, Wire};
+    use prometheus_client::metrics::counter::Counter;
+    use tokio::io::AsyncReadExt;
+    use tokio::time::sleep;
 
     #[test]
     fn paths_lead_into_the_folder_and_nowhere_else() {
@@ -425,12 +470,70 @@ mod tests {
         assert_eq!(ends.len(), TYPES.len());
     }
 
+    /// Sends a file of so many bytes to somebody who takes `take` bytes every `pace`, while what lies between is `full` or
+    /// not. How it ended, and after how many seconds.
+    async fn sent(bytes: u64, is_head: bool, full: bool, take: usize, pace: Duration) -> (bool, u64) {
+        let (mut reader, there) = MemoryStream::pair();
+        let inlet = Wire::new(Stream::Memory(there), Counter::default()).split();
+        let link = Link::new(Peer::Memory, Arc::clone(inlet.outlet()));
+        while full && link.try_write(&[0; 1024]).is_ok() {}
+        let reading = tokio::spawn(async move {
+            let mut piece = vec![0; take];
+            sleep(pace).await;
+            while reader.read(&mut piece).await.is_ok_and(|count| count > 0) {
+                sleep(pace).await;
+            }
+        });
+        let file = tempfile::tempfile().expect("a folder for it");
+        file.set_len(bytes).expect("room for it");
+        let found = Found { head: Head::new(Status::OK), file: Some((file, bytes)) };
+        let begun = Instant::now();
+        let sent = send(&link, found, is_head, Duration::from_secs(10)).await;
+        reading.abort();
+        (sent.is_ok(), begun.elapsed().as_secs())
+    }
+
+    /// 64 KiB are between the ends, and earn four seconds.
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_less_than_the_least_rate_is_left_however_large_the_file_is() {
+        let second = Duration::from_secs(1);
+        assert_eq!(sent(2 << 20, false, false, 20 * 1024, second).await, (true, 100));
+        assert_eq!(sent(2 << 20, false, false, 7 * 1024, second).await, (false, 24));
+        assert_eq!(sent(1 << 30, false, false, 7 * 1024, second).await, (false, 24));
+        assert_eq!(sent(1 << 30, false, false, 1, second).await, (false, 14));
+        // Who takes nothing is not waited for as long as what it took has earned.
+        assert_eq!(sent(1 << 20, false, false, 1, 1000 * second).await, (false, 10));
+        // The size of a file that is not sent earns nothing either.
+        assert_eq!(sent(1 << 30, true, true, 1, second).await, (false, 10));
+        assert_eq!(sent(1 << 30, true, true, 1024, second).await, (true, 1));
+    }
+
     #[test]
-    fn so_many_at_once_and_no_more() {
-        let web = Web::default();
-        let turns: Vec<_> = (0..2).map(|_| web.turn(2).expect("a turn")).collect();
-        assert!(web.turn(2).is_none());
+    fn so_many_at_once_and_of_one_address_a_quarter() {
+        let (web, limits) = (Web::default(), Limits { max_web_requests: 9, ..Limits::default() });
+        let turn = |peer: &str| web.turn(Some(peer.parse().expect("an address")), &limits);
+        let mut turns: Vec<_> = (0..2).map(|_| turn("10.0.0.1").expect("a turn")).collect();
+        assert!(turn("10.0.0.1").is_none());
+        turns.pop();
+        turns.push(turn("10.0.0.1").expect("what was given back"));
+        turns.extend(["2001:db8::1", "2001:db8::2"].map(|peer| turn(peer).expect("a turn")));
+        assert!(turn("2001:db8::3").is_none(), "who has one has a whole network");
+        // Who is trusted counts among all alone, as who is in this process.
+        turns.extend((0..3).map(|_| turn("127.0.0.1").expect("a turn")));
+        turns.extend((0..2).map(|_| web.turn(None, &limits).expect("a turn")));
+        assert!(
+            turn("127.0.0.1").is_none() && turn("10.0.0.2").is_none() && web.turn(None, &limits).is_none()
+        );
         drop(turns);
-        assert!(web.turn(2).is_some());
+        let answered = web.0.lock().expect("nobody panicked");
+        assert_eq!((answered.all, answered.by_address.len()), (0, 0));
+    }
+
+    #[test]
+    fn few_turns_leave_one_for_each_address() {
+        let (web, limits) = (Web::default(), Limits { max_web_requests: 2, ..Limits::default() });
+        let turn = |peer: &str| web.turn(Some(peer.parse().expect("an address")), &limits);
+        let _turn = turn("10.0.0.1").expect("a turn");
+        assert!(turn("10.0.0.1").is_none() && turn("10.0.0.2").is_some());
     }
 }

@@ -168,7 +168,7 @@ fn elsewhere_players_are_told_it_and_others_why_not() {
     assert_eq!(refusal(ask(&server, &player("zoe", "bad"))), refused);
     for credentials in [nobody(), player("zoe", "guest")] {
         let (code, reason, part) = refusal(ask(&server, &credentials));
-        assert_eq!((code, part), (CloseCode::LOGIN_REFUSED, login_part::Value::Untold));
+        assert_eq!((code, part), (CloseCode::LOGIN_REFUSED, login_part::Value::Name));
         assert!(reason.contains("to players alone (its setting schema_access)"), "{reason}");
     }
     assert_eq!((server.metric(TOLD), server.metric(DENIED)), (1.0, 2.0));
@@ -176,19 +176,26 @@ fn elsewhere_players_are_told_it_and_others_why_not() {
     assert_eq!(ask(&comments, &player("zoe", "good")).unwrap(), arena().documented_set());
 }
 
+/// Where guests may log in, who shows nothing is one, and so is whom the game's judge calls one.
 #[test]
 fn guests_are_no_players() {
     let server = judged(|config| config.guests = true);
-    let (code, reason, _) = refusal(ask(&server, &nobody()));
-    assert_eq!(code, CloseCode::LOGIN_REFUSED);
-    assert!(reason.contains("to players alone"), "{reason}");
+    let guest = Player::login(server.address, "", "").unwrap();
+    assert!(guest.welcome.name.starts_with("guest-"), "{}", guest.welcome.name);
+    for credentials in [nobody(), player("zoe", "guest")] {
+        let (code, reason, part) = refusal(ask(&server, &credentials));
+        assert_eq!((code, part), (CloseCode::LOGIN_REFUSED, login_part::Value::Name));
+        assert!(reason.contains("to players alone"), "{reason}");
+    }
+    ask(&server, &player("zoe", "good")).unwrap();
 }
 
 #[test]
 fn nobody_is_nobody() {
     let server = TestServer::with(|config| config.schema_access = SchemaAccess::Nobody);
-    let (code, reason, _) = refusal(ask(&server, &player("zoe", "welcome")));
-    assert_eq!(code, CloseCode::LOGIN_REFUSED);
+    let (code, reason, part) = refusal(ask(&server, &player("zoe", "welcome")));
+    // No credentials would help.
+    assert_eq!((code, part), (CloseCode::LOGIN_REFUSED, login_part::Value::Untold));
     assert_eq!(reason, "this server tells its schema to nobody (its setting schema_access)");
     assert_eq!(server.metric(TOLD), 0.0);
 }
@@ -226,8 +233,8 @@ fn a_full_server_says_so() {
 #[test]
 fn where_logins_need_tls_so_does_asking() {
     let server = TestServer::with(|config| config.plaintext = tagwire_server::Plaintext::Deny);
-    let (code, reason, _) = refusal(ask(&server, &nobody()));
-    assert_eq!(code, CloseCode::LOGIN_REFUSED);
+    let (code, reason, part) = refusal(ask(&server, &nobody()));
+    assert_eq!((code, part), (CloseCode::LOGIN_REFUSED, login_part::Value::Untold));
     assert!(reason.starts_with("this server asks for TLS"), "{reason}");
 }
 
@@ -235,8 +242,8 @@ fn where_logins_need_tls_so_does_asking() {
 fn a_schema_without_descriptors_cannot_be_told() {
     let schema = Schema::new(tagwire::Fingerprint([0; 16]), Bytes::new(), vec![]);
     let server = TestServer::with_schema(schema, |_| ());
-    let (code, reason, _) = refusal(ask(&server, &nobody()));
-    assert_eq!(code, CloseCode::LOGIN_REFUSED);
+    let (code, reason, part) = refusal(ask(&server, &nobody()));
+    assert_eq!((code, part), (CloseCode::LOGIN_REFUSED, login_part::Value::Untold));
     assert_eq!(reason, "this server has no descriptors of its schema");
 }
 

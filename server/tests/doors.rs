@@ -17,7 +17,7 @@ use tagwire::pb::arena::v1 as arena;
 use tagwire::prost::Message as _;
 use tagwire::{Access, CloseCode};
 use tagwire_server::auth::{Attempt, Authenticator, Denied, Identity};
-use tagwire_server::{ClientCertificates, Plaintext};
+use tagwire_server::{AuthKind, ClientCertificates, Config, Plaintext, Server};
 
 /// With a certificate.
 fn start(change: impl FnOnce(&mut tagwire_server::Config)) -> TestServer {
@@ -489,4 +489,37 @@ fn clients_show_certificates_where_they_must() {
         assert!(!goes_well(Some(&stranger)), "{rule:?}");
         assert_eq!(goes_well(None), without, "{rule:?}");
     }
+}
+
+/// Admits everybody.
+struct Open;
+
+impl Authenticator for Open {
+    fn authenticate(&self, attempt: &Attempt<'_>) -> Result<Identity, Denied> {
+        Ok(Identity::new(&attempt.login.username, Access::Player))
+    }
+}
+
+/// Else a game with an authenticator of its own would start without the TLS that its settings ask for.
+#[test]
+fn a_games_own_judge_mends_nothing_but_that_there_was_none() {
+    let config = |certificate: &str, web: &str| {
+        let mut config = Config { auth: AuthKind::Game, web: web.to_string(), ..Config::default() };
+        config.tls.certificate = certificate.to_string();
+        config
+    };
+    let why = |server: Server| server.check().unwrap_err().to_string();
+    let server = |certificate, web| Server::new(config(certificate, web), tagwire::pb::schema());
+    assert!(server("", "").auth(Open).check().is_ok());
+    assert!(why(server("", "")).contains("the game brings no authenticator"));
+    let tls = why(server("/no/such/cert.pem", "").auth(Open));
+    assert!(tls.contains("/no/such/cert.pem") && !tls.contains("authenticator"), "{tls}");
+    let web = why(server("", "/no/such/folder").auth(Open));
+    assert!(web.contains("/no/such/folder") && !web.contains("authenticator"), "{web}");
+    let all = why(server("/no/such/cert.pem", "/no/such/folder"));
+    for part in ["/no/such/cert.pem", "/no/such/folder", "the game brings no authenticator"] {
+        assert!(all.contains(part), "{all}");
+    }
+    let config = config("/no/such/cert.pem", "");
+    assert!(why(Server::with_auth(config, tagwire::pb::schema(), Box::new(Open))).contains("cert.pem"));
 }

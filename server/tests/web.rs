@@ -255,7 +255,13 @@ fn a_folder_is_sent_on_to_its_page() {
     let site = site();
     let server = serving(&site, |_| ());
     let sent = get(&server, "/assets?x=1");
-    assert_eq!((sent.status, sent.header("Location")), (308, Some("/assets/")));
+    assert_eq!((sent.status, sent.header("Location")), (307, Some("/assets/?x=1")));
+    assert_eq!(get(&server, "/assets").header("Location"), Some("/assets/"));
+    // Without one it is nothing, with a slash and without.
+    for path in ["/empty", "/empty/"] {
+        assert_eq!(get(&server, path).status, 404, "{path}");
+    }
+    assert_eq!((answered(&server, 307), answered(&server, 404)), (2.0, 2.0));
 }
 
 #[test]
@@ -285,11 +291,29 @@ fn by_tls_and_in_memory_too_and_beside_players_of_every_kind() {
 #[test]
 fn where_logins_need_tls_browsers_are_sent_there() {
     let site = site();
-    let server = serving(&site, |config| config.plaintext = Plaintext::Deny);
+    let server = serving(&site, |config| {
+        config.plaintext = Plaintext::Deny;
+        config.tls.certificate = common::via::IDENTITY.pem.to_str().unwrap().to_string();
+    });
     let sent = get(&server, "/assets/?x");
-    assert_eq!((sent.status, sent.header("Location")), (307, Some("https://game.example:7777/assets/")));
+    assert_eq!((sent.status, sent.header("Location")), (307, Some("https://game.example:7777/assets/?x")));
     let nameless = ask_by(End::connect(server.address), "GET / HTTP/1.1\r\n\r\n");
     assert_eq!((nameless.status, nameless.header("Location")), (403, None));
+    assert_eq!((answered(&server, 307), answered(&server, 403)), (1.0, 1.0));
+    // To where nothing answers nobody is sent.
+    let server = serving(&site, |config| config.plaintext = Plaintext::Deny);
+    let refused = get(&server, "/");
+    assert_eq!((refused.status, refused.header("Location")), (403, None));
+    assert!(refused.text().contains("has no certificate"), "{}", refused.text());
+}
+
+/// nginx asks so, unless it is told otherwise.
+#[test]
+fn who_asks_in_http_1_0_is_answered() {
+    let site = site();
+    let server = serving(&site, |_| ());
+    let page = ask_by(End::connect(server.address), "GET / HTTP/1.0\r\nHost: x\r\nConnection: close\r\n\r\n");
+    assert_eq!((page.status, page.text(), page.header("Connection")), (200, PAGE, Some("close")));
 }
 
 #[test]
@@ -299,6 +323,7 @@ fn a_full_server_shows_nothing_but_that() {
     let _there = server.player("zoe");
     let page = get(&server, "/");
     assert_eq!((page.status, page.text()), (503, "the server is full (1 connections)\n"));
+    assert_eq!(answered(&server, 503), 1.0);
 }
 
 /// More than sockets hold, so that the server waits for the reader.
@@ -396,6 +421,27 @@ fn so_many_files_are_on_their_way_at_once_and_players_do_not_notice() {
     // Who goes makes place.
     drop(deaf);
     server.wait_for("tagwire_connections", 1.0);
+    assert_eq!(get(&server, "/").status, 200);
+}
+
+#[test]
+fn one_address_leaves_turns_for_others() {
+    let site = site();
+    large(&site, 24);
+    let server = serving(&site, |config| {
+        config.limits.max_web_requests = 8;
+        config.limits.trusted = vec!["127.0.0.2/32".parse().unwrap()];
+    });
+    let deaf: Vec<_> = (1..=2)
+        .map(|count| {
+            let stream = deaf(&server);
+            server.wait_for("tagwire_web_requests_total{status=\"200\"}", f64::from(count));
+            stream
+        })
+        .collect();
+    assert_eq!(get(&server, "/").status, 503);
+    drop(deaf);
+    server.wait_for("tagwire_connections", 0.0);
     assert_eq!(get(&server, "/").status, 200);
 }
 

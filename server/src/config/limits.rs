@@ -70,7 +70,7 @@ pub struct Limits {
     pub max_rooms: usize,
     /// Messages that a room may hand to its members in a second, each member counted; 0: no limit. Default 2000000.
     pub max_room_deliveries_per_second: u32,
-    /// Files of the folder `web` that are on their way at once. Default 64.
+    /// Files of the folder `web` that are on their way at once; a quarter of them to one address. Default 64.
     pub max_web_requests: usize,
     /// Addresses that the limits per address spare. In a file also bare, "::1". Default `["127.0.0.0/8", "::1/128"]`.
     #[serde(deserialize_with = "networks")]
