@@ -297,17 +297,15 @@ fn names_of_files() {
     refused(&set(vec![file("a.proto", vec![]), file("a.proto", vec![])]), "a.proto: twice in the set");
     let google = || file("google/protobuf/timestamp.proto", vec![]);
     refused(&set(vec![google(), google()]), "google/protobuf/timestamp.proto: twice in the set");
-    let plain = "not letters, digits and _ . + - in a path without empty parts and ..";
+    let plain = "not letters, digits, spaces and _ . + - in a path without empty parts and ..";
     for (name, shown) in [
         ("", ""),
         ("a\n.proto", "a\\n.proto"),
         ("a\u{2028}b.proto", "a\\u{2028}b.proto"),
         ("a();.proto", "a();.proto"),
         ("a\u{2029}.proto", "a\\u{2029}.proto"),
-        ("a b.proto", "a b.proto"),
         ("a*/b.proto", "a*/b.proto"),
         ("a`b.proto", "a`b.proto"),
-        ("\u{fc}.proto", "\u{fc}.proto"),
         ("a\\b.proto", "a\\\\b.proto"),
         ("c:a.proto", "c:a.proto"),
         ("/a.proto", "/a.proto"),
@@ -323,7 +321,8 @@ fn names_of_files() {
         refused(&named, &text);
         assert_eq!(load_documented(&named).unwrap_err().to_string(), text);
     }
-    for name in ["a.proto", "game-1/v1/a_b+c.d.proto", "..a/b..proto", "A"] {
+    for name in ["a.proto", "game-1/v1/a_b+c.d.proto", "..a/b..proto", "A", "my game.proto", "größe.proto"]
+    {
         load_descriptors(&set(vec![file(name, vec![])])).unwrap();
     }
     refused(

@@ -24,6 +24,7 @@ use crate::dynamic::read_schema;
 use crate::listener::{bind, raise_descriptor_limit};
 use crate::metrics::Metrics;
 use crate::server::Server;
+use crate::web;
 
 /// So long may code of a game that blocks go on when everything else has stopped.
 const BLOCKING_TIMEOUT: Duration = Duration::from_secs(1);
@@ -81,7 +82,10 @@ fn start(
     game: impl FnOnce(Server) -> Server,
 ) -> anyhow::Result<impl FnOnce() -> anyhow::Result<()>> {
     let sources = args.sources()?;
-    let Loaded { config, warnings, .. } = sources.load()?;
+    let Loaded { config, warnings, file, .. } = sources.load()?;
+    if let Some(file) = file {
+        web::hides(&config.web, &file)?;
+    }
     let schema = match config.schema.as_str() {
         "" => compiled,
         path => read_schema(Path::new(path))?,

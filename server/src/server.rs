@@ -29,7 +29,7 @@ use crate::requests::ServiceError;
 use crate::rooms::{Kind, KindError};
 use crate::tls::TlsError;
 use crate::transport::MemoryStream;
-use crate::web;
+use crate::web::{self, WebError};
 
 /// A stop takes at most so long.
 const STOP_TIMEOUT: Duration = Duration::from_secs(8);
@@ -51,8 +51,8 @@ enum Broken {
     Auth(#[from] AuthError),
     #[error(transparent)]
     Tls(#[from] TlsError),
-    #[error("web = {0:?}: {1}\n  fix: name a folder that is there: --web DIR")]
-    Web(String, io::Error),
+    #[error(transparent)]
+    Web(#[from] WebError),
 }
 
 /// Opens connections to a server of the same process, from [`Server::connector`]. A clone is cheap.
@@ -115,8 +115,7 @@ impl Server {
         let core = Core::new(config, schema, authenticator, weak);
         let mut broken = vec![];
         broken.extend(core.load_tls(&core.config.tls).err().map(Broken::from));
-        let web = &core.config.web;
-        broken.extend(web::check(web).err().map(|error| Broken::Web(web.clone(), error)));
+        broken.extend(web::check(&core.config).err().map(Broken::from));
         let (calls, called) = mpsc::channel(MEMORY_BACKLOG);
         let connector = Connector { calls };
         Server { core: Arc::new(core), broken, hooks: vec![], connector, calls: called, judge: (told, weak) }

@@ -14,11 +14,12 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 
-use crate::config::Limits;
+use crate::config::{Config, JwtAlgorithm, Limits};
 use crate::core::Core;
 use crate::door::limited_address;
 use crate::http::{Asked, Head, Status};
 use crate::link::Link;
+use crate::tls::SELF_SIGNED;
 
 /// A file goes in pieces of so many bytes: as much memory as one that is asked for takes.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -379,12 +380,53 @@ fn kind_of(path: &Path) -> &'static str {
     TYPES.iter().find(|(known, _)| *known == end).map_or("application/octet-stream", |(_, kind)| kind)
 }
 
-/// Whether there is such a folder, at the start.
-pub(crate) fn check(folder: &str) -> io::Result<()> {
-    if folder.is_empty() || fs::metadata(folder)?.is_dir() {
+/// Why a folder cannot be shown.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WebError {
+    #[error("web = {0:?}: {1}\n  fix: name a folder that is there: --web DIR")]
+    Folder(String, io::Error),
+    #[error(
+        "web = {0:?}: {file} is in that folder, which is shown to anyone\n  fix: a folder of its own for the page: --web dist",
+        file = .1.display()
+    )]
+    Secret(String, PathBuf),
+}
+
+/// Whether the folder can be shown, at the start.
+pub(crate) fn check(config: &Config) -> Result<(), WebError> {
+    let web = &config.web;
+    if web.is_empty() {
         return Ok(());
     }
-    Err(io::ErrorKind::NotADirectory.into())
+    let folder = |error| WebError::Folder(web.clone(), error);
+    if !fs::metadata(web).map_err(folder)?.is_dir() {
+        return Err(folder(io::ErrorKind::NotADirectory.into()));
+    }
+    let Config { tls, file_auth, jwt_auth, .. } = config;
+    let key = match (tls.key.as_str(), tls.certificate.as_str()) {
+        ("", SELF_SIGNED) => "",
+        ("", certificate) => certificate,
+        (key, _) => key,
+    };
+    // Keys that only judge may be read by anyone.
+    let is_secret = jwt_auth.algorithms.contains(&JwtAlgorithm::Hs256);
+    let secrets = [key, &file_auth.users].into_iter().chain(is_secret.then_some(jwt_auth.key.as_str()));
+    secrets.filter(|path| !path.is_empty()).try_for_each(|path| hides(web, Path::new(path)))
+}
+
+/// Refuses a folder in which the file is, whatever links lead to either. One that is not there yet counts by its name.
+pub(crate) fn hides(web: &str, file: &Path) -> Result<(), WebError> {
+    if web.is_empty() {
+        return Ok(());
+    }
+    let folder = fs::canonicalize(web).map_err(|error| WebError::Folder(web.to_string(), error))?;
+    let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // What a link leads to is what would be shown.
+    let place = file.canonicalize().or_else(|_| parent.canonicalize());
+    match place.is_ok_and(|place| place.starts_with(&folder)) {
+        true => Err(WebError::Secret(web.to_string(), file.to_path_buf())),
+        false => Ok(()),
+    }
 }
 
 #[cfg(test)]

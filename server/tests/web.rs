@@ -16,7 +16,7 @@ use common::program::{Program, command};
 use common::via::{End, Via};
 use common::*;
 use tagwire::session::client::Event;
-use tagwire_server::{Config, Plaintext, Server};
+use tagwire_server::{Config, JwtAlgorithm, Plaintext, Server};
 use tempfile::TempDir;
 
 const PAGE: &str = "<!doctype html><title>arena</title><script type=module src=game.js></script>\n";
@@ -482,6 +482,55 @@ fn a_folder_that_is_not_there_is_told_at_the_start() {
         assert!(error.contains("web = ") && error.contains(web) && error.contains("--web DIR"), "{error}");
         let output = command(&["--listen", "127.0.0.1:0", "--web", web]).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{output:?}");
+    }
+}
+
+/// `--web .` in the folder of a project.
+#[test]
+fn a_folder_in_which_secrets_are_is_not_shown() {
+    let site = site();
+    let web = site.path().to_str().unwrap().to_string();
+    let place = |name: &str| site.path().join(name).to_str().unwrap().to_string();
+    symlink(site.path().join("secret.txt"), site.path().join("dist/link.pem")).unwrap();
+    let why = |web: &str, change: &dyn Fn(&mut Config)| {
+        let mut config = Config { web: web.to_string(), ..Config::default() };
+        change(&mut config);
+        let told = Server::new(config, tagwire::pb::schema()).check();
+        told.err().map(|error| error.to_string()).unwrap_or_default()
+    };
+    let secrets: [(&str, &dyn Fn(&mut Config, String)); 5] = [
+        ("secret.txt", &|config, path| config.file_auth.users = path),
+        ("later/users.toml", &|config, path| config.file_auth.users = path),
+        ("secret.txt", &|config, path| config.tls.key = path),
+        ("dist/link.pem", &|config, path| config.tls.certificate = path),
+        ("secret.txt", &|config, path| {
+            config.jwt_auth.key = path;
+            config.jwt_auth.algorithms = vec![JwtAlgorithm::Hs256];
+        }),
+    ];
+    fs::create_dir(site.path().join("later")).unwrap();
+    for (name, set) in secrets {
+        let told = why(&web, &|config| set(config, place(name)));
+        assert!(told.contains("which is shown to anyone") && told.contains(&place(name)), "{name}: {told}");
+    }
+    for allowed in [
+        why(&web, &|config| config.jwt_auth.key = place("secret.txt")),
+        why(&dist(&site), &|config| config.file_auth.users = place("secret.txt")),
+        why(".", &|config| config.tls.certificate = "self-signed".to_string()),
+        why("", &|config| config.file_auth.users = place("secret.txt")),
+    ] {
+        assert_eq!(allowed, "");
+    }
+    let start = |name: &str| {
+        fs::write(site.path().join(name), "web = \".\"\n").unwrap();
+        let mut program = command(&["--listen", "127.0.0.1:0", "--config", name]);
+        program.current_dir(site.path()).output().unwrap()
+    };
+    for name in ["tagwire.toml", "dist/other.toml"] {
+        let output = start(name);
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{told}");
+        assert!(told.contains("which is shown to anyone") && told.contains(name), "{told}");
     }
 }
 

@@ -52,6 +52,8 @@ pub struct Loaded {
     pub config: Config,
     /// What a log should mention: variables that look like settings and are none.
     pub warnings: Vec<String>,
+    /// The file that was read, if there is one.
+    pub file: Option<PathBuf>,
 }
 
 /// Why there is no configuration.
@@ -124,8 +126,10 @@ impl Sources {
     /// The first thing that is wrong, with its place.
     pub fn load(&self) -> Result<Loaded, ConfigError> {
         let mut layers = Layers::new();
+        let mut file = None;
         if let Some((path, text)) = self.read_file()? {
             layers.add_file(&path, &text)?;
+            file = Some(path);
         }
         let mut warnings = vec![];
         let mut variables: Vec<_> = self.environment.iter().collect();
@@ -143,7 +147,7 @@ impl Sources {
         for flag in &self.flags {
             layers.add_flag(flag)?;
         }
-        Ok(Loaded { config: layers.into_config()?, warnings })
+        Ok(Loaded { config: layers.into_config()?, warnings, file })
     }
 
     fn read_file(&self) -> Result<Option<(PathBuf, String)>, ConfigError> {
