@@ -8,6 +8,7 @@
  *       client.sync(5);
  *       requestAnimationFrame(frame);
  *     });
+ *     setInterval(() => { if (document.hidden) client.sync(5); }, 1000); // for there are no frames then
  *
  * The network goes on between frames, as it does in any program here. What happens is queued in order, and `sync`
  * alone takes it out: it brings the view that the game has of the session (room, members, clock, the end) up to date,
@@ -386,7 +387,7 @@ export class SyncClient {
     if (!pushed) {
       this.#overflowed = true;
       const reason = `the application does not take what it receives, ${this.#arrivals.length} messages wait; `;
-      this.wire.line.close(CloseCode.SLOW, `${reason}call sync() in each frame`);
+      this.wire.line.close(CloseCode.SLOW, `${reason}call sync() in each frame, and from a timer while the page is hidden`);
     }
     return pushed;
   }

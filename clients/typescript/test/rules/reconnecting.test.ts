@@ -2,6 +2,7 @@
 
 import { expect } from "chai";
 import { ChatSchema, MouseEventSchema, PickColourSchema, ScoreSchema } from "../../gen/arena/index.js";
+import { INBOX_MESSAGES } from "../../src/client.js";
 import { CloseCode } from "../../src/close.js";
 import { BufferFull, ConnectionClosed, RequestTimeout } from "../../src/errors.js";
 import { MemberChanged } from "../../src/events.js";
@@ -319,6 +320,18 @@ describe("in memory", () => {
       await peer.loop.settle();
       expect(calls).to.deep.equal([1, 2, ["reply", 9]]);
       expect(await refused).to.include({ code: 5 });
+    });
+
+    it("closes with SLOW where nobody calls sync, and says that hidden pages have no frames", async () => {
+      const client = await peer.syncClient();
+      for (let round = 0; round < 17; round += 1) {
+        await peer.link.send(...Array.from({ length: 1000 }, (_, at) => score(at)));
+      }
+      await peer.loop.settle();
+      client.on(ScoreSchema, () => undefined);
+      expect(client.sync(1000)).to.equal(INBOX_MESSAGES);
+      expect(() => client.sync()).to.throw(ConnectionClosed, "and from a timer while the page is hidden");
+      expect(client.closed?.code).to.equal(CloseCode.SLOW);
     });
 
     it("keeps to its budget, and runs one thing all the same", async () => {
