@@ -187,12 +187,15 @@ export class Client implements AsyncIterable<Message> {
    * Sends a message of the game: itself, or its schema and its fields. Waits while the server takes no more.
    *
    * Done when the message is next to the socket, or waits for the next connection, with room for 1024 messages and
-   * 1 MiB; there a LATEST message replaces the one of the same kind that waits, and an UNRELIABLE one is dropped.
+   * 1 MiB; there a LATEST message replaces the one of the same kind that waits, and an UNRELIABLE one is dropped. Of
+   * calls that are not awaited up to 1024 and 1 MiB wait; there, too, a LATEST message replaces the one before, whose
+   * call is then done.
    * Whatever happens to connections, it arrives once, as long as the session is resumed. Messages arrive in the order
    * of the calls, awaited or not.
    *
    * Rejects with `TypeError` for a message that is not in the schema, has no rules, is a request or only the
-   * server's; `RangeError` for one that is too large; `ConnectionClosed` after the end.
+   * server's; `RangeError` for one that is too large; `BufferFull` when too many calls wait; `ConnectionClosed` after the
+   * end.
    */
   send(message: Message): Promise<void>;
   send<D extends DescMessage>(schema: D, fields: MessageInit<D>): Promise<void>;

@@ -387,7 +387,10 @@ export class SyncClient {
     if (!pushed) {
       this.#overflowed = true;
       const reason = `the application does not take what it receives, ${this.#arrivals.length} messages wait; `;
-      this.wire.line.close(CloseCode.SLOW, `${reason}call sync() in each frame, and from a timer while the page is hidden`);
+      this.wire.line.close(
+        CloseCode.SLOW,
+        `${reason}call sync() in each frame, and from a timer while the page is hidden`,
+      );
     }
     return pushed;
   }
