@@ -63,7 +63,7 @@ export class Line {
     const deadline = this.#now() + timeout;
     const opening = (this.#opening = new AbortController());
     try {
-      await this.#renewToken(target);
+      await this.#renewToken(target, opening.signal);
       await this.connection.open(target, deadline - this.#now(), opening.signal);
     } finally {
       if (this.#opening === opening) this.#opening = undefined;
@@ -93,9 +93,9 @@ export class Line {
     });
   }
 
-  async #renewToken(target: Target): Promise<void> {
+  async #renewToken(target: Target, signal: AbortSignal): Promise<void> {
     if (!this.token) return;
-    this.session.setToken(await fresh(this.token, String(target.address), this.#timeout, this.loop));
+    this.session.setToken(await fresh(this.token, String(target.address), this.#timeout, this.loop, signal));
   }
 
   #handleEvent(event: Event): void {
@@ -154,7 +154,7 @@ export class Line {
     await this.connection.ended; // the old socket is closed before there is a new one
     const deadline = this.#now() + this.#timeout;
     try {
-      await this.#renewToken(target);
+      await this.#renewToken(target, signal);
     } catch (error) {
       if (error instanceof ConnectError) throw error;
       // Not ours; the next attempt may have more luck.
