@@ -66,6 +66,8 @@ export class Client implements AsyncIterable<Message> {
   readonly #steady = new Steady();
   #arrived = new Deferred<void>();
   #handling: Promise<void> | undefined;
+  /** A handler is being called: it has not returned, nor come to its first `await`. */
+  #calling = false;
   #sliceBegan = 0;
   #overflowed = false;
   #reconnecting: Reconnecting | undefined;
@@ -290,8 +292,7 @@ export class Client implements AsyncIterable<Message> {
     if (!this.#receive && isDesc(kind)) {
       throw new TypeError(`a client with receive: false gets no ${kind.typeName}, so no handler would be called`);
     }
-    this.#handlers.add(kind, handler);
-    return () => this.#handlers.remove(kind, handler);
+    return this.#handlers.add(kind, handler);
   }
 
   /**
@@ -363,6 +364,8 @@ export class Client implements AsyncIterable<Message> {
 
   /** The next message without a handler, or `undefined` after a normal end. Calls the handlers of what is before it. */
   async #take(): Promise<Received | undefined> {
+    if (this.#calling)
+      throw new TypeError("a client was iterated or run ; it was called by a handler, and would wait for itself");
     for (;;) {
       if (this.#handling) {
         await this.#handling;
@@ -371,7 +374,7 @@ export class Client implements AsyncIterable<Message> {
       const event = this.#inbox.pop();
       if (event) {
         const handlers = this.#handlers.of(event);
-        if (handlers.length > 0) await (this.#handling = this.#runHandlers(handlers, event));
+        if (handlers.length > 0) await this.#runHandlers(handlers, event);
         else if (event instanceof Received) return event;
         else this.#fallback.tell(event);
       } else if (!this.closed) {
@@ -386,10 +389,13 @@ export class Client implements AsyncIterable<Message> {
   }
 
   async #runHandlers(handlers: readonly AnyHandler[], event: Received | HandledEvent): Promise<void> {
+    // Set before the first is called, which may look for more to take itself.
+    const done = new Deferred<void>();
+    this.#handling = done.promise;
     try {
       for (const handler of handlers) {
         try {
-          await call(handler, event);
+          await this.#call(handler, event);
         } catch (error) {
           console.error("tagwire: a handler failed", error);
         }
@@ -402,6 +408,16 @@ export class Client implements AsyncIterable<Message> {
       }
     } finally {
       this.#handling = undefined;
+      done.resolve();
+    }
+  }
+
+  #call(handler: AnyHandler, event: Received | HandledEvent): unknown {
+    this.#calling = true;
+    try {
+      return call(handler, event);
+    } finally {
+      this.#calling = false;
     }
   }
 

@@ -275,8 +275,10 @@ export class SyncClient {
   on<D extends DescMessage>(kind: D, handler: MessageHandler<D>): () => void;
   on<E extends EventClass>(kind: E, handler: EventHandler<E>): () => void;
   on(kind: DescMessage | EventClass, handler: AnyHandler): () => void {
-    this.#handlers.add(kind, handler);
-    return () => this.#handlers.remove(kind, handler);
+    if (Object.prototype.toString.call(handler) === "[object AsyncFunction]") {
+      throw new TypeError("handlers of a client for a game loop are plain functions; sync() waits for no async one");
+    }
+    return this.#handlers.add(kind, handler);
   }
 
   /**
@@ -465,12 +467,13 @@ export class SyncClient {
     for (const handler of handlers) {
       if (this.#left) break;
       try {
-        call(handler, event);
+        const result = call(handler, event);
+        if (isThenable(result)) result.then(undefined, logFailure);
       } catch (error) {
         failures.push(error);
       }
     }
-    for (const failure of failures.slice(1)) console.error("tagwire: a handler failed", failure);
+    for (const failure of failures.slice(1)) logFailure(failure);
     if (failures.length > 0) throw failures[0];
     if (handlers.length === 0) {
       if (event instanceof Received) this.#dropped.unhandled += 1;
@@ -483,4 +486,13 @@ export class SyncClient {
     const now = this.wire.loop.now();
     return (this.wire.session.serverTime(now) ?? 0) - now.monotonic;
   }
+}
+
+/** Whether it is a promise, of whatever library. */
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === "object" && value !== null && typeof (value as { then?: unknown }).then === "function";
+}
+
+function logFailure(failure: unknown): void {
+  console.error("tagwire: a handler failed", failure);
 }

@@ -162,6 +162,9 @@ describe("in memory", () => {
         [client.send(RequestSchema, {}), TypeError, 'not in the schema "arena"'],
         [client.send({ x: 1 } as unknown as Message), TypeError, "is not a message"],
         [client.request(ChatSchema, ScoreSchema, { text: "x".repeat(1025) }), RangeError, "of 1028 bytes, limit 1024"],
+        [client.send(MouseEventSchema, { x: 1.5 }), RangeError, "arena.v1.MouseEvent cannot be encoded: "],
+        [client.send(MouseEventSchema, { x: 2 ** 40 }), RangeError, "arena.v1.MouseEvent cannot be encoded: "],
+        [client.send(PickColourSchema, { colour: "RED" as never }), RangeError, "cannot be encoded: "],
       ] as const) {
         const error = await failure(call);
         expect(error).to.be.instanceOf(kind);
@@ -487,6 +490,56 @@ describe("in memory", () => {
       expect(log.lines.join()).to.contain("a handler failed Error: a fault of the game");
       void client.close();
       await running;
+    });
+
+    it("is not iterated nor run by its handlers", async () => {
+      const client = await peer.client({}, score(1), score(2));
+      const calls: unknown[] = [];
+      client.on(ScoreSchema, ({ points }) => {
+        calls.push(points);
+        void client.run().catch((error: unknown) => calls.push(error));
+        void client[Symbol.asyncIterator]()
+          .next()
+          .catch((error: unknown) => calls.push(error));
+      });
+      void client.run();
+      await peer.loop.settle();
+      expect(calls.filter((call) => typeof call === "number")).to.deep.equal([1, 2]);
+      const errors = calls.filter((call) => typeof call !== "number");
+      expect(errors.length).to.equal(4);
+      for (const error of errors) {
+        expect(error).to.be.instanceOf(TypeError).with.property("message").that.contains("called by a handler");
+      }
+    });
+
+    it("calls one handler at a time, whoever runs it beside", async () => {
+      const client = await peer.client({}, score(1), score(2));
+      const calls: string[] = [];
+      client.on(ScoreSchema, async ({ points }) => {
+        calls.push(`begin ${points}`);
+        await Promise.resolve();
+        void client.run(); // behind the first await it waits like any other
+        await Promise.resolve();
+        calls.push(`end ${points}`);
+      });
+      void client.run();
+      await peer.loop.settle();
+      expect(calls).to.deep.equal(["begin 1", "end 1", "begin 2", "end 2"]);
+    });
+
+    it("removes a handler once, whatever is called twice", async () => {
+      const client = await peer.client({}, score(1));
+      const calls: number[] = [];
+      const handler = ({ points }: { points: number }) => calls.push(points);
+      const off = client.on(ScoreSchema, handler);
+      client.on(ScoreSchema, handler);
+      off();
+      off(); // does not take the other one
+      void client.run();
+      await peer.loop.settle();
+      expect(calls).to.deep.equal([1]);
+      client.off(ScoreSchema);
+      off();
     });
 
     it("refuses handlers that would never be called", async () => {

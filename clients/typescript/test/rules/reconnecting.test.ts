@@ -256,6 +256,21 @@ describe("in memory", () => {
       expect(other.link.closed).to.equal("abort");
     });
 
+    it("ends with close at once, also while the function for the token takes its time", async () => {
+      let asked = 0;
+      const token = () => ((asked += 1) === 1 ? "one" : new Promise<string>(() => undefined));
+      const client = await peer.client({ token, reconnect: QUICK });
+      await peer.link.cut();
+      await peer.loop.advance(10);
+      expect(asked).to.equal(2);
+      let closed = false;
+      void client.close().then(() => (closed = true));
+      await peer.loop.advance(0);
+      expect(closed).to.equal(true);
+      await peer.loop.advance(60_000);
+      expect([peer.attempts, log.lines.filter((line) => line.startsWith("error"))]).to.deep.equal([1, []]);
+    });
+
     it("tries again where the function for the token fails on the way", async () => {
       const tokens = ["one", undefined, "three"];
       const token = () => {
@@ -344,6 +359,27 @@ describe("in memory", () => {
       await peer.link.send(...[1, 2, 3, 4, 5].map(score));
       expect([client.sync(5), client.sync(0), client.sync(100)]).to.deep.equal([2, 1, 2]);
       expect(calls).to.deep.equal([1, 2, 3, 4, 5]);
+    });
+
+    it("refuses async handlers, and logs what a promise of one fails with", async () => {
+      const client = await peer.syncClient({}, score(1));
+      expect(() => client.on(ScoreSchema, async () => Promise.resolve())).to.throw(TypeError, "async");
+      client.on(ScoreSchema, () => Promise.reject(new Error("a fault of the game")));
+      expect(client.sync()).to.equal(1);
+      await peer.loop.settle();
+      expect(log.lines.join()).to.contain("error: tagwire: a handler failed Error: a fault of the game");
+    });
+
+    it("removes a handler once", async () => {
+      const client = await peer.syncClient({}, score(1));
+      const calls: number[] = [];
+      const handler = ({ points }: { points: number }) => calls.push(points);
+      const off = client.on(ScoreSchema, handler);
+      client.on(ScoreSchema, handler);
+      off();
+      off();
+      client.sync();
+      expect(calls).to.deep.equal([1]);
     });
 
     it("throws what a handler throws, and counts what has none", async () => {
