@@ -37,7 +37,7 @@ export async function fresh(
   signal: AbortSignal,
 ): Promise<string> {
   let timer: Timer | undefined;
-  let abort = () => undefined as void;
+  let abort = (): void => undefined;
   const late = new Promise<never>((_, reject) => {
     abort = () => reject(new ConnectError(address, "it was given up"));
     signal.addEventListener("abort", abort);
