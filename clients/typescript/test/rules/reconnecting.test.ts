@@ -271,6 +271,24 @@ describe("in memory", () => {
       expect([peer.attempts, log.lines.filter((line) => line.startsWith("error"))]).to.deep.equal([1, []]);
     });
 
+    it("does not count the time in which the page was frozen", async () => {
+      const client = await peer.client({ reconnect: { jitter: 0, giveUpAfter: 10_000 } });
+      peer.refuses = "no network";
+      await peer.link.cut();
+      await peer.loop.advance(200);
+      peer.loop.clock.advance(3_600_000); // nothing runs, as in a page that sleeps
+      await peer.loop.settle();
+      expect([client.closed, client.reconnecting?.attempt]).to.deep.equal([undefined, 3]);
+      peer.refuses = "";
+      await peer.loop.advance(1000);
+      await peer.back(0);
+      expect(client.reconnecting).to.equal(undefined);
+      peer.refuses = "no network";
+      await peer.link.cut();
+      await peer.loop.advance(10_000);
+      expect(client.closed?.reason).to.contain("10 s");
+    });
+
     it("tries again where the function for the token fails on the way", async () => {
       const tokens = ["one", undefined, "three"];
       const token = () => {
