@@ -12,7 +12,8 @@ import type { Delivery } from "./schema.js";
 const MIN_HOLES = 64;
 
 interface Slot<T> {
-  readonly item: T;
+  /** `undefined` once it is gone, so that what was taken is kept by nobody here. */
+  item: T | undefined;
   readonly size: number;
   readonly key: unknown;
   gone: boolean;
@@ -30,10 +31,13 @@ export class Backlog<T> {
   #count = 0;
   #bytes = 0;
   readonly #latest = new Map<unknown, Slot<T>>();
+  readonly #onReplaced: ((item: T) => void) | undefined;
 
-  constructor(limits: { maxItems: number; maxBytes: number }) {
+  /** `onReplaced` is told of each item whose place a newer one has taken. */
+  constructor(limits: { maxItems: number; maxBytes: number; onReplaced?: (item: T) => void }) {
     this.maxItems = limits.maxItems;
     this.maxBytes = limits.maxBytes;
+    this.#onReplaced = limits.onReplaced;
   }
 
   /** How many messages wait. */
@@ -44,6 +48,17 @@ export class Backlog<T> {
   /** Sum of the sizes of what waits. */
   get bytes(): number {
     return this.#bytes;
+  }
+
+  /** The oldest item. */
+  get first(): T | undefined {
+    for (let slot; (slot = this.#slots[this.#head]); this.#head += 1) if (!slot.gone) return slot.item;
+    return undefined;
+  }
+
+  /** Whether a LATEST one of this key waits. */
+  holds(key: unknown): boolean {
+    return this.#latest.has(key);
   }
 
   /**
@@ -61,33 +76,34 @@ export class Backlog<T> {
     const count = this.#count - (older ? 1 : 0);
     const bytes = this.#bytes - (older?.size ?? 0);
     if (count > 0 && (count >= this.maxItems || bytes + size > this.maxBytes)) return false;
+    const replaced = older?.item;
     if (older) {
       this.#remove(older);
       this.dropped += 1;
     }
-    const slot = { item, size, key, gone: false };
+    const slot: Slot<T> = { item, size, key, gone: false };
     this.#slots.push(slot);
     this.#count += 1;
     this.#bytes += size;
     if (delivery === "LATEST") this.#latest.set(key, slot);
+    if (replaced !== undefined) this.#onReplaced?.(replaced);
     return true;
   }
 
   /** Takes the oldest item, or gives `undefined` when nothing waits. */
   pop(): T | undefined {
-    for (let slot; (slot = this.#slots[this.#head]); this.#head += 1) {
-      if (!slot.gone) {
-        this.#head += 1;
-        this.#remove(slot);
-        return slot.item;
-      }
-    }
-    return undefined;
+    const { first } = this;
+    const slot = this.#slots[this.#head];
+    if (!slot) return undefined;
+    this.#head += 1;
+    this.#remove(slot);
+    return first;
   }
 
   /** Takes out one item, this very one, if it waits. */
   remove(item: T): void {
-    const slot = this.#slots.find((one) => !one.gone && one.item === item);
+    const at = this.#slots.findIndex((one, index) => index >= this.#head && !one.gone && one.item === item);
+    const slot = this.#slots[at];
     if (slot) this.#remove(slot);
   }
 
@@ -100,6 +116,7 @@ export class Backlog<T> {
 
   #remove(slot: Slot<T>): void {
     slot.gone = true;
+    slot.item = undefined;
     this.#count -= 1;
     this.#bytes -= slot.size;
     if (this.#latest.get(slot.key) === slot) this.#latest.delete(slot.key);

@@ -66,6 +66,8 @@ export class Client implements AsyncIterable<Message> {
   readonly #steady = new Steady();
   #arrived = new Deferred<void>();
   #handling: Promise<void> | undefined;
+  /** A handler is being called: it has not returned, nor come to its first `await`. */
+  #calling = false;
   #sliceBegan = 0;
   #overflowed = false;
   #reconnecting: Reconnecting | undefined;
@@ -187,12 +189,15 @@ export class Client implements AsyncIterable<Message> {
    * Sends a message of the game: itself, or its schema and its fields. Waits while the server takes no more.
    *
    * Done when the message is next to the socket, or waits for the next connection, with room for 1024 messages and
-   * 1 MiB; there a LATEST message replaces the one of the same kind that waits, and an UNRELIABLE one is dropped.
+   * 1 MiB; there a LATEST message replaces the one of the same kind that waits, and an UNRELIABLE one is dropped. Of
+   * calls that are not awaited up to 1024 and 1 MiB wait; there, too, a LATEST message replaces the one before, whose
+   * call is then done.
    * Whatever happens to connections, it arrives once, as long as the session is resumed. Messages arrive in the order
    * of the calls, awaited or not.
    *
    * Rejects with `TypeError` for a message that is not in the schema, has no rules, is a request or only the
-   * server's; `RangeError` for one that is too large; `ConnectionClosed` after the end.
+   * server's; `RangeError` for one that is too large; `BufferFull` when too many calls wait; `ConnectionClosed` after the
+   * end.
    */
   send(message: Message): Promise<void>;
   send<D extends DescMessage>(schema: D, fields: MessageInit<D>): Promise<void>;
@@ -287,8 +292,7 @@ export class Client implements AsyncIterable<Message> {
     if (!this.#receive && isDesc(kind)) {
       throw new TypeError(`a client with receive: false gets no ${kind.typeName}, so no handler would be called`);
     }
-    this.#handlers.add(kind, handler);
-    return () => this.#handlers.remove(kind, handler);
+    return this.#handlers.add(kind, handler);
   }
 
   /**
@@ -360,6 +364,8 @@ export class Client implements AsyncIterable<Message> {
 
   /** The next message without a handler, or `undefined` after a normal end. Calls the handlers of what is before it. */
   async #take(): Promise<Received | undefined> {
+    if (this.#calling)
+      throw new TypeError("a client was iterated or run ; it was called by a handler, and would wait for itself");
     for (;;) {
       if (this.#handling) {
         await this.#handling;
@@ -368,7 +374,7 @@ export class Client implements AsyncIterable<Message> {
       const event = this.#inbox.pop();
       if (event) {
         const handlers = this.#handlers.of(event);
-        if (handlers.length > 0) await (this.#handling = this.#runHandlers(handlers, event));
+        if (handlers.length > 0) await this.#runHandlers(handlers, event);
         else if (event instanceof Received) return event;
         else this.#fallback.tell(event);
       } else if (!this.closed) {
@@ -383,10 +389,13 @@ export class Client implements AsyncIterable<Message> {
   }
 
   async #runHandlers(handlers: readonly AnyHandler[], event: Received | HandledEvent): Promise<void> {
+    // Set before the first is called, which may look for more to take itself.
+    const done = new Deferred<void>();
+    this.#handling = done.promise;
     try {
       for (const handler of handlers) {
         try {
-          await call(handler, event);
+          await this.#call(handler, event);
         } catch (error) {
           console.error("tagwire: a handler failed", error);
         }
@@ -399,6 +408,16 @@ export class Client implements AsyncIterable<Message> {
       }
     } finally {
       this.#handling = undefined;
+      done.resolve();
+    }
+  }
+
+  #call(handler: AnyHandler, event: Received | HandledEvent): unknown {
+    this.#calling = true;
+    try {
+      return call(handler, event);
+    } finally {
+      this.#calling = false;
     }
   }
 

@@ -27,11 +27,20 @@ export function sourceOf(token: Token, password: string): TokenSource | undefine
 
 /**
  * Asks for a token. Rejects with what the function throws, with `ConnectError` when it takes too long, with
- * `TypeError` when it gives none.
+ * `TypeError` when it gives none. `signal` ends the waiting, with `ConnectError`.
  */
-export async function fresh(source: TokenSource, address: string, timeout: number, loop: Loop): Promise<string> {
+export async function fresh(
+  source: TokenSource,
+  address: string,
+  timeout: number,
+  loop: Loop,
+  signal: AbortSignal,
+): Promise<string> {
   let timer: Timer | undefined;
+  let abort = (): void => undefined;
   const late = new Promise<never>((_, reject) => {
+    abort = () => reject(new ConnectError(address, "it was given up"));
+    signal.addEventListener("abort", abort);
     timer = loop.later(timeout, () => {
       const text = `the function that is to give a token took longer than ${timeout / 1000} s`;
       reject(new ConnectError(address, text));
@@ -45,5 +54,6 @@ export async function fresh(source: TokenSource, address: string, timeout: numbe
     return token;
   } finally {
     timer?.cancel();
+    signal.removeEventListener("abort", abort);
   }
 }

@@ -45,17 +45,22 @@ export class Handlers {
   constructor(private readonly schema: Schema) {}
 
   /**
-   * Sets one more handler.
+   * Sets one more handler; gives what removes it, and does nothing when called again.
    *
    * @throws TypeError for a class that is not in the schema or has no rules, for a message that no client is ever
    * sent, and for a handler that cannot be called.
    */
-  add(kind: Kind, handler: AnyHandler): void {
+  add(kind: Kind, handler: AnyHandler): () => void {
     const key = this.#keyOf(kind);
     if (typeof handler !== "function") {
       throw new TypeError(`the handler of ${nameOfKind(kind)} must be a function, not ${typeof handler}`);
     }
     this.#byKind.set(key, [...(this.#byKind.get(key) ?? []), handler]);
+    let set = true;
+    return () => {
+      if (set && this.#byKind.get(key)?.includes(handler)) this.remove(kind, handler);
+      set = false;
+    };
   }
 
   /**

@@ -8,7 +8,7 @@ import { AddressError, ConnectError } from "./errors.js";
 import type { Platform } from "./platform.js";
 import { openFirst, type Begin } from "./sockets.js";
 import { TcpTransport } from "./tcp.js";
-import { checkTls, securityOf } from "./tls.js";
+import { checkTls, securityOf, whyBroken } from "./tls.js";
 import type { Opening, Owner, Target, Tls } from "./transport.js";
 import { SUBPROTOCOL, WebSocketTransport, openWebSocket, type Socket } from "./websocket.js";
 
@@ -59,7 +59,9 @@ async function findWs(): Promise<Ws | undefined> {
   try {
     return (await import("ws")).WebSocket;
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ERR_MODULE_NOT_FOUND") return undefined;
+    // The second where the game was bundled or compiled to require().
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "ERR_MODULE_NOT_FOUND" || code === "MODULE_NOT_FOUND") return undefined;
     throw error;
   }
 }
@@ -76,6 +78,7 @@ async function upgrade(ws: Ws, address: Address, socket: TcpSocket, signal: Abor
     followRedirects: false,
   });
   const transport = new WebSocketTransport(owner, peer);
+  socket.prependListener("error", (error: Error) => transport.blame(whyBroken(error)));
   peer.on("unexpected-response", (_request, response) => {
     void whyRefused(response).then((why) => transport.refuse(why));
   });

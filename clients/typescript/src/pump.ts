@@ -8,6 +8,7 @@
  *       client.sync(5);
  *       requestAnimationFrame(frame);
  *     });
+ *     setInterval(() => { if (document.hidden) client.sync(5); }, 1000); // for there are no frames then
  *
  * The network goes on between frames, as it does in any program here. What happens is queued in order, and `sync`
  * alone takes it out: it brings the view that the game has of the session (room, members, clock, the end) up to date,
@@ -274,8 +275,10 @@ export class SyncClient {
   on<D extends DescMessage>(kind: D, handler: MessageHandler<D>): () => void;
   on<E extends EventClass>(kind: E, handler: EventHandler<E>): () => void;
   on(kind: DescMessage | EventClass, handler: AnyHandler): () => void {
-    this.#handlers.add(kind, handler);
-    return () => this.#handlers.remove(kind, handler);
+    if (Object.prototype.toString.call(handler) === "[object AsyncFunction]") {
+      throw new TypeError("handlers of a client for a game loop are plain functions; sync() waits for no async one");
+    }
+    return this.#handlers.add(kind, handler);
   }
 
   /**
@@ -386,7 +389,10 @@ export class SyncClient {
     if (!pushed) {
       this.#overflowed = true;
       const reason = `the application does not take what it receives, ${this.#arrivals.length} messages wait; `;
-      this.wire.line.close(CloseCode.SLOW, `${reason}call sync() in each frame`);
+      this.wire.line.close(
+        CloseCode.SLOW,
+        `${reason}call sync() in each frame, and from a timer while the page is hidden`,
+      );
     }
     return pushed;
   }
@@ -461,12 +467,13 @@ export class SyncClient {
     for (const handler of handlers) {
       if (this.#left) break;
       try {
-        call(handler, event);
+        const result = call(handler, event);
+        if (isThenable(result)) result.then(undefined, logFailure);
       } catch (error) {
         failures.push(error);
       }
     }
-    for (const failure of failures.slice(1)) console.error("tagwire: a handler failed", failure);
+    for (const failure of failures.slice(1)) logFailure(failure);
     if (failures.length > 0) throw failures[0];
     if (handlers.length === 0) {
       if (event instanceof Received) this.#dropped.unhandled += 1;
@@ -479,4 +486,13 @@ export class SyncClient {
     const now = this.wire.loop.now();
     return (this.wire.session.serverTime(now) ?? 0) - now.monotonic;
   }
+}
+
+/** Whether it is a promise, of whatever library. */
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === "object" && value !== null && typeof (value as { then?: unknown }).then === "function";
+}
+
+function logFailure(failure: unknown): void {
+  console.error("tagwire: a handler failed", failure);
 }

@@ -19,6 +19,9 @@ import type { Target } from "./transport.js";
  */
 const STABLE_MS = 5000;
 
+/** A timer that is later than this was held up with the whole page, which nobody shall pay for. */
+const FROZEN_MS = 2000;
+
 /** Who hears of what happens on the way. */
 export interface LineListener {
   onEvent(event: Event | Reconnecting): void;
@@ -63,7 +66,7 @@ export class Line {
     const deadline = this.#now() + timeout;
     const opening = (this.#opening = new AbortController());
     try {
-      await this.#renewToken(target);
+      await this.#renewToken(target, opening.signal);
       await this.connection.open(target, deadline - this.#now(), opening.signal);
     } finally {
       if (this.#opening === opening) this.#opening = undefined;
@@ -93,9 +96,9 @@ export class Line {
     });
   }
 
-  async #renewToken(target: Target): Promise<void> {
+  async #renewToken(target: Target, signal: AbortSignal): Promise<void> {
     if (!this.token) return;
-    this.session.setToken(await fresh(this.token, String(target.address), this.#timeout, this.loop));
+    this.session.setToken(await fresh(this.token, String(target.address), this.#timeout, this.loop, signal));
   }
 
   #handleEvent(event: Event): void {
@@ -130,7 +133,7 @@ export class Line {
     const quick = closed.code === CloseCode.TIMEOUT;
     const wanted = this.#delays.next({ quick, retryAfter: closed.retryAfter });
     const delay = Math.min(wanted, Math.max(left, 0)); // the last one is made at the last moment
-    this.#setTimer(this.loop.later(delay, () => this.#attempt()));
+    this.#setTimer(this.#later(delay, () => this.#attempt()));
     this.listener.onEvent(new Reconnecting(this.attempts, delay, why(closed)));
   }
 
@@ -154,7 +157,7 @@ export class Line {
     await this.connection.ended; // the old socket is closed before there is a new one
     const deadline = this.#now() + this.#timeout;
     try {
-      await this.#renewToken(target);
+      await this.#renewToken(target, signal);
     } catch (error) {
       if (error instanceof ConnectError) throw error;
       // Not ours; the next attempt may have more luck.
@@ -216,6 +219,16 @@ export class Line {
   #setTimer(timer: Timer | undefined): void {
     this.#timer?.cancel();
     this.#timer = timer;
+  }
+
+  /** Plans a call. Time in which the page, or the machine, was frozen does not count towards giving up. */
+  #later(ms: number, call: () => void): Timer {
+    const due = this.#now() + Math.max(ms, 0);
+    return this.loop.later(ms, () => {
+      const late = this.#now() - due;
+      if (late > FROZEN_MS) this.#lostAt += late;
+      call();
+    });
   }
 
   #lookIfOver(): void {

@@ -1,12 +1,14 @@
 /**
  * What a client sends, and the requests that wait for their answers.
  *
- *     send, post   -- if nothing waits and the socket takes it --+
- *     sendSoon     --> waiting --> pump -------------------------+--> Connection
+ *     send, post, sendSoon -- if nothing waits and the socket takes it --> Connection
+ *         |
+ *         +--> waiters --> waiting --> pump ------------------------------> Connection
  *
- * `waiting` is what has no place in the count of the session yet: up to 1024 frames and 1 MiB, in which a LATEST
- * message replaces the one before. While there is no connection, all that is sent waits there; over that `send` waits
- * in its turn and `sendSoon` throws.
+ * `waiting` is what has no place in the count of the session yet and nobody waits for: what `sendSoon` was given, and
+ * all that is sent while there is no connection. `waiters` are the calls behind it, in their order. Each holds up to
+ * 1024 and 1 MiB, and in each a LATEST message replaces the one before; `sendSoon` throws when both together are more,
+ * all others fail when there is no room among the waiters.
  */
 
 import { notAnswered, notSent, type Ask } from "./ask.js";
@@ -40,8 +42,13 @@ interface Waiting {
 
 /** Who waits for room, in turn. */
 interface Waiter {
+  readonly size: number;
   /** Sends or queues it. False: there is no room yet. */
   readonly attempt: () => boolean;
+  /** Sends it, whatever the socket takes: before the end. */
+  readonly force?: () => void;
+  /** A newer one has taken its place, which counts as sent. */
+  readonly replaced?: () => void;
   readonly fail: (error: TagwireError) => void;
 }
 
@@ -60,7 +67,11 @@ export class Sender {
   readonly #pending = new Map<number, Pending>();
   readonly #unsent = new Map<number, Waiting>();
   readonly #waiting = new Backlog<Waiting>({ maxItems: OUTBOX_MESSAGES, maxBytes: OUTBOX_BYTES });
-  #waiters: Waiter[] = [];
+  readonly #waiters = new Backlog<Waiter>({
+    maxItems: OUTBOX_MESSAGES,
+    maxBytes: OUTBOX_BYTES,
+    onReplaced: (waiter) => waiter.replaced?.(),
+  });
   #pumpPlanned = false;
 
   constructor(
@@ -73,18 +84,10 @@ export class Sender {
 
   // Messages
 
-  /** Sends a message, in its turn. Waits while there is no room. */
+  /** Sends a message, in its turn. Waits while there is no room; rejects with BufferFull where too many wait. */
   send(tag: number, payload: Uint8Array, delivery: Delivery): Promise<void> {
     return new Promise((resolve, reject) => {
-      this.#inTurn({
-        attempt: () => {
-          if (this.#clear()) this.way.connection.send(tag, payload);
-          else if (!this.#queue({ tag, payload, keys: [] }, delivery)) return false;
-          resolve();
-          return true;
-        },
-        fail: reject,
-      });
+      this.#inTurn(this.#waiterOf(tag, payload, delivery, resolve, reject), delivery, tag);
     });
   }
 
@@ -95,17 +98,60 @@ export class Sender {
    */
   sendSoon(tag: number, payload: Uint8Array, delivery: Delivery): void {
     if (this.ended) throw this.closedError(undefined, false);
-    if (this.#waiters.length === 0 && this.#clear()) {
-      this.way.connection.send(tag, payload);
-      return;
-    }
-    const behind = !this.way.connection.writable;
-    if (!this.#waiting.push({ tag, payload, keys: [] }, payload.length, delivery, tag, behind)) {
-      const why = this.away ? "there is no connection" : "the server takes them slower than they are sent";
-      const what = `${this.#waiting.length} messages, ${this.#waiting.bytes} bytes wait for the socket already`;
-      throw new BufferFull(`${what}; ${why}`);
+    if (this.#waiters.length === 0) {
+      if (this.#clear()) {
+        this.way.connection.send(tag, payload);
+        return;
+      }
+      const frame = { tag, payload, keys: [] };
+      if (!this.#waiting.push(frame, payload.length, delivery, tag, this.#behind)) throw this.#full();
+    } else {
+      // Behind those who wait, as it was called behind them.
+      const nobody = () => undefined;
+      const waiter = this.#waiterOf(tag, payload, delivery, nobody, nobody);
+      const count = this.#waiting.length + this.#waiters.length;
+      const bytes = this.#waiting.bytes + this.#waiters.bytes + payload.length;
+      const replaces = this.#behind && delivery === "LATEST" && this.#waiters.holds(tag);
+      const room = replaces || (count < OUTBOX_MESSAGES && bytes <= OUTBOX_BYTES);
+      if (!room || !this.#waiters.push(waiter, payload.length, delivery, tag, this.#behind)) throw this.#full();
     }
     this.#planPump();
+  }
+
+  #waiterOf(
+    tag: number,
+    payload: Uint8Array,
+    delivery: Delivery,
+    done: () => void,
+    fail: (error: TagwireError) => void,
+  ): Waiter {
+    return {
+      size: payload.length,
+      attempt: () => {
+        if (this.#clear()) this.way.connection.send(tag, payload);
+        else if (!this.#queue({ tag, payload, keys: [] }, delivery)) return false;
+        done();
+        return true;
+      },
+      force: () => {
+        this.way.connection.send(tag, payload);
+        done();
+      },
+      replaced: done,
+      fail,
+    };
+  }
+
+  /** Whether the socket takes less than is sent, so that what may be replaced is. */
+  get #behind(): boolean {
+    return !this.way.connection.writable;
+  }
+
+  #full(): BufferFull {
+    const why = this.away ? "there is no connection" : "the server takes them slower than they are sent";
+    const count = this.#waiting.length + this.#waiters.length;
+    const bytes = this.#waiting.bytes + this.#waiters.bytes;
+    return new BufferFull(`${count} messages, ${bytes} bytes wait for the socket already; ${why}`);
   }
 
   // Requests
@@ -125,6 +171,7 @@ export class Sender {
         resolve();
       };
       const waiter: Waiter = {
+        size: asks.reduce((sum, ask) => sum + ask.body.length, 0),
         attempt: () => {
           if (!this.#postNow(asks, stopOnError, began)) return false;
           timer?.cancel();
@@ -133,9 +180,9 @@ export class Sender {
         },
         fail: (error) => failAll(() => error),
       };
-      if (this.#inTurn(waiter)) return;
+      if (this.#inTurn(waiter, "ORDERED", waiter)) return;
       timer = this.loop.later(shortest, () => {
-        this.#waiters = this.#waiters.filter((one) => one !== waiter);
+        this.#waiters.remove(waiter);
         const { away } = this;
         failAll((ask) => notSent(ask, shortest, away));
         this.drain();
@@ -221,16 +268,22 @@ export class Sender {
       }
       this.#sendWaiting(connection);
     }
-    for (let first; (first = this.#waiters[0]);) {
+    for (let first; (first = this.#waiters.first);) {
       if (!first.attempt()) break;
-      this.#waiters.shift();
+      this.#waiters.remove(first);
     }
     if (this.#waiters.length > 0 && this.way.connection.busy) this.#planPump();
   }
 
-  /** Hands everything that waits to the connection, whatever the socket takes: before the end. */
+  /** Hands all messages that wait to the connection, whatever the socket takes: before the end. */
   flush(): void {
     while (this.#waiting.length > 0) this.#sendWaiting(this.way.connection);
+    const requests: Waiter[] = [];
+    for (let waiter; (waiter = this.#waiters.pop());) {
+      if (waiter.force) waiter.force();
+      else requests.push(waiter); // whose answers would come too late
+    }
+    for (const waiter of requests) this.#waiters.push(waiter, waiter.size, "ORDERED", waiter, false);
   }
 
   /** Forgets what waits, for a session that is no more; gives how much that was. */
@@ -246,19 +299,22 @@ export class Sender {
     this.ended = closed;
     this.failRequests(closed, true);
     this.reset();
-    const waiters = this.#waiters;
-    this.#waiters = [];
-    for (const waiter of waiters) waiter.fail(this.closedError(undefined, false));
+    for (let waiter; (waiter = this.#waiters.pop());) waiter.fail(this.closedError(undefined, false));
   }
 
-  /** Tries at once where nobody waits before it. True: it is done. */
-  #inTurn(waiter: Waiter): boolean {
+  /** Tries at once where nobody waits before it. True: it is done, or has failed. */
+  #inTurn(waiter: Waiter, delivery: Delivery, key: unknown): boolean {
     if (this.ended) {
       waiter.fail(this.closedError(undefined, false));
       return true;
     }
     if (this.#waiters.length === 0 && waiter.attempt()) return true;
-    this.#waiters.push(waiter);
+    // Who waits for it knows that an UNRELIABLE one was not dropped.
+    const kept = delivery === "LATEST" ? delivery : "ORDERED";
+    if (!this.#waiters.push(waiter, waiter.size, kept, key, this.#behind)) {
+      waiter.fail(this.#full());
+      return true;
+    }
     if (this.way.connection.busy) this.#planPump();
     return false;
   }

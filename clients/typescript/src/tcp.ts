@@ -21,7 +21,10 @@ export class TcpTransport implements Transport {
       if (!this.#lost) owner.handleEof();
     });
     socket.on("error", (error) => {
+      // At once: what else the socket tells of its end says less.
       this.#error = whyBroken(error);
+      socket.destroy();
+      this.#handleLost();
     });
     socket.on("close", () => this.#handleLost());
     socket.on("drain", () => this.#look());

@@ -114,6 +114,11 @@ export class WebSocketTransport implements Transport {
     else this.socket.close();
   }
 
+  /** The socket below has failed; this is told, and not what WebSocket makes of it. */
+  blame(why: string): void {
+    this.#failure ||= why;
+  }
+
   #handleOpen(): void {
     if (this.#over) return;
     if (this.socket.protocol !== SUBPROTOCOL) {
@@ -142,7 +147,7 @@ export class WebSocketTransport implements Transport {
   }
 
   #handleError(error: unknown): void {
-    if (error instanceof Error) this.#failure = error.message;
+    if (error instanceof Error) this.#failure ||= error.message;
     const code = (error as { code?: unknown } | undefined)?.code;
     if (this.#connected && !this.#over && typeof code === "string" && code.startsWith("WS_ERR_")) {
       const large = code === "WS_ERR_UNSUPPORTED_MESSAGE_LENGTH";

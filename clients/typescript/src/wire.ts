@@ -153,7 +153,7 @@ export class Wire {
    * Encodes a message.
    *
    * @throws TypeError for one that is not in the schema, has no rules, is for the other call or only the server's;
-   * RangeError for one that is too large.
+   * RangeError for one that is too large, or has a value that its field cannot hold.
    */
   encode<D extends DescMessage>(
     what: D | Message,
@@ -167,7 +167,13 @@ export class Wire {
       throw new TypeError(`${name} is a request of a service; use client.request() or the service's class`);
     }
     if (request && !rules.request) throw new TypeError(`${name} is not a request of a service; use client.send()`);
-    const payload = toBinary(desc, messageOf(what, init) as MessageShape<DescMessage>);
+    let payload: Uint8Array;
+    try {
+      payload = toBinary(desc, messageOf(what, init) as MessageShape<DescMessage>);
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      throw new RangeError(`${name} cannot be encoded: ${why}`, { cause: error });
+    }
     const server = this.session.maxFrameBytes - (request ? WRAPPER_BYTES : 0);
     const limit = Math.min(server, rules.maxBytes || server);
     if (payload.length > limit) throw new RangeError(`${name} of ${payload.length} bytes, limit ${limit}`);

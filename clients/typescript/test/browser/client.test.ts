@@ -118,14 +118,23 @@ describe("a page", () => {
       loop.send(ChatSchema, { text: "drawn" });
     });
     // The answer is there, and nobody has seen it.
-    while (loop.wire.session.room !== "pump") await new Promise(requestAnimationFrame);
+    while (loop.wire.session.room !== "pump") await new Promise((resolve) => setTimeout(resolve, 2));
     expect([loop.room, joined]).to.deep.equal(["main", ""]);
     await new Promise<void>((resolve) => {
-      requestAnimationFrame(function draw() {
+      const draw = () => {
         loop.sync(5);
-        if (texts.length > 0) resolve();
-        else requestAnimationFrame(draw);
+        if (texts.length === 0) return;
+        clearInterval(hidden);
+        resolve();
+      };
+      requestAnimationFrame(function frame() {
+        draw();
+        if (texts.length === 0) requestAnimationFrame(frame);
       });
+      // A page in the background gets no frames, and what arrives must be taken all the same.
+      const hidden = setInterval(() => {
+        if (document.hidden) draw();
+      }, 50);
     });
     expect([loop.room, joined, texts]).to.deep.equal(["pump", "pump", ["drawn"]]);
   });

@@ -350,6 +350,18 @@ describe("TLS", () => {
       const days = ["-days", "2", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial"];
       run("x509", "-req", "-in", `${name}.csr`, "-out", `${name}.pem`, ...days, "-extfile", `${name}.ext`);
     }
+    run(
+      "req",
+      "-x509",
+      ...key,
+      "-keyout",
+      "stranger.key",
+      "-out",
+      "stranger.pem",
+      "-days",
+      "2",
+      ...subject("stranger"),
+    );
     expect(await readdir(folder)).to.include.members(["ca.pem", "good.pem", "other.pem"]);
   });
 
@@ -396,7 +408,17 @@ describe("TLS", () => {
     const tls = { ca: file("ca.pem"), certificate: file("player.pem"), key: file("player.key") };
     await failure(connect(`tagwires://localhost:${port}`, { ...login, tls }));
     expect(names).to.deep.equal(["player"]);
-    await failure(connect(`tagwires://localhost:${port}`, { ...login, tls: { ca: file("ca.pem") } }));
+    for (const scheme of ["tagwires", "wss"]) {
+      const asked = "the server asks for a certificate of this client; give it with tls: { certificate: '...' }";
+      const address = `${scheme}://localhost:${port}`;
+      for (let round = 0; round < 5; round += 1) {
+        const error = await failure(connect(address, { ...login, tls: { ca: file("ca.pem") } }));
+        expect(error).to.be.instanceOf(ConnectError);
+        expect(error.message)
+          .to.contain(asked)
+          .and.not.match(/SSL routines|openssl/i);
+      }
+    }
     expect(names).to.deep.equal(["player"]);
     server.close();
   });

@@ -162,6 +162,9 @@ describe("in memory", () => {
         [client.send(RequestSchema, {}), TypeError, 'not in the schema "arena"'],
         [client.send({ x: 1 } as unknown as Message), TypeError, "is not a message"],
         [client.request(ChatSchema, ScoreSchema, { text: "x".repeat(1025) }), RangeError, "of 1028 bytes, limit 1024"],
+        [client.send(MouseEventSchema, { x: 1.5 }), RangeError, "arena.v1.MouseEvent cannot be encoded: "],
+        [client.send(MouseEventSchema, { x: 2 ** 40 }), RangeError, "arena.v1.MouseEvent cannot be encoded: "],
+        [client.send(PickColourSchema, { colour: "RED" as never }), RangeError, "cannot be encoded: "],
       ] as const) {
         const error = await failure(call);
         expect(error).to.be.instanceOf(kind);
@@ -218,6 +221,65 @@ describe("in memory", () => {
       expect(frames.length).to.equal(1024);
       expect(frames.filter(({ tag }) => tag === 2).map((one) => read(MouseEventSchema, one).x)).to.deep.equal([9]);
       expect(read(ChatSchema, frames[0]).text).to.equal("0");
+    });
+
+    it("lets only the newest of what is latest wait where nobody awaits send, and bounds the rest", async () => {
+      const client = await peer.client();
+      await peer.link.block(true);
+      const moves = Array.from({ length: 5000 }, (_, x) => client.send(MouseEventSchema, { x }));
+      const texts = Array.from({ length: 1023 }, (_, at) => client.send(ChatSchema, { text: String(at) }));
+      const error = await failure(client.send(ChatSchema, { text: "more" }));
+      expect(error).to.be.instanceOf(BufferFull);
+      expect(error.message).to.contain("1024 messages").and.contain("the server takes them slower");
+      moves.push(client.send(MouseEventSchema, { x: 9999 })); // in the place of the one before
+      await peer.link.block(false);
+      await Promise.all([...moves, ...texts]); // who was replaced is done, too
+      await peer.loop.settle();
+      const frames = peer.link.take();
+      expect(frames.length).to.equal(1024);
+      expect(frames.filter(({ tag }) => tag === 2).map((one) => read(MouseEventSchema, one).x)).to.deep.equal([9999]);
+    });
+
+    it("bounds the bytes of what waits, and the requests", async () => {
+      const client = await peer.client({ schema: ASKING });
+      await peer.link.block(true);
+      const asked: Promise<Error>[] = [];
+      for (let number = 0; number < 1025; number += 1) {
+        asked.push(failure(client.request(ChatSchema, ScoreSchema, { text: "x".repeat(1021) })));
+      }
+      await peer.loop.settle();
+      expect(await asked[1024]).to.be.instanceOf(BufferFull);
+      expect((await asked[1024])?.message).to.contain("1048576 bytes");
+      void client.close();
+      expect(await asked[0]).to.be.instanceOf(ConnectionClosed);
+    });
+
+    it("keeps the order of the calls, of whatever kind", async () => {
+      const client = await peer.client();
+      await peer.link.block(true);
+      const calls = [client.send(ChatSchema, { text: "1" }), client.join("lobby")];
+      client.sendSoon(ChatSchema, { text: "2" });
+      calls.push(client.send(ChatSchema, { text: "3" }));
+      client.sendSoon(ChatSchema, { text: "4" });
+      await peer.loop.settle();
+      await peer.link.block(false);
+      await peer.loop.settle();
+      const frames = peer.link.take();
+      const told = frames.map((one) => (one.tag === 4 ? read(ChatSchema, one).text : read(RequestSchema, one).tag));
+      expect(told).to.deep.equal(["1", 248, "2", "3", "4"]);
+      for (const call of calls) call.catch(() => undefined);
+    });
+
+    it("sends with close what waits in its turn", async () => {
+      const client = await peer.client();
+      await peer.link.block(true);
+      const sending = client.send(ChatSchema, { text: "1" });
+      client.sendSoon(ChatSchema, { text: "2" });
+      void client.close();
+      await sending;
+      const frames = peer.link.take();
+      expect(frames.map(({ tag }) => tag)).to.deep.equal([4, 4, 241]);
+      expect(frames.slice(0, 2).map((one) => read(ChatSchema, one).text)).to.deep.equal(["1", "2"]);
     });
 
     it("closes with SLOW when nothing is taken but answers to pings are asked for", async () => {
@@ -428,6 +490,56 @@ describe("in memory", () => {
       expect(log.lines.join()).to.contain("a handler failed Error: a fault of the game");
       void client.close();
       await running;
+    });
+
+    it("is not iterated nor run by its handlers", async () => {
+      const client = await peer.client({}, score(1), score(2));
+      const calls: unknown[] = [];
+      client.on(ScoreSchema, ({ points }) => {
+        calls.push(points);
+        void client.run().catch((error: unknown) => calls.push(error));
+        void client[Symbol.asyncIterator]()
+          .next()
+          .catch((error: unknown) => calls.push(error));
+      });
+      void client.run();
+      await peer.loop.settle();
+      expect(calls.filter((call) => typeof call === "number")).to.deep.equal([1, 2]);
+      const errors = calls.filter((call) => typeof call !== "number");
+      expect(errors.length).to.equal(4);
+      for (const error of errors) {
+        expect(error).to.be.instanceOf(TypeError).with.property("message").that.contains("called by a handler");
+      }
+    });
+
+    it("calls one handler at a time, whoever runs it beside", async () => {
+      const client = await peer.client({}, score(1), score(2));
+      const calls: string[] = [];
+      client.on(ScoreSchema, async ({ points }) => {
+        calls.push(`begin ${points}`);
+        await Promise.resolve();
+        void client.run(); // behind the first await it waits like any other
+        await Promise.resolve();
+        calls.push(`end ${points}`);
+      });
+      void client.run();
+      await peer.loop.settle();
+      expect(calls).to.deep.equal(["begin 1", "end 1", "begin 2", "end 2"]);
+    });
+
+    it("removes a handler once, whatever is called twice", async () => {
+      const client = await peer.client({}, score(1));
+      const calls: number[] = [];
+      const handler = ({ points }: { points: number }) => calls.push(points);
+      const off = client.on(ScoreSchema, handler);
+      client.on(ScoreSchema, handler);
+      off();
+      off(); // does not take the other one
+      void client.run();
+      await peer.loop.settle();
+      expect(calls).to.deep.equal([1]);
+      client.off(ScoreSchema);
+      off();
     });
 
     it("refuses handlers that would never be called", async () => {

@@ -2,6 +2,7 @@
 
 import { expect } from "chai";
 import { ChatSchema, MouseEventSchema, PickColourSchema, ScoreSchema } from "../../gen/arena/index.js";
+import { INBOX_MESSAGES } from "../../src/client.js";
 import { CloseCode } from "../../src/close.js";
 import { BufferFull, ConnectionClosed, RequestTimeout } from "../../src/errors.js";
 import { MemberChanged } from "../../src/events.js";
@@ -255,6 +256,39 @@ describe("in memory", () => {
       expect(other.link.closed).to.equal("abort");
     });
 
+    it("ends with close at once, also while the function for the token takes its time", async () => {
+      let asked = 0;
+      const token = () => ((asked += 1) === 1 ? "one" : new Promise<string>(() => undefined));
+      const client = await peer.client({ token, reconnect: QUICK });
+      await peer.link.cut();
+      await peer.loop.advance(10);
+      expect(asked).to.equal(2);
+      let closed = false;
+      void client.close().then(() => (closed = true));
+      await peer.loop.advance(0);
+      expect(closed).to.equal(true);
+      await peer.loop.advance(60_000);
+      expect([peer.attempts, log.lines.filter((line) => line.startsWith("error"))]).to.deep.equal([1, []]);
+    });
+
+    it("does not count the time in which the page was frozen", async () => {
+      const client = await peer.client({ reconnect: { jitter: 0, giveUpAfter: 10_000 } });
+      peer.refuses = "no network";
+      await peer.link.cut();
+      await peer.loop.advance(200);
+      peer.loop.clock.advance(3_600_000); // nothing runs, as in a page that sleeps
+      await peer.loop.settle();
+      expect([client.closed, client.reconnecting?.attempt]).to.deep.equal([undefined, 3]);
+      peer.refuses = "";
+      await peer.loop.advance(1000);
+      await peer.back(0);
+      expect(client.reconnecting).to.equal(undefined);
+      peer.refuses = "no network";
+      await peer.link.cut();
+      await peer.loop.advance(10_000);
+      expect(client.closed?.reason).to.contain("10 s");
+    });
+
     it("tries again where the function for the token fails on the way", async () => {
       const tokens = ["one", undefined, "three"];
       const token = () => {
@@ -321,6 +355,18 @@ describe("in memory", () => {
       expect(await refused).to.include({ code: 5 });
     });
 
+    it("closes with SLOW where nobody calls sync, and says that hidden pages have no frames", async () => {
+      const client = await peer.syncClient();
+      for (let round = 0; round < 17; round += 1) {
+        await peer.link.send(...Array.from({ length: 1000 }, (_, at) => score(at)));
+      }
+      await peer.loop.settle();
+      client.on(ScoreSchema, () => undefined);
+      expect(client.sync(1000)).to.equal(INBOX_MESSAGES);
+      expect(() => client.sync()).to.throw(ConnectionClosed, "and from a timer while the page is hidden");
+      expect(client.closed?.code).to.equal(CloseCode.SLOW);
+    });
+
     it("keeps to its budget, and runs one thing all the same", async () => {
       const client = await peer.syncClient();
       const calls: number[] = [];
@@ -331,6 +377,27 @@ describe("in memory", () => {
       await peer.link.send(...[1, 2, 3, 4, 5].map(score));
       expect([client.sync(5), client.sync(0), client.sync(100)]).to.deep.equal([2, 1, 2]);
       expect(calls).to.deep.equal([1, 2, 3, 4, 5]);
+    });
+
+    it("refuses async handlers, and logs what a promise of one fails with", async () => {
+      const client = await peer.syncClient({}, score(1));
+      expect(() => client.on(ScoreSchema, async () => Promise.resolve())).to.throw(TypeError, "async");
+      client.on(ScoreSchema, () => Promise.reject(new Error("a fault of the game")));
+      expect(client.sync()).to.equal(1);
+      await peer.loop.settle();
+      expect(log.lines.join()).to.contain("error: tagwire: a handler failed Error: a fault of the game");
+    });
+
+    it("removes a handler once", async () => {
+      const client = await peer.syncClient({}, score(1));
+      const calls: number[] = [];
+      const handler = ({ points }: { points: number }) => calls.push(points);
+      const off = client.on(ScoreSchema, handler);
+      client.on(ScoreSchema, handler);
+      off();
+      off();
+      client.sync();
+      expect(calls).to.deep.equal([1]);
     });
 
     it("throws what a handler throws, and counts what has none", async () => {

@@ -226,6 +226,8 @@ class Page {
   }
 
   #frames(game: Game): void {
+    // Else the player would be away for a while, as one whose connection is lost.
+    addEventListener("pagehide", () => void game.leave(), { once: true });
     const frame = (now: number): boolean => {
       if (this.#game !== game) return false;
       try {
