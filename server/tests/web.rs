@@ -498,7 +498,8 @@ fn a_folder_in_which_secrets_are_is_not_shown() {
         let told = Server::new(config, tagwire::pb::schema()).check();
         told.err().map(|error| error.to_string()).unwrap_or_default()
     };
-    let secrets: [(&str, &dyn Fn(&mut Config, String)); 5] = [
+    type Set<'a> = &'a dyn Fn(&mut Config, String);
+    let secrets: [(&str, Set<'_>); 5] = [
         ("secret.txt", &|config, path| config.file_auth.users = path),
         ("later/users.toml", &|config, path| config.file_auth.users = path),
         ("secret.txt", &|config, path| config.tls.key = path),
