@@ -3,7 +3,9 @@
 import type { Message } from "@bufbuild/protobuf";
 import {
   AddressError,
+  CloseCode,
   ConnectError,
+  ConnectionClosed,
   LoginRefused,
   MemberChange,
   MemberChanged,
@@ -86,24 +88,32 @@ describe("a page", () => {
     expect(nobody).to.be.instanceOf(ConnectError);
   });
 
-  it("goes on with its session after its socket was cut", async () => {
-    const [one, two] = [await player(), await player()];
-    const sockets = cuttable();
-    try {
-      const cut = await player();
-      await cut.join("cut");
-      await two.join("cut");
-      await one.join("cut");
-      const back = new Promise<Reconnected>((resolve) => void cut.on(Reconnected, resolve));
-      cut.on(ChatSchema, () => undefined);
-      void cut.run().catch(() => undefined);
-      sockets.at(-1)?.close(3999); // which no server sends; the client is told nothing of it
-      await two.send(ChatSchema, { text: "while away" });
-      expect((await back).resumed).to.equal(true);
-      expect(cut.room).to.equal("cut");
-    } finally {
-      sockets.restore();
-    }
+  it("goes on with its session after its connection was cut", async () => {
+    const [one, cut] = [await player(), await player(placeOfPage().lossy)];
+    await cut.join("cut");
+    await one.join("cut");
+    const texts: string[] = [];
+    cut.on(ChatSchema, ({ text }) => texts.push(text));
+    const heard = new Promise<void>((resolve) => void cut.on(ChatSchema, () => resolve()));
+    const back = new Promise<Reconnected>((resolve) => void cut.on(Reconnected, resolve));
+    void cut.run().catch(() => undefined);
+    await cutConnections();
+    await one.send(ChatSchema, { text: "while away" });
+    expect(await back).to.include({ resumed: true, lost: 0 });
+    await heard;
+    expect([cut.room, texts]).to.deep.equal(["cut", ["while away"]]);
+  });
+
+  it("is told why the server ended its session", async () => {
+    const { mortal: address } = placeOfPage();
+    const login = { username: "page", password: "welcome", schema: SCHEMA, reconnect: false };
+    const client = await connect(address, login);
+    open.push(client);
+    const ended = rejected(client.run());
+    await stopServer();
+    expect(await ended)
+      .to.be.instanceOf(ConnectionClosed)
+      .with.property("code", CloseCode.SHUTDOWN);
   });
 
   it("runs what has arrived in sync, and nothing outside of it", async () => {
@@ -139,34 +149,3 @@ describe("a page", () => {
     expect([loop.room, joined, texts]).to.deep.equal(["pump", "pump", ["drawn"]]);
   });
 });
-
-/** The WebSockets that are made from now on, so that a test can cut them off. */
-function cuttable(): { at(index: number): { close(code: number): void } | undefined; restore(): void } {
-  const Original = globalThis.WebSocket;
-  const made: WebSocket[] = [];
-  class Recorded extends Original {
-    constructor(url: string | URL, protocols?: string | string[]) {
-      super(url, protocols);
-      made.push(this);
-    }
-  }
-  globalThis.WebSocket = Recorded;
-  return {
-    at(index) {
-      const socket = made.at(index);
-      return (
-        socket && {
-          close() {
-            // As a lost network looks: closed without a code of ours.
-            const { onclose } = socket;
-            socket.onmessage = socket.onclose = null;
-            onclose?.call(socket, new CloseEvent("close", { code: 1006 }));
-          },
-        }
-      );
-    },
-    restore() {
-      globalThis.WebSocket = Original;
-    },
-  };
-}

@@ -2,11 +2,13 @@
 
 import { mkdtemp, readFile, readdir, rm } from "node:fs/promises";
 import { createServer } from "node:http";
+import { connect as connectTcp, createServer as createTcp, type AddressInfo, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 import { chromium } from "playwright-core";
+import type { Place } from "../support/place.js";
 import { Server } from "../support/server.js";
 
 /** Ends a run that hangs. */
@@ -77,6 +79,20 @@ async function main(): Promise<number> {
   await new Promise<void>((resolve) => void http.listen(0, "127.0.0.1", resolve));
   const { port } = http.address() as { port: number };
   const server = await Server.start();
+  const mortal = await Server.start();
+  const links = new Set<Socket>();
+  const proxy = createTcp((near) => {
+    const far = connectTcp(server.port, "127.0.0.1");
+    const end = () => [near, far].forEach((link) => link.destroy());
+    for (const link of [near, far]) links.add(link.on("error", end).on("close", end));
+    near.pipe(far).pipe(near);
+  });
+  await new Promise<void>((resolve) => void proxy.listen(0, "127.0.0.1", resolve));
+  const lossy = `127.0.0.1:${(proxy.address() as AddressInfo).port}`;
+  const cutConnections = () => {
+    for (const link of links) link.resetAndDestroy();
+    links.clear();
+  };
   const profile = await mkdtemp(join(tmpdir(), "tagwire-chromium-"));
   const browser = await chromium.launchPersistentContext(profile, {
     executablePath: CHROMIUM,
@@ -90,8 +106,11 @@ async function main(): Promise<number> {
       setTimeout(() => reject(new Error(`the page did not end within ${MAX_MS / 1000} s`)), MAX_MS).unref();
       void (async () => {
         await page.exposeFunction("reported", resolve);
+        await page.exposeFunction("cutConnections", cutConnections);
+        await page.exposeFunction("stopServer", () => mortal.terminate());
         await page.goto(`http://127.0.0.1:${port}/`);
-        await page.evaluate(`globalThis.tagwireTests = ${JSON.stringify({ address: server.address })}`);
+        const place: Place = { address: server.address, lossy, mortal: mortal.address };
+        await page.evaluate(`globalThis.tagwireTests = ${JSON.stringify(place)}`);
         await page.addScriptTag({ url: "/mocha.js" });
         await page.evaluate('mocha.setup({ ui: "bdd", timeout: 20000, reporter: function () {} })');
         await page.addScriptTag({ url: "/tests.js" });
@@ -108,7 +127,9 @@ async function main(): Promise<number> {
     await browser.close();
     await rm(profile, { recursive: true, force: true });
     http.close();
-    await server.stop();
+    proxy.close();
+    cutConnections();
+    await Promise.all([server.stop(), mortal.stop()]);
   }
 }
 
