@@ -331,20 +331,24 @@ fn outputs(args: &Args, settings: &Settings) -> Result<Vec<Output>, Failure> {
     if outputs.is_empty() {
         outputs.push(default(Language::Python));
     }
-    outputs.dedup();
-    if let Some(out) = &args.out {
-        if outputs.len() > 1 {
-            let what = format!("`--out` is one folder, and there are {} to be written", outputs.len());
-            return Err(Problem::new(what)
-                .fix("say which, `--lang`; or write them into tagwire.toml")
-                .into());
-        }
-        outputs.iter_mut().for_each(|output| output.out = tidy(out));
-    }
     for output in &mut outputs {
         output.name = args.name.clone().or(output.name.take()).or(settings.name.clone());
+        if let Some(out) = &args.out {
+            output.out = tidy(out);
+        }
     }
-    Ok(outputs)
+    // What the settings want in several places is one thing where a flag names the place.
+    let mut once: Vec<Output> = vec![];
+    for output in outputs {
+        if !once.contains(&output) {
+            once.push(output);
+        }
+    }
+    if args.out.is_some() && once.len() > 1 {
+        let what = format!("`--out` is one folder, and there are {} to be written", once.len());
+        return Err(Problem::new(what).fix("say which, `--lang`; or write them into tagwire.toml").into());
+    }
+    Ok(once)
 }
 
 /// The same of the stack's own messages, in all languages.

@@ -76,6 +76,10 @@ fn flags_win() {
     let (code, out, err) = run(&dir, &["gen", "--out", "c"]);
     assert_eq!((code, &*out), (2, ""));
     assert!(err.starts_with("error: `--out` is one folder, and there are 2 to be written\n  fix: "), "{err}");
+    // Where the settings want one thing in two places, it is one.
+    write(&dir, "tagwire.toml", &TWO.replace("\"schema\"", "\"proto\"").replace("name = \"other\"\n", ""));
+    let (code, out, err) = run(&dir, &["gen", "--lang", "python", "--out", "d"]);
+    assert_eq!((code, &*out, &*err), (0, "d/mine: 9 written, 0 removed, 0 unchanged\n", ""));
 }
 
 #[test]

@@ -29,6 +29,9 @@ def stranger(root: pathlib.Path) -> Iterator[Stranger]:
         "CARGO_TARGET_DIR": str(target(root)),
     }
     env.pop("PYTHONPATH", None)
+    # It may lie in ours, whose lines are longer.
+    folder.mkdir()
+    (folder / "rustfmt.toml").touch()
     stranger = Stranger(root, folder / "my_game", env)
     stranger.begin()
     # What scripts/play would install first.
