@@ -30,6 +30,18 @@ NEW_FIELDS = """
   Rune rune = 4;
   map<string, Rune> runes_by_place = 5;
 """
+SETTINGS = """
+[gen]
+schema = ["proto"]
+
+[[gen.output]]
+language = "python"
+out = "clients/python/gen"
+
+[[gen.output]]
+language = "typescript"
+out = "clients/typescript/gen"
+"""
 NEW_METHOD = """
   // The same weapon, and the sketches that it is made by.
   rpc Forge(ForgeRequest) returns (ForgeReply);
@@ -171,12 +183,12 @@ def project(root: pathlib.Path, client: pathlib.Path) -> Iterator[pathlib.Path]:
     schema.write_text((HERE / "duel.proto").read_text(encoding="utf-8"), encoding="utf-8")
     done("cargo", "build", "-p", "tagwire-cli", cwd=root)
     tagwire = target(root) / "debug/tagwire"
-    both = "--lang", "python", "--lang", "typescript"
-    done(tagwire, "gen", "--schema", "proto", *both, cwd=folder)
+    (folder / "tagwire.toml").write_text(SETTINGS, encoding="utf-8")
+    done(tagwire, "gen", cwd=folder)
     (folder / "clients").rename(folder / "old")
 
     schema.write_text(edited(schema.read_text(encoding="utf-8")), encoding="utf-8")
-    done(tagwire, "gen", "--schema", "proto", *both, cwd=folder)
+    done(tagwire, "gen", cwd=folder)
 
     (folder / "src").mkdir()
     shutil.copy2(HERE / "main.rs", folder / "src/main.rs")
