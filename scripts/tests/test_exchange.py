@@ -234,8 +234,11 @@ def project(root: pathlib.Path, client: pathlib.Path) -> Iterator[pathlib.Path]:
 @pytest.fixture
 def address(project: pathlib.Path, tmp_path: pathlib.Path) -> Iterator[str]:
     """Where the game's server listens."""
+    # Players send as fast as they can.
+    rates = "max_frames_per_second", "max_bytes_per_second"
+    flags = [part for rate in rates for part in ("--set", f"limits.{rate}=0")]
     with subprocess.Popen(
-        [project / "target/debug/duel", "--listen", "127.0.0.1:0"],
+        [project / "target/debug/duel", "--listen", "127.0.0.1:0", *flags],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
