@@ -2,6 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+
 use crate::error::Error;
 use crate::model::{Model, Origin};
 
@@ -67,19 +70,8 @@ pub(crate) fn is_identifier(name: &str) -> bool {
 
 /// Base64 of [RFC 4648, section 4](https://www.rfc-editor.org/rfc/rfc4648#section-4), with `=` at the end where `padded`.
 pub fn base64(bytes: &[u8], padded: bool) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let byte = |at: usize| u32::from(chunk.get(at).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for at in 0..=chunk.len() {
-            out.push(char::from(ALPHABET[(bits >> (18 - 6 * at) & 63) as usize]));
-        }
-        if padded {
-            out.extend(std::iter::repeat_n('=', 3 - chunk.len()));
-        }
-    }
-    out
+    let engine = if padded { &STANDARD } else { &STANDARD_NO_PAD };
+    engine.encode(bytes)
 }
 
 #[cfg(test)]
