@@ -120,7 +120,9 @@ fn a_hundred_pipelined_frames_cost_three_reads_and_writes_a_connection_at_most()
         println!(
             "{threads} threads, {BURSTS} bursts in {seconds:.1} s: {reads} reads, {writes} writes; {calls:?}"
         );
-        assert!(sum(&calls, &["sendto"]) >= BURSTS * MEMBERS as u64, "strace saw no writes: {calls:?}");
+        // The last frame may be here before the call that sent it has ended, and strace counts calls that ended.
+        let ended = BURSTS * MEMBERS as u64 - threads as u64;
+        assert!(sum(&calls, &["sendto"]) >= ended, "strace saw too few writes: {calls:?}");
         assert!(reads <= 3 * BURSTS * connections, "{reads} reads");
         assert!(writes <= 3 * BURSTS * connections, "{writes} writes");
     }
