@@ -1,0 +1,2 @@
+//! Measures the server and its peers.
+fn main() {}
