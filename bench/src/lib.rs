@@ -7,6 +7,7 @@
 
 pub mod body;
 pub mod dialect;
+pub mod load;
 pub mod peers;
 pub mod result;
 
