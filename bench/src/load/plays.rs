@@ -177,7 +177,7 @@ impl Workload for Fan {
 }
 
 /// Clients that read little at a time.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Slow {
     /// Every how manieth client is one.
     pub every: usize,
