@@ -8,6 +8,7 @@
 pub mod body;
 pub mod dialect;
 pub mod peers;
+pub mod report;
 pub mod result;
 
 /// What was generated of `proto/`.
