@@ -35,6 +35,7 @@ pub enum Only {
 
 /// What happens in a case.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[allow(missing_docs, reason = "each says what its fields are")]
 pub enum Plan {
     /// Each of `clients`, in a room of its own, has `window` messages of `bytes` on their way.
     Echo { clients: usize, window: u32, bytes: usize, say: Say },
@@ -42,11 +43,12 @@ pub enum Plan {
     SteadyEcho { clients: usize, hz: f64 },
     /// One sends to `subscribers`, `flight` messages on their way.
     Fan { subscribers: usize, flight: u32, bytes: usize },
-    /// `players` in rooms of `members`; each sends `hz` times a second to the others.
+    /// `players` in rooms of `members`; each sends `hz` times a second to the others. Some are `slow`; what is sent waits for a
+    /// tick of `tick_ms`.
     Rooms { players: usize, members: usize, hz: f64, say: Say, tick_ms: Option<u64>, slow: Option<Slow> },
     /// `clients` are there, each pinged once a second.
     Idle { clients: usize },
-    /// `clients` come at once: connect, log in, and each sends one message that comes back, where `echo`.
+    /// `clients` connect and log in, all at once; or all come back to their sessions at once, to `resume` them.
     Storm { clients: usize, resume: bool },
 }
 

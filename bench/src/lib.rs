@@ -1,7 +1,8 @@
 //! Measures how fast the server is: the same load, workload by workload, on it and on its peers, in rounds with fresh processes.
 //!
 //! ```text
-//! main -> round -> peers (start a server) + workloads (what happens) -> load (sockets, clock) -> dialect (bytes)
+//! main -> roster, cases -> measure -> peers, process (start a server)
+//!                              -> load (sockets, clock, what clients do) -> dialect (bytes)
 //!      -> result (JSON) -> report (tables, plots)
 //! ```
 
@@ -12,6 +13,7 @@ pub mod load;
 pub mod measure;
 pub mod peers;
 pub mod process;
+pub mod report;
 pub mod result;
 pub mod roster;
 pub mod strace;

@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 use tagwire_bench::cases::{self, Case, Plan};
 use tagwire_bench::load::cpu;
 use tagwire_bench::measure::{Times, measure};
+use tagwire_bench::report;
 use tagwire_bench::result::Run;
 use tagwire_bench::roster::{self, Entry};
 
@@ -84,7 +85,7 @@ fn run(args: &Args) -> anyhow::Result<()> {
             let text = fs::read(file).with_context(|| format!("{}", file.display()))?;
             let run = serde_json::from_slice(&text)
                 .with_context(|| format!("{}: this is no result of a run", file.display()))?;
-            report(&run, args.docs)
+            tell(&run, args.docs)
         }
         None => measure_all(args),
     }
@@ -103,7 +104,13 @@ fn home() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn report(_run: &Run, _docs: bool) -> anyhow::Result<()> {
+fn tell(run: &Run, docs: bool) -> anyhow::Result<()> {
+    print!("{}", report::table(run));
+    if docs {
+        for file in report::write(run, &home().join("../docs"))? {
+            eprintln!("written: {}", file.display());
+        }
+    }
     Ok(())
 }
 
@@ -190,7 +197,7 @@ fn measure_all(args: &Args) -> anyhow::Result<()> {
         // What was measured is not lost where a later round is interrupted.
         fs::write(&args.out, serde_json::to_vec_pretty(&run)?)?;
     }
-    report(&run, args.docs)?;
+    tell(&run, args.docs)?;
     println!("{}: {} samples, {:.0} s", args.out.display(), run.samples.len(), began.elapsed().as_secs_f64());
     if run.samples.is_empty() {
         bail!("nothing was measured");
