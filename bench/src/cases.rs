@@ -116,9 +116,7 @@ impl Plan {
     pub fn play(&self) -> Box<dyn Workload> {
         match *self {
             Plan::Echo { clients, window, bytes, say } => Box::new(Closed::new(clients, say, window, bytes)),
-            Plan::SteadyEcho { clients, hz } => {
-                Box::new(Paced::new(clients, Say::All, hz, MIN_BYTES, None))
-            }
+            Plan::SteadyEcho { clients, hz } => Box::new(Paced::new(clients, Say::All, hz, MIN_BYTES, None)),
             Plan::Fan { subscribers, flight, bytes } => Box::new(Fan::new(subscribers + 1, flight, bytes)),
             Plan::Rooms { players, hz, say, slow, .. } => {
                 Box::new(Paced::new(players, say, hz, MIN_BYTES, slow))
@@ -141,14 +139,8 @@ pub fn all() -> Vec<Case> {
     let fan = |flight, bytes| Plan::Fan { subscribers: 1000, flight, bytes };
     let rooms = |say, tick_ms| Plan::Rooms { players: 500, members: 10, hz: 20.0, say, tick_ms, slow: None };
     let ask = |window| Plan::Echo { clients: 100, window, bytes: MIN_BYTES, say: Say::Request };
-    let crowd = |slow| Plan::Rooms {
-        players: 1000,
-        members: 1000,
-        hz: 10.0,
-        say: Say::Latest,
-        tick_ms: None,
-        slow,
-    };
+    let crowd =
+        |slow| Plan::Rooms { players: 1000, members: 1000, hz: 10.0, say: Say::Latest, tick_ms: None, slow };
     let ours = |case: Case| Case { only: Only::Tagwire, ..case };
     let over = |over, case: Case| Case { over, only: Only::Tagwire, ..case };
     let mut cases = vec![
@@ -174,10 +166,8 @@ pub fn all() -> Vec<Case> {
         over(Over::WebSocket, case("W8", "W3 websocket", rooms(Say::Step, None))),
         over(Over::Tls, case("W8", "W3 tls", rooms(Say::Step, None))),
     ];
-    let limit = |workload, name: usize, plan| Case {
-        only: Only::Limit,
-        ..case(workload, &name.to_string(), plan)
-    };
+    let limit =
+        |workload, name: usize, plan| Case { only: Only::Limit, ..case(workload, &name.to_string(), plan) };
     for clients in [10, 100, 1000, 10_000] {
         let plan = Plan::SteadyEcho { clients, hz: 20_000.0 / clients as f64 };
         cases.push(limit("connections", clients, plan));

@@ -189,7 +189,8 @@ fn measure_all(args: &Args) -> anyhow::Result<()> {
                     }
                     Err(error) => {
                         eprintln!("{what}: {error:#}");
-                        run.missing.push((what, format!("{error:#}").lines().next().unwrap_or("").to_string()));
+                        run.missing
+                            .push((what, format!("{error:#}").lines().next().unwrap_or("").to_string()));
                     }
                 }
             }

@@ -28,7 +28,9 @@ impl Strace {
             .arg(&summary)
             .stderr(Stdio::piped())
             .spawn()
-            .context("strace is missing, with which system calls are counted (Debian: apt-get install strace)")?;
+            .context(
+                "strace is missing, with which system calls are counted (Debian: apt-get install strace)",
+            )?;
         let mut said = String::new();
         let stderr = child.stderr.as_mut().context("strace has no output")?;
         BufReader::new(stderr).read_line(&mut said)?;

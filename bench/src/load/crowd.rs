@@ -156,7 +156,12 @@ impl Crowd {
     ///
     /// # Errors
     /// The server has ended the connection, or said something that cannot be.
-    pub fn read_slowly<P: Play + ?Sized>(&mut self, who: usize, bytes: usize, play: &mut P) -> anyhow::Result<()> {
+    pub fn read_slowly<P: Play + ?Sized>(
+        &mut self,
+        who: usize,
+        bytes: usize,
+        play: &mut P,
+    ) -> anyhow::Result<()> {
         self.read(who, bytes, play)
     }
 
@@ -191,10 +196,8 @@ impl Crowd {
                 return Ok(());
             }
             let until = due.map_or(end_ns, |due| due.min(end_ns)).saturating_sub(now);
-            let until = Timespec {
-                tv_sec: (until / 1_000_000_000) as i64,
-                tv_nsec: (until % 1_000_000_000) as i64,
-            };
+            let until =
+                Timespec { tv_sec: (until / 1_000_000_000) as i64, tv_nsec: (until % 1_000_000_000) as i64 };
             events.clear();
             epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&until))?;
             for event in &events {

@@ -24,10 +24,7 @@ impl Peer for Limit {
     }
 
     fn can(&self, feature: Feature) -> bool {
-        matches!(
-            feature,
-            Feature::All | Feature::Rooms | Feature::Ping | Feature::Request | Feature::Latest
-        )
+        matches!(feature, Feature::All | Feature::Rooms | Feature::Ping | Feature::Request | Feature::Latest)
     }
 
     fn prepare(&mut self, _: &Path, _: &Path) -> anyhow::Result<()> {
