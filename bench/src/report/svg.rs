@@ -401,7 +401,7 @@ impl Canvas {
 
     /// Words below an axis, unless they would touch those before them, which reach to `free`.
     fn tick(&mut self, at: (f64, f64), words: &str, free: &mut f64) {
-        let half = words.chars().count() as f64 * LETTER / 2.0;
+        let half = words.chars().count() as f64 * 3.3;
         if at.0 - half > *free {
             self.text(at, Anchor::Middle, 12, FAINT, words);
             *free = at.0 + half + 4.0;
