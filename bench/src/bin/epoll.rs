@@ -12,6 +12,7 @@ use rustix::buffer::spare_capacity;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::fd::OwnedFd;
+use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, Socket, Type};
 use tagwire_bench::dialect::plain::{ENTER, PING, next};
@@ -89,7 +90,12 @@ impl Server {
                 Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) }
             });
             events.clear();
-            epoll::wait(&self.epoll, spare_capacity(&mut events), timeout.as_ref())?;
+            match epoll::wait(&self.epoll, spare_capacity(&mut events), timeout.as_ref()) {
+                Ok(_) => {}
+                // strace attaches.
+                Err(Errno::INTR) => continue,
+                Err(error) => return Err(error).context("epoll"),
+            }
             for event in &events {
                 let (flags, number) = (event.flags, event.data.u64());
                 match number {

@@ -8,6 +8,7 @@ use rustix::buffer::spare_capacity;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::fd::OwnedFd;
+use rustix::io::Errno;
 
 use super::cpu::now_ns;
 use crate::dialect::{Dialect, Heard, Say};
@@ -199,7 +200,10 @@ impl Crowd {
             let until =
                 Timespec { tv_sec: (until / 1_000_000_000) as i64, tv_nsec: (until % 1_000_000_000) as i64 };
             events.clear();
-            epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&until))?;
+            match epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&until)) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(error).context("epoll"),
+            }
             for event in &events {
                 let (who, flags) = (event.data.u64() as usize, event.flags);
                 if flags.intersects(EventFlags::OUT) {

@@ -1,5 +1,7 @@
 //! What clients do in the workloads.
 
+use std::collections::VecDeque;
+
 use hdrhistogram::Histogram;
 
 use super::crowd::{Crowd, Play};
@@ -84,7 +86,7 @@ impl Play for Closed {
             return;
         }
         self.scratch.clear();
-        body::body(super::cpu::now_ns(), 0, self.bytes, &mut self.scratch);
+        body::body(super::cpu::now_ns(), 1, self.bytes, &mut self.scratch);
         for _ in 0..count {
             crowd.say(who, self.say, &self.scratch);
         }
@@ -115,7 +117,7 @@ pub struct Fan {
     subscribers: u32,
     next: u32,
     /// How many have heard of it, by number, from the oldest that is not with everyone.
-    heard: std::collections::VecDeque<u32>,
+    heard: VecDeque<u32>,
     oldest: u32,
     scratch: Vec<u8>,
     tally: Tally,
@@ -128,9 +130,10 @@ impl Fan {
             flight,
             bytes,
             subscribers: clients as u32 - 1,
-            next: 0,
-            heard: std::collections::VecDeque::new(),
-            oldest: 0,
+            // proto3 leaves a zero out, and the body would be another.
+            next: 1,
+            heard: VecDeque::new(),
+            oldest: 1,
             scratch: Vec::new(),
             tally: Tally::default(),
         }
@@ -257,7 +260,7 @@ impl Play for Paced {
             self.scratch.clear();
             match self.say {
                 Say::Step | Say::CheckedStep => body::step(at, &mut self.scratch),
-                _ => body::body(at, self.next as u32, self.bytes, &mut self.scratch),
+                _ => body::body(at, self.next as u32 + 1, self.bytes, &mut self.scratch),
             }
             let who = self.next as usize % crowd.len();
             crowd.say(who, self.say, &self.scratch);
