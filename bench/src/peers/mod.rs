@@ -1,5 +1,11 @@
 //! The servers that are compared: how each is made ready and started, and what it can do.
 
+pub mod go;
+mod made;
+pub mod mosquitto;
+pub mod nats;
+pub mod python;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
