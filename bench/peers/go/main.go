@@ -12,6 +12,7 @@ import (
 	"log"
 	"net"
 	"sync"
+	"syscall"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -115,7 +116,7 @@ func (s *server) serve(conn net.Conn) {
 	for {
 		tag, payload, err := c.read()
 		if err != nil {
-			if !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
+			if !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) && !errors.Is(err, syscall.ECONNRESET) {
 				log.Printf("%v: %v", conn.RemoteAddr(), err)
 			}
 			return

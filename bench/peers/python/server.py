@@ -11,7 +11,7 @@ import socket
 import struct
 import sys
 import time
-from typing import Final
+from typing import Final, cast
 
 import uvloop
 from gen.bench_pb2 import AskReply, AskRequest, Cast, Echo, Latest, Step
@@ -49,9 +49,9 @@ class Player(asyncio.Protocol):
         self.timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-        self.write = transport.write
+        # uvloop's derives from no class of asyncio's.
+        self.transport = cast(asyncio.Transport, transport)
+        self.write = self.transport.write
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self.timer is not None:

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::env;
-use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -54,11 +53,7 @@ pub(super) fn inputs(folder: &Path, tool: &str) -> anyhow::Result<String> {
         for entry in fs::read_dir(&folder).with_context(|| folder.display().to_string())? {
             let path = entry?.path();
             if path.is_dir() {
-                // What Python keeps beside its sources, and what a user hides.
-                let kept = [Some(OsStr::new("__pycache__"))].contains(&path.file_name());
-                if !kept {
-                    folders.push(path);
-                }
+                folders.push(path);
             } else {
                 let text = fs::read(&path).with_context(|| path.display().to_string())?;
                 files.insert(path, String::from_utf8_lossy(&text).into_owned());

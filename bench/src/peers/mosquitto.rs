@@ -56,7 +56,7 @@ impl Peer for Mosquitto {
     }
 
     fn command(&self, setup: &Setup) -> anyhow::Result<Command> {
-        // What was wrong is in the log, nothing else; `max_keepalive`: a client may stay silent for ever.
+        // What was wrong is in the log, nothing else.
         let settings = format!(
             "listener {} 127.0.0.1\n\
              allow_anonymous true\n\
@@ -64,7 +64,6 @@ impl Peer for Mosquitto {
              set_tcp_nodelay true\n\
              max_connections -1\n\
              max_queued_messages 0\n\
-             max_keepalive 0\n\
              sys_interval 0\n\
              log_dest stderr\n\
              log_type error\n\
