@@ -7,7 +7,11 @@ use anyhow::{Context as _, bail};
 use crate::cases::{Case, Only};
 use crate::load::cpu;
 use crate::peers::Peer;
+use crate::peers::go::Go;
 use crate::peers::limit::Limit;
+use crate::peers::mosquitto::Mosquitto;
+use crate::peers::nats::Nats;
+use crate::peers::python::Python;
 use crate::peers::tagwire::{Over, Tagwire};
 use crate::result::About;
 
@@ -81,6 +85,10 @@ fn everyone() -> anyhow::Result<Vec<Entry>> {
         Entry::new(Limit::default()),
         Entry::tagwire(TAGWIRE, 1),
         Entry::tagwire(ALL_CORES, cpu::cores()?),
+        Entry::new(Go::default()),
+        Entry::new(Nats::default()),
+        Entry::new(Mosquitto::default()),
+        Entry::new(Python::default()),
     ])
 }
 

@@ -1,6 +1,11 @@
 //! The servers that are compared: how each is made ready and started, and what it can do.
 
+pub mod go;
 pub mod limit;
+mod made;
+pub mod mosquitto;
+pub mod nats;
+pub mod python;
 pub mod tagwire;
 
 use std::path::{Path, PathBuf};
