@@ -1,6 +1,9 @@
 //! How a client of each peer talks: bytes in, bytes out. Sockets and clocks are the engine's (`load`).
 
 pub mod plain;
+mod rest;
+pub mod tls;
+pub mod websocket;
 
 use std::fmt;
 
