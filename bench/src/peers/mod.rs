@@ -1,5 +1,9 @@
 //! The servers that are compared: how each is made ready and started, and what it can do.
 
+pub mod colyseus;
+mod node;
+pub mod ws;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
