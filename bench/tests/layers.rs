@@ -4,11 +4,15 @@
 
 mod common_web;
 
+use std::io::Write as _;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::JoinHandle;
 
-use common_web::Client;
+use common_web::{Client, seat};
+use rustls::pki_types::PrivateKeyDer;
+use rustls::{ServerConfig, ServerConnection};
 use tagwire::frame::encode_message;
 use tagwire::pb::tagwire::v1;
 use tagwire::prost::Message as _;
@@ -249,4 +253,42 @@ fn what_is_no_tls_ends_it() {
     let error =
         dialect.take(b"HTTP/1.1 400 Bad Request\r\n\r\n", &mut out, &mut |_| panic!("heard")).unwrap_err();
     assert!(error.to_string().contains("not of this TLS connection"), "{error:#}");
+}
+
+#[test]
+fn records_that_come_together_are_all_heard() {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_string()]).unwrap();
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    let mut server = ServerConnection::new(Arc::new(config)).unwrap();
+    let mut client = Tls::new(Box::new(plain::Plain::new(&seat(0, "r"))), tls::config().unwrap()).unwrap();
+    let (mut said, mut come, mut heard) = (vec![], vec![], vec![]);
+    client.open(&mut said);
+    while server.is_handshaking() {
+        server.read_tls(&mut &*said).unwrap();
+        server.process_new_packets().unwrap();
+        said.clear();
+        while server.wants_write() {
+            server.write_tls(&mut come).unwrap();
+        }
+        client.take(&come, &mut said, &mut |_| panic!("heard")).unwrap();
+        come.clear();
+    }
+    // A record each.
+    for byte in 0..5 {
+        let mut frame = vec![];
+        plain::frame(2, &[byte], &mut frame);
+        server.writer().write_all(&frame).unwrap();
+    }
+    while server.wants_write() {
+        server.write_tls(&mut come).unwrap();
+    }
+    let taken = client.take(&come, &mut said, &mut |it| heard.push(format!("{it:?}"))).unwrap();
+    assert_eq!(taken, come.len());
+    assert_eq!(heard, ["Body([0])", "Body([1])", "Body([2])", "Body([3])", "Body([4])"]);
 }

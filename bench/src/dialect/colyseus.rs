@@ -186,4 +186,22 @@ mod tests {
         );
         assert!(hear(&[17, 0xa3, b'a']).is_err() && hear(&[99]).is_err() && hear(&[]).is_err());
     }
+
+    #[test]
+    fn a_message_in_two_frames_is_one() {
+        let seat = Seat { number: 0, name: "n".into(), room: "r".into(), sends: true, receives: true };
+        let (mut client, mut out, mut heard) = (Colyseus::new(&seat), vec![], vec![]);
+        let body = r#"{"sessionId":"s","roomId":"r","processId":"p"}"#;
+        let seat = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        client.take(seat.as_bytes(), &mut out, &mut |_| panic!("heard")).expect("a seat");
+        let asked = String::from_utf8(out.clone()).expect("text");
+        assert!(asked.starts_with("GET /p/r?sessionId=s HTTP/1.1\r\n"), "{asked}");
+        let key = asked.split_once("Key: ").expect("a key").1.trim();
+        let accept = tungstenite::handshake::derive_accept_key(key.as_bytes());
+        let agreed = format!("HTTP/1.1 101 Yes\r\nSec-WebSocket-Accept: {accept}\r\n\r\n");
+        let frames = [2, 3, 17, 0xa3, b'a', 0x80, 4, b'l', b'l', 7, 8];
+        let come = [agreed.as_bytes(), &frames, &[0x82, 1, 14]].concat();
+        let taken = client.take(&come, &mut out, &mut |it| heard.push(format!("{it:?}"))).expect("frames");
+        assert_eq!((taken, heard), (come.len(), vec!["Body([7, 8])".to_string()]));
+    }
 }
