@@ -7,12 +7,14 @@ use anyhow::{Context as _, bail};
 use crate::cases::{Case, Only};
 use crate::load::cpu;
 use crate::peers::Peer;
+use crate::peers::colyseus::Colyseus;
 use crate::peers::go::Go;
 use crate::peers::limit::Limit;
 use crate::peers::mosquitto::Mosquitto;
 use crate::peers::nats::Nats;
 use crate::peers::python::Python;
 use crate::peers::tagwire::{Over, Tagwire};
+use crate::peers::ws::Ws;
 use crate::result::About;
 
 /// tagwire on one core.
@@ -35,7 +37,7 @@ impl Entry {
     }
 
     fn tagwire(name: &'static str, threads: usize) -> Self {
-        let over = |over| (over, Box::new(Tagwire::new(name).over(over)) as Box<dyn Peer>);
+        let over = |over| (over, Box::new(Tagwire::over(name, over)) as Box<dyn Peer>);
         Entry {
             threads,
             variants: vec![over(Over::WebSocket), over(Over::Tls)],
@@ -88,6 +90,8 @@ fn everyone() -> anyhow::Result<Vec<Entry>> {
         Entry::new(Go::default()),
         Entry::new(Nats::default()),
         Entry::new(Mosquitto::default()),
+        Entry::new(Ws::default()),
+        Entry::new(Colyseus::default()),
         Entry::new(Python::default()),
     ])
 }

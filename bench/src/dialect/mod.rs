@@ -1,9 +1,13 @@
 //! How a client of each peer talks: bytes in, bytes out. Sockets and clocks are the engine's (`load`).
 
+pub mod colyseus;
 pub mod mqtt;
 pub mod nats;
 pub mod plain;
+mod rest;
 pub mod tagwire;
+pub mod tls;
+pub mod websocket;
 
 use std::fmt;
 

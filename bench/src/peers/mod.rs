@@ -1,12 +1,15 @@
 //! The servers that are compared: how each is made ready and started, and what it can do.
 
+pub mod colyseus;
 pub mod go;
 pub mod limit;
 mod made;
 pub mod mosquitto;
 pub mod nats;
+mod node;
 pub mod python;
 pub mod tagwire;
+pub mod ws;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -2,9 +2,14 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
+
+use rustls::ClientConfig;
 
 use super::{Feature, Peer, Setup, binary};
 use crate::dialect::tagwire::Tagwire as Client;
+use crate::dialect::tls::{self, Tls};
+use crate::dialect::websocket::WebSocket;
 use crate::dialect::{Dialect, Seat};
 
 /// Settings that differ from the defaults: numbers alone, so that all is still counted and compared.
@@ -34,17 +39,18 @@ pub struct Tagwire {
     name: &'static str,
     over: Over,
     program: PathBuf,
+    tls: Option<Arc<ClientConfig>>,
 }
 
 impl Tagwire {
     /// Over TCP.
     pub fn new(name: &'static str) -> Self {
-        Tagwire { name, over: Over::Tcp, program: PathBuf::new() }
+        Tagwire { name, over: Over::Tcp, program: PathBuf::new(), tls: None }
     }
 
-    /// The same, over something else.
-    pub fn over(&self, over: Over) -> Self {
-        Tagwire { over, program: self.program.clone(), ..*self }
+    /// Over something else.
+    pub fn over(name: &'static str, over: Over) -> Self {
+        Tagwire { over, ..Tagwire::new(name) }
     }
 }
 
@@ -68,6 +74,7 @@ impl Peer for Tagwire {
 
     fn prepare(&mut self, _: &Path, _: &Path) -> anyhow::Result<()> {
         self.program = binary("game")?;
+        self.tls = Some(tls::config()?);
         Ok(())
     }
 
@@ -87,6 +94,14 @@ impl Peer for Tagwire {
     }
 
     fn client(&self, seat: &Seat) -> Box<dyn Dialect> {
-        Box::new(Client::new(seat))
+        let client = Box::new(Client::new(seat));
+        match (self.over, &self.tls) {
+            (Over::Tls, Some(config)) => {
+                let tls = Tls::new(client, Arc::clone(config));
+                Box::new(tls.expect("the name of the server is a constant"))
+            }
+            (Over::WebSocket, _) => Box::new(WebSocket::tagwire(client)),
+            _ => client,
+        }
     }
 }
