@@ -1,5 +1,7 @@
 //! The servers that are compared: how each is made ready and started, and what it can do.
 
+pub mod naive;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
