@@ -1,5 +1,6 @@
 //! How a client of each peer talks: bytes in, bytes out. Sockets and clocks are the engine's (`load`).
 
+pub mod grpc;
 pub mod plain;
 
 use std::fmt;

@@ -1,6 +1,7 @@
 //! The servers that are compared: how each is made ready and started, and what it can do.
 
 pub mod naive;
+pub mod tonic;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
