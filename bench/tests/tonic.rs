@@ -7,7 +7,8 @@ mod common_grpc;
 
 use std::path::Path;
 
-use common_grpc::{answers, pings, relays, threads};
+use common_grpc::{Client, Running, answers, body_of, pings, relays, threads};
+use tagwire_bench::dialect::Say;
 use tagwire_bench::peers::tonic::Tonic;
 
 fn tonic() -> Tonic {
@@ -38,4 +39,23 @@ fn pings_come() {
 #[test]
 fn threads_are_chosen() {
     threads(&mut tonic());
+}
+
+#[test]
+fn the_windows_of_both_sides_are_given_back() {
+    let mut peer = tonic();
+    let mut server = Running::start(&mut peer, 1, None);
+    let mut client = Client::enter(&mut server, &peer, 0, "a room", usize::MAX);
+    let body = body_of(1, 16384);
+    // Twice the window of 16 MiB, on the stream; then once more, for the connection alone.
+    for (what, times) in [(Say::All, 2 * 1024), (Say::Request, 1024)] {
+        for _ in 0..times / 16 {
+            for _ in 0..16 {
+                client.say(what, &body);
+            }
+            for _ in 0..16 {
+                assert_eq!(client.body(), body);
+            }
+        }
+    }
 }

@@ -1,17 +1,19 @@
 //! The same game as a gRPC service of tonic: a stream both ways for what is played, and a method for what is asked.
 
 use std::collections::HashMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use clap::Parser;
 use tagwire_bench::schema::bench::v1::{AskReply, AskRequest, Cast, Echo, Latest, Step};
+use tokio::net::TcpSocket;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
 
 #[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]
@@ -25,6 +27,8 @@ use generated::game_server::{Game, GameServer};
 const QUEUE: usize = 1024;
 /// What a client may send before the server has read it.
 const WINDOW_BYTES: u32 = 16 << 20;
+/// Connections that wait to be accepted; tonic's own 128 would have a storm of them wait for TCP to try again.
+const BACKLOG: u32 = 4096;
 
 /// Relays messages in rooms, over gRPC.
 #[derive(Parser)]
@@ -157,6 +161,21 @@ impl Game for Shared {
     }
 }
 
+async fn serve(arguments: Arguments) -> anyhow::Result<()> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.bind((Ipv4Addr::LOCALHOST, arguments.port).into())?;
+    let incoming = TcpIncoming::from(socket.listen(BACKLOG)?).with_nodelay(Some(true));
+    Server::builder()
+        .initial_connection_window_size(WINDOW_BYTES)
+        .initial_stream_window_size(WINDOW_BYTES)
+        .http2_keepalive_interval(arguments.ping_ms.map(Duration::from_millis))
+        .add_service(GameServer::new(Shared::default()))
+        .serve_with_incoming(incoming)
+        .await?;
+    Ok(())
+}
+
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     tagwire_server::raise_descriptor_limit()?;
@@ -168,13 +187,5 @@ fn main() -> anyhow::Result<()> {
             builder
         }
     };
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, arguments.port));
-    let serve = Server::builder()
-        .tcp_nodelay(true)
-        .initial_connection_window_size(WINDOW_BYTES)
-        .initial_stream_window_size(WINDOW_BYTES)
-        .http2_keepalive_interval(arguments.ping_ms.map(Duration::from_millis))
-        .add_service(GameServer::new(Shared::default()))
-        .serve(address);
-    Ok(builder.enable_all().build()?.block_on(serve)?)
+    builder.enable_all().build()?.block_on(serve(arguments))
 }

@@ -557,12 +557,14 @@ mod tests {
             (HEADERS, END_HEADERS, 3, b""),
             (HEADERS, END_HEADERS, 5, b""),
             (DATA, 0, 5, &second[..4]),
-            (DATA, 0, 3, &first[..9]),
+            (DATA, 0, 3, &first[..3]),
+            (DATA, 0, 3, &first[3..9]),
             (DATA, 0, 7, &third[3..]),
             (HEADERS, END_HEADERS | END_STREAM, 7, b""),
             (DATA, 0, 5, &second[4..]),
             (HEADERS, END_HEADERS | END_STREAM, 5, b""),
-            (DATA, 0, 3, &first[9..]),
+            (DATA, 0, 3, &first[9..12]),
+            (DATA, 0, 3, &first[12..]),
         ]);
         let taken = take(&mut client, &came).unwrap();
         assert_eq!(taken.bodies, [b"the third".to_vec(), b"".to_vec(), b"the first".to_vec()]);

@@ -28,7 +28,7 @@ impl Peer for Tonic {
 
     fn about(&self) -> String {
         "tonic 0.14.9 (gRPC; hyper, h2, prost): a stream both ways a client, a unary method for requests, a bounded channel a client; HTTP/2 \
-         without TLS, windows of 16 MiB, TCP_NODELAY, no compression; pings are HTTP/2's, after silence; current_thread at one thread, \
+         without TLS, windows of 16 MiB, TCP_NODELAY, a backlog of 4096, no compression; pings are HTTP/2's, after silence; current_thread at one thread, \
          else multi_thread"
             .to_owned()
     }
