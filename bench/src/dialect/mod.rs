@@ -1,6 +1,7 @@
 //! How a client of each peer talks: bytes in, bytes out. Sockets and clocks are the engine's (`load`).
 
 pub mod colyseus;
+pub mod grpc;
 pub mod mqtt;
 pub mod nats;
 pub mod plain;
@@ -59,7 +60,7 @@ pub trait Dialect: fmt::Debug {
     /// The connection is open: appends what the client says first.
     fn open(&mut self, out: &mut Vec<u8>);
 
-    /// Appends a message. Not before [`Heard::Ready`].
+    /// Says a message, which is appended here or by the next [`Dialect::flush`]. Not before [`Heard::Ready`].
     fn say(&mut self, what: Say, body: &[u8], out: &mut Vec<u8>);
 
     /// Takes what came: as much of it as is whole, in order, and returns how many bytes those were; the rest comes again with more
@@ -73,6 +74,9 @@ pub trait Dialect: fmt::Debug {
         out: &mut Vec<u8>,
         heard: &mut dyn FnMut(Heard<'_>),
     ) -> anyhow::Result<usize>;
+
+    /// All that is said this turn was: appends what waited for that, because it costs less together.
+    fn flush(&mut self, _out: &mut Vec<u8>) {}
 
     /// What is needed to open this session again on a new connection, where the peer has such a thing.
     fn resumed(&self) -> Option<Box<dyn Dialect>> {

@@ -69,7 +69,10 @@ pub fn config() -> anyhow::Result<Arc<ClientConfig>> {
     Ok(Arc::new(config))
 }
 
-/// A dialect whose bytes are encrypted: what it says in one call is one record, up to 16 KiB.
+/// No more is gathered for a record.
+const GATHERED_BYTES: usize = 16 * 1024;
+
+/// A dialect whose bytes are encrypted: what it says in a turn is one record, up to 16 KiB.
 pub struct Tls {
     inner: Box<dyn Dialect>,
     config: Arc<ClientConfig>,
@@ -93,7 +96,7 @@ impl Tls {
     }
 
     /// Encrypts what the inner one has said, and appends what is ready to be sent.
-    fn flush(&mut self, out: &mut Vec<u8>) -> anyhow::Result<()> {
+    fn encrypt(&mut self, out: &mut Vec<u8>) -> anyhow::Result<()> {
         if !self.said.is_empty() {
             self.connection.writer().write_all(&self.said).context("to encrypt")?;
             self.said.clear();
@@ -115,12 +118,19 @@ impl Dialect for Tls {
     fn open(&mut self, out: &mut Vec<u8>) {
         // Kept by the connection until there are keys.
         self.inner.open(&mut self.said);
-        self.flush(out).expect("writing into memory does not fail");
+        self.encrypt(out).expect("writing into memory does not fail");
     }
 
     fn say(&mut self, what: Say, body: &[u8], out: &mut Vec<u8>) {
         self.inner.say(what, body, &mut self.said);
-        self.flush(out).expect("writing into memory does not fail");
+        if self.said.len() >= GATHERED_BYTES {
+            self.flush(out);
+        }
+    }
+
+    fn flush(&mut self, out: &mut Vec<u8>) {
+        self.inner.flush(&mut self.said);
+        self.encrypt(out).expect("writing into memory does not fail");
     }
 
     fn take(
@@ -134,7 +144,7 @@ impl Dialect for Tls {
             self.connection.read_tls(&mut input).context("to read TLS")?;
             if let Err(error) = self.connection.process_new_packets() {
                 // The alert that says why.
-                self.flush(out)?;
+                self.encrypt(out)?;
                 return Err(error).context("what came is not of this TLS connection");
             }
             loop {
@@ -146,7 +156,7 @@ impl Dialect for Tls {
                 reader.consume(bytes);
             }
         }
-        self.flush(out)?;
+        self.encrypt(out)?;
         Ok(bytes)
     }
 

@@ -251,24 +251,29 @@ fn mask(payload: &mut [u8]) {
     }
 }
 
-/// A dialect whose bytes go in binary messages: what it says in one call is one of them. What comes is one stream of bytes to it,
+/// No more is gathered for a message: half of what tagwire takes in one.
+const GATHERED_BYTES: usize = 32 * 1024;
+
+/// A dialect whose bytes go in binary messages: what it says in one call is one of them, or with tagwire in one turn. What comes is one stream of bytes to it,
 /// wherever messages end.
 pub struct WebSocket {
     inner: Box<dyn Dialect>,
     path: &'static str,
     link: Link,
     rest: Rest,
+    /// What is said is gathered here for one message a turn, as tagwire's clients do; `None`: it is not.
+    gathered: Option<Vec<u8>>,
 }
 
 impl WebSocket {
     /// Around `inner`, at a path of the server.
     pub fn new(inner: Box<dyn Dialect>, path: &'static str, subprotocol: Option<&'static str>) -> Self {
-        WebSocket { inner, path, link: Link::new(subprotocol), rest: Rest::default() }
+        WebSocket { inner, path, link: Link::new(subprotocol), rest: Rest::default(), gathered: None }
     }
 
     /// Around a dialect of tagwire's.
     pub fn tagwire(inner: Box<dyn Dialect>) -> Self {
-        Self::new(inner, "/packets", Some("tagwire.v1"))
+        WebSocket { gathered: Some(vec![]), ..Self::new(inner, "/packets", Some("tagwire.v1")) }
     }
 }
 
@@ -287,9 +292,25 @@ impl Dialect for WebSocket {
     }
 
     fn say(&mut self, what: Say, body: &[u8], out: &mut Vec<u8>) {
-        let start = begin(out);
-        self.inner.say(what, body, out);
-        end(start, out);
+        let Some(gathered) = &mut self.gathered else {
+            let start = begin(out);
+            self.inner.say(what, body, out);
+            return end(start, out);
+        };
+        self.inner.say(what, body, gathered);
+        if gathered.len() >= GATHERED_BYTES {
+            self.flush(out);
+        }
+    }
+
+    fn flush(&mut self, out: &mut Vec<u8>) {
+        if let Some(gathered) = &mut self.gathered
+            && !gathered.is_empty()
+        {
+            let start = begin(out);
+            out.append(gathered);
+            end(start, out);
+        }
     }
 
     fn take(
@@ -321,7 +342,8 @@ impl Dialect for WebSocket {
 
     fn resumed(&self) -> Option<Box<dyn Dialect>> {
         let inner = self.inner.resumed()?;
-        Some(Box::new(WebSocket::new(inner, self.path, self.link.subprotocol)))
+        let gathered = self.gathered.as_ref().map(|_| vec![]);
+        Some(Box::new(WebSocket { gathered, ..WebSocket::new(inner, self.path, self.link.subprotocol) }))
     }
 }
 

@@ -270,6 +270,7 @@ impl Crowd {
         for who in dirty.drain(..) {
             let client = &mut self.clients[who];
             client.is_dirty = false;
+            client.dialect.flush(&mut client.out);
             if client.out.is_empty() {
                 continue;
             }

@@ -5,10 +5,12 @@ pub mod go;
 pub mod limit;
 mod made;
 pub mod mosquitto;
+pub mod naive;
 pub mod nats;
 mod node;
 pub mod python;
 pub mod tagwire;
+pub mod tonic;
 pub mod ws;
 
 use std::path::{Path, PathBuf};
@@ -85,18 +87,21 @@ pub trait Peer {
     fn client(&self, seat: &Seat) -> Box<dyn Dialect>;
 }
 
-/// A program of this package: beside the running one.
+/// Where the programs of this package are: beside the running one.
+///
+/// # Errors
+/// The system does not say where that is.
+pub fn folder() -> anyhow::Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    Ok(own.parent().unwrap_or(Path::new(".")).to_path_buf())
+}
+
+/// A program of this package.
 ///
 /// # Errors
 /// It was not built: the command that builds it.
 pub fn binary(name: &str) -> anyhow::Result<PathBuf> {
-    let own = std::env::current_exe()?;
-    let mut folder = own.parent().unwrap_or(Path::new("."));
-    // Tests run from a folder below.
-    if folder.ends_with("deps") {
-        folder = folder.parent().unwrap_or(folder);
-    }
-    let program = folder.join(name);
+    let program = folder()?.join(name);
     anyhow::ensure!(
         program.is_file(),
         "{} is missing; build it: cargo build --release -p tagwire-bench --bins",

@@ -231,7 +231,7 @@ const COLOURS: [(&str, &str, &str); 11] = [
     (LIMIT, "#1f2328", ""),
     (OURS, "#cf222e", ""),
     (OURS_ALL_CORES, "#e8590c", "6 3"),
-    ("naive tokio", "#1f77b4", ""),
+    ("naive", "#1f77b4", ""),
     ("tonic", "#2b8a3e", ""),
     ("go", "#0b7285", "6 3"),
     ("nats", "#6741d9", ""),
