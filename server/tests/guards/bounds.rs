@@ -122,10 +122,11 @@ impl Store {
     pub fn judge(&self, bounds: &Bounds, counted: &Counted) -> Result<String, String> {
         let Counted { name, unit, value, parts } = counted;
         let Some(bound) = bounds.guards.get(*name) else {
-            return Err(format!("{name}: {value:.3} {unit}, and there is no bound. This sets it: {RECORD}"));
+            return Err(format!("{name}: {value} {unit}, and there is no bound. This sets it: {RECORD}"));
         };
         let share = value / bound.value - 1.0;
-        let line = format!("{name}: {value:.3} {unit}, bound {:.3}, {:+.1} %", bound.value, 100.0 * share);
+        let told = rounded(*value);
+        let line = format!("{name}: {told} {unit}, bound {}, {:+.1} %", bound.value, 100.0 * share);
         if share < -TOLERANCE {
             Ok(format!("{line}\n    so much less is worth keeping: {RECORD}"))
         } else if share <= TOLERANCE {
@@ -147,8 +148,7 @@ impl Store {
         let old = self.read().map(|bounds| bounds.guards).unwrap_or_default();
         let (mut guards, mut raised, mut refused) = (BTreeMap::new(), String::new(), String::new());
         for Counted { name, unit, value, .. } in all {
-            // As many digits as mean something; a file that changes in all of them with each recording tells nobody what did.
-            let rounded = (value * 1000.0).round() / 1000.0;
+            let rounded = rounded(*value);
             let value = match old.get(*name).map(|bound| bound.value) {
                 Some(bound) if rounded > bound && rounded <= bound * (1.0 + TOLERANCE) => bound,
                 Some(bound) if rounded > bound => {
@@ -197,6 +197,11 @@ impl Store {
             std::fs::write(self.parts_file(counted.name), text).unwrap();
         }
     }
+}
+
+/// To five digits, which is more than repeats agree in.
+fn rounded(value: f64) -> f64 {
+    format!("{value:.4e}").parse().unwrap()
 }
 
 /// A line for each of the parts that grew most. One that was not among those kept has been small.
@@ -252,9 +257,9 @@ mod tests {
             let bounds = store.bounds_for(&rustc).unwrap();
             let judge = |parts: &[(&str, f64)]| store.judge(&bounds, &counted("echo", parts));
             let within = judge(&[("read", 1.0), ("write", 1.098)]).unwrap();
-            assert_eq!(within, "echo: 2.098 calls, bound 2.000, +4.9 %");
+            assert_eq!(within, "echo: 2.098 calls, bound 2, +4.9 %");
             let error = judge(&[("read", 0.9), ("write", 1.0), ("futex", 0.202)]).unwrap_err();
-            assert!(error.starts_with("echo: 2.102 calls, bound 2.000, +5.1 %\n"), "{error}");
+            assert!(error.starts_with("echo: 2.102 calls, bound 2, +5.1 %\n"), "{error}");
             assert!(error.contains("+0.202  0.000 -> 0.202  futex") && !error.contains("read"), "{error}");
             assert!(error.contains("--because"), "{error}");
             let hint = judge(&[("read", 0.9), ("write", 0.9)]).unwrap();
