@@ -22,7 +22,8 @@ use common::program::{Program, command};
 use common::strace::Strace;
 use common::*;
 use peak_alloc::PeakAlloc;
-use tagwire::frame::{Decoder, Limits, encode_message};
+use tagwire::frame::{Decoder, Limits, encode};
+use tagwire::prost::Message as _;
 use tagwire::{Access, CloseCode, Delivery, Message, Rules, Schema, Sender, Tag, Target};
 use tagwire_server::read_schema;
 
@@ -196,11 +197,13 @@ fn decode_frames() {
 #[test]
 #[ignore = "run by the guards under valgrind"]
 fn encode_frames() {
+    // Encoding the message is prost's, and part of this program: what becomes of it changes with the tests beside it.
+    let payload = Echo::numbered(1).encode_to_vec();
     let mut out = Vec::with_capacity(32 * FRAMES as usize);
     for _ in 0..rounds() {
         out.clear();
-        for number in 1..=FRAMES {
-            encode_message(black_box(&Echo::numbered(number)), &mut out);
+        for _ in 0..FRAMES {
+            encode(black_box(Echo::TAG), black_box(&payload), &mut out);
         }
         assert_eq!(black_box(&out).len(), 18 * FRAMES as usize);
     }
