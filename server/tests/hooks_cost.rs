@@ -4,47 +4,20 @@
 
 mod common;
 
-use std::collections::HashMap;
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
+use common::callgrind;
 use common::program::{Program, command};
 use common::*;
 use rustix::process::Signal;
 
 /// Instructions executed: in all, and in lines of the hooks' file and of the cell that it looks at.
 fn instructions(profile: &Path) -> (u64, u64) {
-    let text = std::fs::read_to_string(profile).unwrap();
-    let (mut names, mut file, mut is_call) = (HashMap::new(), String::new(), false);
-    let (mut all, mut hooks) = (0, 0);
-    for line in text.lines() {
-        // The format of callgrind: "fl=(3) path", later "fl=(3)"; fi and fe for inlined code; "line cost" below.
-        let said = ["fl=", "fi=", "fe=", "cfi=", "cfl="]
-            .iter()
-            .find_map(|key| Some((*key, line.strip_prefix(key)?)));
-        if let Some((key, said)) = said {
-            let (id, name) = said.split_once(' ').unwrap_or((said, ""));
-            if !name.is_empty() {
-                names.insert(id.to_string(), name.to_string());
-            }
-            if !key.starts_with('c') {
-                file.clone_from(&names[id]);
-            }
-        } else if line.starts_with("calls=") {
-            is_call = true;
-        } else if line.starts_with(|c: char| c.is_ascii_digit() || "+-*".contains(c)) {
-            // The line behind a call holds what was spent in there, which is counted in there.
-            let cost: u64 = line.rsplit(' ').next().unwrap().parse().unwrap();
-            if !std::mem::take(&mut is_call) {
-                all += cost;
-                if file.ends_with("server/src/hook.rs") || file.ends_with("/sync/once_lock.rs") {
-                    hooks += cost;
-                }
-            }
-        }
-    }
-    (all, hooks)
+    let counted = callgrind::read(profile);
+    let of_hooks = |file: &str| file.ends_with("server/src/hook.rs") || file.ends_with("/sync/once_lock.rs");
+    let hooks = counted.iter().filter(|((file, _), _)| of_hooks(file)).map(|(_, cost)| cost).sum();
+    (counted.values().sum(), hooks)
 }
 
 /// Instructions of a server that relayed so many bursts of a hundred messages to one receiver.
@@ -52,11 +25,7 @@ fn relayed(bursts: usize) -> (u64, u64) {
     let folder = tempfile::tempdir().unwrap();
     let profile = folder.path().join("profile");
     let server = command(&["--listen", "127.0.0.1:0", "--set", "threads=1", "--log", "info"]);
-    let mut valgrind = Command::new("valgrind");
-    valgrind.arg("--tool=callgrind").arg(format!("--callgrind-out-file={}", profile.display()));
-    valgrind.arg(server.get_program()).args(server.get_args());
-    valgrind.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
-    let server = Program::spawn(valgrind);
+    let server = Program::spawn(callgrind::command(&server, &profile));
     let (mut from, mut to) = (Classic::connect(server.address), Classic::connect(server.address));
     from.login("from", "welcome");
     to.login("to", "welcome");

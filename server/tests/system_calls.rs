@@ -5,16 +5,15 @@
 mod common;
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Write as _};
-use std::process::{Child, Command, Stdio};
+use std::io::Write as _;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use common::crowd::{Crowd, End, Talk};
 use common::raw::{FIN, PING, PONG, inside, next_ws_frame, open_server, plain, ws_frame};
+use common::strace::{Strace, sum};
 use common::*;
 use game::table::v1::{FromClient, Step, World};
-use rustix::process::{Pid, Signal, kill_process};
 use tagwire::room::{Context, Flush, Options, Player as Member, Room};
 
 #[allow(dead_code, missing_docs, unreachable_pub, clippy::all, reason = "generated")]
@@ -29,62 +28,6 @@ static ALONE: Mutex<()> = Mutex::new(());
 
 fn alone() -> MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Counts the calls of a running server's threads from now on.
-struct Strace {
-    child: Child,
-    summary: tempfile::NamedTempFile,
-    start: Instant,
-}
-
-impl Strace {
-    fn attach(server: &TestServer) -> Self {
-        loop {
-            let threads: Vec<_> =
-                server.threads().iter().flat_map(|id| ["-p".to_string(), id.to_string()]).collect();
-            let summary = tempfile::NamedTempFile::new().unwrap();
-            let mut child = Command::new("strace")
-                .args(["-c", "-U", "name,calls", "-o"])
-                .arg(summary.path())
-                .args(threads)
-                .stderr(Stdio::piped())
-                .spawn()
-                .expect("strace is needed: apt-get install strace");
-            let mut said = String::new();
-            BufReader::new(child.stderr.as_mut().unwrap()).read_line(&mut said).unwrap();
-            if said.contains("No such process") {
-                // A thread of the last test was just ending. Of the others some may be attached to.
-                child.kill().unwrap();
-                child.wait().unwrap();
-                continue;
-            }
-            assert!(said.contains("attached"), "strace: {said}");
-            // It says so thread by thread.
-            std::thread::sleep(Duration::from_millis(300));
-            return Strace { child, summary, start: Instant::now() };
-        }
-    }
-
-    /// Stops counting: the calls by name, and the seconds.
-    fn detach(mut self) -> (HashMap<String, u64>, f64) {
-        let seconds = self.start.elapsed().as_secs_f64();
-        kill_process(Pid::from_child(&self.child), Signal::INT).unwrap();
-        self.child.wait().unwrap();
-        let summary = std::fs::read_to_string(self.summary.path()).unwrap();
-        let calls = summary
-            .lines()
-            .filter_map(|line| {
-                let mut words = line.split_whitespace();
-                Some((words.next()?.to_string(), words.next()?.parse().ok()?))
-            })
-            .collect();
-        (calls, seconds)
-    }
-}
-
-fn sum(calls: &HashMap<String, u64>, names: &[&str]) -> u64 {
-    names.iter().filter_map(|name| calls.get(*name)).sum()
 }
 
 /// All that read or write, the wake-ups of threads too.
@@ -105,7 +48,7 @@ fn a_hundred_pipelined_frames_cost_three_reads_and_writes_a_connection_at_most()
         sender.wait_for_ping();
         let burst: Vec<u8> = (0..100).flat_map(|i| frame(&mouse(i, i))).collect();
 
-        let strace = Strace::attach(&server);
+        let strace = Strace::attach(|| server.threads());
         for _ in 0..BURSTS {
             sender.send(&burst);
             for member in &mut members {
@@ -142,7 +85,7 @@ fn an_idle_session_costs_one_write_a_second_and_no_read_but_its_answers() {
         .collect();
     std::thread::sleep(Duration::from_millis(1500));
 
-    let strace = Strace::attach(&server);
+    let strace = Strace::attach(|| server.threads());
     std::thread::sleep(Duration::from_secs(4));
     let (calls, seconds) = strace.detach();
     let (reads, writes) = reads_and_writes(&calls);
@@ -245,7 +188,7 @@ fn a_room_with_a_tick_costs_one_write_a_member_and_tick() {
 
     // The counter tells the truth: strace counts the same, and nothing else that writes to sockets.
     let before = counted();
-    let strace = Strace::attach(&server);
+    let strace = Strace::attach(|| server.threads());
     std::thread::sleep(Duration::from_secs(3));
     let (ticks, writes, _) = during(before, counted());
     let (calls, took) = strace.detach();
@@ -264,7 +207,7 @@ fn a_thousand_pings_of_a_websocket_are_answered_by_a_few_writes() {
     let _alone = alone();
     let server = open_server(|_| ());
     let mut stream = inside(plain(&server), "a player");
-    let strace = Strace::attach(&server);
+    let strace = Strace::attach(|| server.threads());
     stream.write_all(&ws_frame(FIN | PING, b"x").repeat(PINGS)).unwrap();
     let mut pongs = 0;
     while pongs < PINGS {

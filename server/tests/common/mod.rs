@@ -2,6 +2,7 @@
 
 #![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used)]
 
+pub mod callgrind;
 pub mod crowd;
 pub mod doors;
 pub mod forge;
@@ -9,6 +10,7 @@ pub mod program;
 pub mod raw;
 pub mod returning;
 pub mod siege;
+pub mod strace;
 pub mod table;
 pub mod via;
 
