@@ -27,7 +27,7 @@ use crate::metrics::Metrics;
 use crate::rooms::{Room, Seat};
 use crate::transport::Peer;
 
-pub(crate) use away::Handover;
+pub(crate) use away::{Handover, Waiting};
 pub(crate) use ending::Ending;
 
 /// Who a session is.
