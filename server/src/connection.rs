@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use socket2::SockRef;
@@ -429,66 +429,75 @@ fn watch_by_tcp(link: &Link) {
 impl Carried {
     /// Carries the session until its connection is cut. What a room had no space for until then is in `letter`.
     async fn serve(&mut self) {
-        let Carried { inside, reader, protocol, link, letter, .. } = self;
-        let (core, session) = (&*inside.core, &inside.session);
         loop {
-            if let Some(full) = letter.take() {
-                *letter = Box::pin(wait_for(full, session, link)).await;
-                if letter.is_some() && link.is_broken() {
-                    session.lose_link(link, Ending::Lost("the client closed the connection".to_string()));
+            if let Some(full) = self.letter.take() {
+                self.letter = Box::pin(wait_for(full, &self.inside.session, &self.link)).await;
+                if self.letter.is_some() && self.link.is_broken() {
+                    self.lose_link();
                 }
             }
-            if link.is_cut() {
+            if self.link.is_cut() {
                 return;
             }
-            let turn = poll_fn(|cx| {
-                // One look at the clock a turn, and none where nothing came.
-                let mut now = None;
-                if link.poll_cut(cx) {
-                    return Poll::Ready(Ok(Turn::Broke(None)));
-                }
-                // Whether it is done or waits, reading goes on.
-                let _ = session.poll_flush(link, cx);
-                let _turn = TurnGuard::begin();
-                reader.poll_turn(cx, |frame| {
-                    if link.is_cut() {
-                        return Ok(ControlFlow::Break(None));
-                    }
-                    let now = *now.get_or_insert_with(|| core.clock.now());
-                    core.router.handle(now, session, protocol, frame).map(|flow| match flow {
-                        ControlFlow::Break(stop) => ControlFlow::Break(Some(stop)),
-                        ControlFlow::Continue(()) => ControlFlow::Continue(()),
-                    })
-                })
-            });
-            match turn.await {
-                Ok(Turn::Read) => {
-                    session.heard(protocol.frames_received());
-                    if let Some(acknowledgement) = protocol.acknowledgement() {
-                        session.send(&acknowledgement);
-                    }
-                }
-                Ok(Turn::Broke(Some(Stop::End(ending)))) => session.end(ending),
-                Ok(Turn::Broke(Some(Stop::Full(room, full)))) => *letter = Some(Box::new((room, full))),
-                Ok(Turn::Broke(None)) => {}
-                Ok(Turn::Eof) => match link.goodbye().map(CloseCode) {
-                    Some(code) if is_meant(code) => session.end(Ending::Left { code, reason: String::new() }),
-                    _ => {
-                        session.lose_link(link, Ending::Lost("the client closed the connection".to_string()))
-                    }
-                },
-                Err(ReadError::Broken(broken)) => match Ending::broken(broken) {
-                    lost @ Ending::Lost(_) => session.lose_link(link, lost),
-                    ending => session.end(ending),
-                },
-                Err(ReadError::Fault(fault)) => {
-                    session.end(Ending::told(CloseCode::from(&fault), fault.to_string()));
-                }
-            }
-            if letter.is_none() && reader.has_rest() {
+            poll_fn(|cx| self.poll_turn(cx)).await;
+            if self.letter.is_none() && self.reader.has_rest() {
                 yield_now().await;
             }
         }
+    }
+
+    /// A turn: one read, and what follows from it.
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Carried { inside: Inside { core, session, .. }, reader, protocol, link, letter, .. } = self;
+        if link.poll_cut(cx) {
+            return Poll::Ready(());
+        }
+        // Whether it is done or waits, reading goes on.
+        let _ = session.poll_flush(link, cx);
+        // One look at the clock a turn, and none where nothing came.
+        let mut now = None;
+        let turn = {
+            let _turn = TurnGuard::begin();
+            ready!(reader.poll_turn(cx, |frame| {
+                if link.is_cut() {
+                    return Ok(ControlFlow::Break(None));
+                }
+                let now = *now.get_or_insert_with(|| core.clock.now());
+                core.router.handle(now, session, protocol, frame).map(|flow| match flow {
+                    ControlFlow::Break(stop) => ControlFlow::Break(Some(stop)),
+                    ControlFlow::Continue(()) => ControlFlow::Continue(()),
+                })
+            }))
+        };
+        match turn {
+            Ok(Turn::Read) => {
+                session.heard(protocol.frames_received());
+                if let Some(acknowledgement) = protocol.acknowledgement() {
+                    session.send(&acknowledgement);
+                }
+            }
+            Ok(Turn::Broke(Some(Stop::End(ending)))) => session.end(ending),
+            Ok(Turn::Broke(Some(Stop::Full(room, full)))) => *letter = Some(Box::new((room, full))),
+            Ok(Turn::Broke(None)) => {}
+            Ok(Turn::Eof) => match link.goodbye().map(CloseCode) {
+                Some(code) if is_meant(code) => session.end(Ending::Left { code, reason: String::new() }),
+                _ => self.lose_link(),
+            },
+            Err(ReadError::Broken(broken)) => match Ending::broken(broken) {
+                lost @ Ending::Lost(_) => session.lose_link(link, lost),
+                ending => session.end(ending),
+            },
+            Err(ReadError::Fault(fault)) => {
+                session.end(Ending::told(CloseCode::from(&fault), fault.to_string()));
+            }
+        }
+        Poll::Ready(())
+    }
+
+    /// The client has gone without a word.
+    fn lose_link(&self) {
+        let lost = Ending::Lost("the client closed the connection".to_string());
+        self.inside.session.lose_link(&self.link, lost);
     }
 
     /// Everything that follows the end of the connection.
