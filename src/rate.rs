@@ -32,6 +32,13 @@ pub struct TokenBucket {
     at_us: u64,
 }
 
+/// One that is full whenever it is first taken from.
+impl Default for TokenBucket {
+    fn default() -> Self {
+        TokenBucket { level: u64::MAX, at_us: 0 }
+    }
+}
+
 impl TokenBucket {
     /// A full one.
     pub fn full(now: Now) -> Self {
@@ -72,20 +79,21 @@ impl TokenBucket {
 /// Offences that are forgiven up to a number within a window. Takes memory for offenders alone.
 #[derive(Debug, Default)]
 pub struct Strikes {
-    at_us: VecDeque<u64>,
+    at_us: Option<Box<VecDeque<u64>>>,
 }
 
 impl Strikes {
     /// Adds one; true where there are now more than `forgiven` within the last `window_us` microseconds.
     pub fn add(&mut self, now: Now, forgiven: usize, window_us: u64) -> bool {
         let now_us = now.monotonic_us;
-        while self.at_us.front().is_some_and(|at_us| now_us.saturating_sub(*at_us) >= window_us) {
-            self.at_us.pop_front();
+        let offences = self.at_us.get_or_insert_default();
+        while offences.front().is_some_and(|at_us| now_us.saturating_sub(*at_us) >= window_us) {
+            offences.pop_front();
         }
-        if self.at_us.len() >= forgiven {
+        if offences.len() >= forgiven {
             return true;
         }
-        self.at_us.push_back(now_us);
+        offences.push_back(now_us);
         false
     }
 }

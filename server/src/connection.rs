@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use socket2::SockRef;
@@ -29,9 +29,9 @@ use crate::login::{Entry, Granted, Refused, log_in, until};
 use crate::opening::{NotOpened, Opened, What, open};
 use crate::reader::{ReadError, Reader, Turn};
 use crate::resume::{Resumed, new_token};
-use crate::rooms::{Letter, Room, RoomError};
+use crate::rooms::RoomError;
 use crate::router::Stop;
-use crate::session::{Ending, Handover, Player, Session};
+use crate::session::{Ending, Handover, Player, Session, Waiting};
 use crate::transport::{Peer, Stream, Wire};
 use crate::web;
 
@@ -44,17 +44,17 @@ const ASKING_RETRY_MS: u32 = 1000;
 const CLASSIC_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Counts an open socket, until it is dropped: however the connection's task ends.
-struct Connected<'a>(&'a Core);
+struct Connected(Arc<Core>);
 
-impl<'a> Connected<'a> {
-    fn new(core: &'a Core) -> Self {
+impl Connected {
+    fn new(core: &Arc<Core>) -> Self {
         core.metrics.accepted.inc();
         core.metrics.connections.inc();
-        Connected(core)
+        Connected(Arc::clone(core))
     }
 }
 
-impl Drop for Connected<'_> {
+impl Drop for Connected {
     fn drop(&mut self) {
         self.0.metrics.connections.dec();
     }
@@ -62,27 +62,27 @@ impl Drop for Connected<'_> {
 
 /// A session in the hands of a connection's task, until it is dropped: however the task ends, the session is taken out then,
 /// unless it was handed over.
-struct Inside<'a> {
-    core: &'a Core,
+struct Inside {
+    core: Arc<Core>,
     session: Arc<Session>,
     handed_over: bool,
 }
 
-impl<'a> Inside<'a> {
+impl Inside {
     /// Adds a new session; the one that had its name goes.
-    fn new(core: &'a Core, session: Arc<Session>) -> Self {
+    fn new(core: &Arc<Core>, session: Arc<Session>) -> Self {
         if let Some(older) = core.directory.enter(&session) {
             older.end(Ending::told(CloseCode::REPLACED, "you logged in again elsewhere"));
             core.router.rooms.leave(&older);
         }
         core.metrics.sessions.inc();
-        Inside { core, session, handed_over: false }
+        Inside { core: Arc::clone(core), session, handed_over: false }
     }
 
     /// Takes a session that has been away.
-    fn again(core: &'a Core, session: Arc<Session>) -> Self {
+    fn again(core: &Arc<Core>, session: Arc<Session>) -> Self {
         core.metrics.sessions_away.dec();
-        Inside { core, session, handed_over: false }
+        Inside { core: Arc::clone(core), session, handed_over: false }
     }
 
     /// Leaves the session to whoever comes for it: its client, or the wheel.
@@ -94,7 +94,7 @@ impl<'a> Inside<'a> {
     }
 }
 
-impl Drop for Inside<'_> {
+impl Drop for Inside {
     fn drop(&mut self) {
         if !self.handed_over {
             self.core.take_out(&self.session);
@@ -102,11 +102,40 @@ impl Drop for Inside<'_> {
     }
 }
 
-pub(crate) async fn run(core: Arc<Core>, stream: Stream, peer: Peer, place: Place) {
+/// What the task of a connection carries from its login on. A server has as many as it has players: what one of them needs
+/// only now and then is in a box while it does.
+struct Carried {
+    inside: Inside,
+    reader: Reader,
+    protocol: ServerSession,
+    link: Arc<Link>,
+    letter: Option<Waiting>,
+    /// Given back before the connection counts as closed: who sees that finds it free.
+    place: Place,
+    _connected: Connected,
+}
+
+/// A connection's life. What is over, or comes with the end, is in a box: it must take no room in the task.
+pub(crate) fn run(
+    core: Arc<Core>,
+    stream: Stream,
+    peer: Peer,
+    place: Place,
+) -> impl Future<Output = ()> + Send + 'static {
+    let opening = Box::pin(come_in(core, stream, peer, place));
+    async move {
+        let Some(mut carried) = opening.await else { return };
+        carried.serve().await;
+        Box::pin(carried.leave()).await;
+    }
+}
+
+/// From the accept to the session. `None`: there is none, and the connection is over.
+async fn come_in(core: Arc<Core>, stream: Stream, peer: Peer, place: Place) -> Option<Carried> {
     info!("client connected from {peer}");
     let limits = core.limits.load_full();
-    let _connected = Connected::new(&core);
-    // Given back before the connection counts as closed: who sees that finds it free.
+    let connected = Connected::new(&core);
+    // Before the connection counts as closed, as in `Carried`.
     let mut place = place;
     let deadline = Instant::now() + Duration::from_millis(limits.login_timeout_ms);
     if let Stream::Tcp(tcp) = &stream
@@ -116,7 +145,6 @@ pub(crate) async fn run(core: Arc<Core>, stream: Stream, peer: Peer, place: Plac
     }
     let mut protocol = ServerSession::new(Arc::clone(&core.router.schema), limits.session());
     let mut wire = Wire::new(stream, core.metrics.bytes_received.clone());
-    // In boxes, for what is over must take no room in the task, which lives on.
     let opening = Box::pin(open(&core, &mut wire, peer, &mut place));
     let opened = match until(&core, deadline, opening).await {
         Ok(opened) => opened.map_err(|error| not_opened(&core, error, peer)),
@@ -136,9 +164,12 @@ pub(crate) async fn run(core: Arc<Core>, stream: Stream, peer: Peer, place: Plac
             if Box::pin(web::answer(&core, &link, asked)).await {
                 linger(&mut reader, &link).await;
             }
-            return;
+            return None;
         }
-        Err(last) => return refuse(&mut reader, &Link::new(peer, outlet), last).await,
+        Err(last) => {
+            refuse(&mut reader, &Link::new(peer, outlet), last).await;
+            return None;
+        }
     };
     let login = Box::pin(log_in(&core, &limits, &place, &mut reader, &mut protocol, peer));
     let entry = until(&core, deadline, login).await;
@@ -154,7 +185,8 @@ pub(crate) async fn run(core: Arc<Core>, stream: Stream, peer: Peer, place: Plac
                 Err(ending) => {
                     let refused =
                         Refused { dialect: Dialect::Native, reason: "resume", ending: Some(ending) };
-                    return refuse(&mut reader, &link, refused.last()).await;
+                    refuse(&mut reader, &link, refused.last()).await;
+                    return None;
                 }
             };
             protocol = handover.protocol;
@@ -162,7 +194,7 @@ pub(crate) async fn run(core: Arc<Core>, stream: Stream, peer: Peer, place: Plac
         }
         Ok(Entry::Schema) => {
             let told = Box::pin(tell_schema(&core, &mut reader, &link));
-            return match until(&core, deadline, told).await {
+            match until(&core, deadline, told).await {
                 Ok(Ok(())) => linger(&mut reader, &link).await,
                 Ok(Err(error)) => refuse(&mut reader, &link, refused(&core, &error)).await,
                 // It is in the middle of a frame: there is nothing more to say.
@@ -170,14 +202,17 @@ pub(crate) async fn run(core: Arc<Core>, stream: Stream, peer: Peer, place: Plac
                     core.metrics.denied("deadline");
                     debug!(%peer, "the schema was not taken in time");
                 }
-            };
+            }
+            return None;
         }
-        Err(error) => return refuse(&mut reader, &link, refused(&core, &error)).await,
+        Err(error) => {
+            refuse(&mut reader, &link, refused(&core, &error)).await;
+            return None;
+        }
     };
     reader.set_limits(protocol.decoder_limits());
     reader.set_max_overhead(limits.overhead_per_second());
-    let letter = serve(&core, &mut reader, &mut protocol, &inside.session, &link, letter).await;
-    leave(inside, &mut reader, &link, Handover { protocol, letter, place }).await;
+    Some(Carried { inside, reader, protocol, link, letter, place, _connected: connected })
 }
 
 /// Counts somebody who is not let in; what is said then.
@@ -241,13 +276,13 @@ fn set_options(stream: &TcpStream, notsent_lowat_bytes: u32) -> io::Result<()> {
 }
 
 /// Lets a player in.
-async fn admit<'a>(
-    core: &'a Core,
+async fn admit(
+    core: &Arc<Core>,
     limits: &Limits,
     protocol: &mut ServerSession,
     granted: Granted,
     link: Arc<Link>,
-) -> Inside<'a> {
+) -> Inside {
     let Granted { login, identity, verdict } = granted;
     let (session_id, player_id) = core.ids.next();
     let name = if identity.name.is_empty() { core.guest_name(player_id) } else { identity.name };
@@ -313,7 +348,7 @@ fn admission(session: &Session, room: String, limits: &Limits) -> Admission {
 
 /// Puts a session that has been away on this connection. An error is what the client is told; the session waits on, unless it
 /// has ended meanwhile.
-fn resume<'a>(core: &'a Core, resumed: Resumed, link: &Arc<Link>) -> Result<(Inside<'a>, Handover), Ending> {
+fn resume(core: &Arc<Core>, resumed: Resumed, link: &Arc<Link>) -> Result<(Inside, Handover), Ending> {
     let Resumed { session, mut handover, resume } = resumed;
     let inside = Inside::again(core, session);
     let session = &inside.session;
@@ -396,36 +431,39 @@ fn watch_by_tcp(link: &Link) {
     }
 }
 
-/// Carries the session until its connection is cut; gives what a room had no space for until then. `letter`: what is
-/// left of that from its last connection.
-async fn serve(
-    core: &Core,
-    reader: &mut Reader,
-    protocol: &mut ServerSession,
-    session: &Arc<Session>,
-    link: &Arc<Link>,
-    mut letter: Option<(Arc<Room>, Letter)>,
-) -> Option<(Arc<Room>, Letter)> {
-    loop {
-        if let Some((room, full)) = letter {
-            letter = wait_for(room, full, session, link).await;
-            if letter.is_some() && link.is_broken() {
-                session.lose_link(link, Ending::Lost("the client closed the connection".to_string()));
+impl Carried {
+    /// Carries the session until its connection is cut. What a room had no space for until then is in `letter`.
+    async fn serve(&mut self) {
+        loop {
+            if let Some(full) = self.letter.take() {
+                self.letter = Box::pin(wait_for(full, &self.inside.session, &self.link)).await;
+                if self.letter.is_some() && self.link.is_broken() {
+                    self.lose_link();
+                }
+            }
+            if self.link.is_cut() {
+                return;
+            }
+            poll_fn(|cx| self.poll_turn(cx)).await;
+            if self.letter.is_none() && self.reader.has_rest() {
+                yield_now().await;
             }
         }
-        if link.is_cut() {
-            return letter;
+    }
+
+    /// A turn: one read, and what follows from it.
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Carried { inside: Inside { core, session, .. }, reader, protocol, link, letter, .. } = self;
+        if link.poll_cut(cx) {
+            return Poll::Ready(());
         }
-        let turn = poll_fn(|cx| {
-            // One look at the clock a turn, and none where nothing came.
-            let mut now = None;
-            if link.poll_cut(cx) {
-                return Poll::Ready(Ok(Turn::Broke(None)));
-            }
-            // Whether it is done or waits, reading goes on.
-            let _ = session.poll_flush(link, cx);
+        // Whether it is done or waits, reading goes on.
+        let _ = session.poll_flush(link, cx);
+        // One look at the clock a turn, and none where nothing came.
+        let mut now = None;
+        let turn = {
             let _turn = TurnGuard::begin();
-            reader.poll_turn(cx, |frame| {
+            ready!(reader.poll_turn(cx, |frame| {
                 if link.is_cut() {
                     return Ok(ControlFlow::Break(None));
                 }
@@ -434,9 +472,9 @@ async fn serve(
                     ControlFlow::Break(stop) => ControlFlow::Break(Some(stop)),
                     ControlFlow::Continue(()) => ControlFlow::Continue(()),
                 })
-            })
-        });
-        match turn.await {
+            }))
+        };
+        match turn {
             Ok(Turn::Read) => {
                 session.heard(protocol.frames_received());
                 if let Some(acknowledgement) = protocol.acknowledgement() {
@@ -444,11 +482,11 @@ async fn serve(
                 }
             }
             Ok(Turn::Broke(Some(Stop::End(ending)))) => session.end(ending),
-            Ok(Turn::Broke(Some(Stop::Full(room, full)))) => letter = Some((room, full)),
+            Ok(Turn::Broke(Some(Stop::Full(room, full)))) => *letter = Some(Box::new((room, full))),
             Ok(Turn::Broke(None)) => {}
             Ok(Turn::Eof) => match link.goodbye().map(CloseCode) {
                 Some(code) if is_meant(code) => session.end(Ending::Left { code, reason: String::new() }),
-                _ => session.lose_link(link, Ending::Lost("the client closed the connection".to_string())),
+                _ => self.lose_link(),
             },
             Err(ReadError::Broken(broken)) => match Ending::broken(broken) {
                 lost @ Ending::Lost(_) => session.lose_link(link, lost),
@@ -458,9 +496,34 @@ async fn serve(
                 session.end(Ending::told(CloseCode::from(&fault), fault.to_string()));
             }
         }
-        if letter.is_none() && reader.has_rest() {
-            yield_now().await;
+        Poll::Ready(())
+    }
+
+    /// The client has gone without a word.
+    fn lose_link(&self) {
+        let lost = Ending::Lost("the client closed the connection".to_string());
+        self.inside.session.lose_link(&self.link, lost);
+    }
+
+    /// Everything that follows the end of the connection.
+    async fn leave(self) {
+        // Dropped from the last to the first, as the fields are from the first to the last.
+        let Carried { _connected, place, letter, link, protocol, mut reader, inside } = self;
+        let session = Arc::clone(&inside.session);
+        if session.is_ended() {
+            drop(inside);
+            if !matches!(session.ending(), Some(Ending::Lost(_))) {
+                // Bounded: a peer that takes nothing any more is left.
+                let _ = timeout(LINGER, poll_fn(|cx| session.poll_flush(&link, cx))).await;
+                linger(&mut reader, &link).await;
+            }
+            return;
         }
+        if let Some(lost) = session.lost() {
+            info!("{} from {} is away: {lost}", session.player.name, link.peer);
+        }
+        inside.hand_over(Box::new(Handover { protocol, letter, place }));
+        linger(&mut reader, &link).await;
     }
 }
 
@@ -472,12 +535,8 @@ fn is_meant(code: CloseCode) -> bool {
 
 /// Posts what a room had no space for when it has, and reads nothing as long. The session is written to as ever. Gives it
 /// back where the connection is cut or broken before.
-async fn wait_for(
-    room: Arc<Room>,
-    letter: Letter,
-    session: &Arc<Session>,
-    link: &Arc<Link>,
-) -> Option<(Arc<Room>, Letter)> {
+async fn wait_for(full: Waiting, session: &Arc<Session>, link: &Arc<Link>) -> Option<Waiting> {
+    let (room, letter) = *full;
     let code = room.code.as_ref()?;
     session.pause(true);
     let place = {
@@ -495,7 +554,7 @@ async fn wait_for(
     };
     session.pause(false);
     match place {
-        None => Some((room, letter)),
+        None => Some(Box::new((room, letter))),
         // Where there is no place any more the room has ended.
         Some(place) => {
             if let Some(place) = place {
@@ -504,25 +563,6 @@ async fn wait_for(
             None
         }
     }
-}
-
-/// Everything that follows the end of a connection.
-async fn leave(inside: Inside<'_>, reader: &mut Reader, link: &Arc<Link>, handover: Handover) {
-    let session = Arc::clone(&inside.session);
-    if session.is_ended() {
-        drop(inside);
-        if !matches!(session.ending(), Some(Ending::Lost(_))) {
-            // Bounded: a peer that takes nothing any more is left.
-            let _ = timeout(LINGER, poll_fn(|cx| session.poll_flush(link, cx))).await;
-            linger(reader, link).await;
-        }
-        return;
-    }
-    if let Some(lost) = session.lost() {
-        info!("{} from {} is away: {lost}", session.player.name, link.peer);
-    }
-    inside.hand_over(Box::new(handover));
-    linger(reader, link).await;
 }
 
 /// Ends a connection that has no session.

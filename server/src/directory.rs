@@ -19,7 +19,7 @@ const SLOTS: u64 = 20;
 #[derive(Debug)]
 pub(crate) struct Directory {
     /// By [`tagwire::name::key`].
-    by_name: Mutex<HashMap<String, Arc<Session>>>,
+    by_name: Mutex<HashMap<Arc<str>, Arc<Session>>>,
     slots: [Mutex<HashMap<u64, Arc<Session>>>; SLOTS as usize],
 }
 
@@ -36,7 +36,11 @@ impl Directory {
     pub(crate) fn enter(&self, session: &Arc<Session>) -> Option<Arc<Session>> {
         self.slot(session.player.session_id).insert(session.player.session_id, Arc::clone(session));
         let mut by_name = self.by_name.lock().unwrap_or_else(PoisonError::into_inner);
-        by_name.insert(name::key(&session.player.name), Arc::clone(session))
+        let name = &session.player.name;
+        let key = name::key(name);
+        // Most names are their own key.
+        let key = if *key == **name { Arc::clone(name) } else { key.into() };
+        by_name.insert(key, Arc::clone(session))
     }
 
     /// Removes a session; a newer one of its name stays.
@@ -44,14 +48,14 @@ impl Directory {
         self.slot(session.player.session_id).remove(&session.player.session_id);
         let mut by_name = self.by_name.lock().unwrap_or_else(PoisonError::into_inner);
         let key = name::key(&session.player.name);
-        if by_name.get(&key).is_some_and(|current| Arc::ptr_eq(current, session)) {
-            by_name.remove(&key);
+        if by_name.get(&*key).is_some_and(|current| Arc::ptr_eq(current, session)) {
+            by_name.remove(&*key);
         }
     }
 
     /// True where somebody inside has the name.
     pub(crate) fn has_name(&self, name: &str) -> bool {
-        self.by_name.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&name::key(name))
+        self.by_name.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&*name::key(name))
     }
 
     /// The session of that number.

@@ -23,7 +23,8 @@ pub(crate) struct Link {
     cut: AtomicBool,
     /// A write has failed.
     broken: AtomicBool,
-    last: Mutex<Last>,
+    /// In a box, for it is the end of the link that brings it.
+    last: Mutex<Option<Box<Last>>>,
 }
 
 /// What is to be said when the session is on a link no more.
@@ -112,15 +113,15 @@ impl Link {
 
     /// Ends it. `last` is said by the connection's task; the session must not write to it any more where that has bytes.
     pub(crate) fn cut(&self, last: Last) {
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = last;
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(last));
         self.cut.store(true, Ordering::Release);
         self.task.wake();
     }
 
     /// Writes what is left to say. To be bounded in time by the caller: the peer may take nothing.
     pub(crate) async fn say_last(&self) {
-        let Last { bytes, close } =
-            std::mem::take(&mut *self.last.lock().unwrap_or_else(PoisonError::into_inner));
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Last { bytes, close } = last.map_or_else(Last::default, |last| *last);
         // An error is a peer that is gone.
         let _ = self.write_last(&bytes, close).await;
     }

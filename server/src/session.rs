@@ -27,7 +27,7 @@ use crate::metrics::Metrics;
 use crate::rooms::{Room, Seat};
 use crate::transport::Peer;
 
-pub(crate) use away::Handover;
+pub(crate) use away::{Handover, Waiting};
 pub(crate) use ending::Ending;
 
 /// Who a session is.
@@ -83,7 +83,7 @@ struct Out {
     begun: bool,
     /// How the last connection was lost.
     lost: Option<Box<Ending>>,
-    ending: Option<Ending>,
+    ending: Option<Box<Ending>>,
 }
 
 /// What becomes of a session in a turn of the wheel.
@@ -369,7 +369,7 @@ impl Session {
         }
         let (last, close) = (ending.frame(self.player.dialect), ending.close());
         let lost = matches!(ending, Ending::Lost(_));
-        out.ending = Some(ending);
+        out.ending = Some(Box::new(ending));
         if lost || out.link.is_none() {
             // Nothing can be written any more.
             out.outbox.clear();
@@ -393,7 +393,7 @@ impl Session {
     }
 
     pub(crate) fn ending(&self) -> Option<Ending> {
-        self.out().ending.clone()
+        self.out().ending.as_deref().cloned()
     }
 
     /// Something came from the client.

@@ -103,8 +103,8 @@ const MAX_CREDIT_US: u64 = super::resume::RESUME_WINDOW_US;
 /// What one client has sent, as far as it is limited.
 #[derive(Debug, Default)]
 pub(crate) struct Rates {
-    frames: Option<TokenBucket>,
-    bytes: Option<TokenBucket>,
+    frames: TokenBucket,
+    bytes: TokenBucket,
     /// Of the messages with a `max_rate` that were sent, by tag.
     messages: Vec<(Tag, TokenBucket)>,
     too_fast: Strikes,
@@ -147,11 +147,10 @@ impl Rates {
         payload_bytes: usize,
     ) -> Result<(), TooFast> {
         let credit_us = &mut self.credit_us;
-        let mut take = |bucket: &mut Option<TokenBucket>, max, tokens, limit| {
+        let mut take = |bucket: &mut TokenBucket, max, tokens, limit| {
             if max == 0 {
                 return Ok(());
             }
-            let bucket = bucket.get_or_insert_with(|| TokenBucket::full(now));
             Self::take(credit_us, bucket, now, Rate::per_second(max), tokens)
                 .map_err(|wait_us| TooFast { limit, wait_us })
         };
@@ -170,6 +169,8 @@ impl Rates {
         let place = match self.messages.binary_search_by_key(&tag, |(tag, _)| *tag) {
             Ok(place) => place,
             Err(place) => {
+                // One more alone: a session has few, and keeps them.
+                self.messages.reserve_exact(1);
                 self.messages.insert(place, (tag, TokenBucket::full(now)));
                 place
             }

@@ -115,8 +115,8 @@ pub enum ResumeError {
     Ahead(#[from] AckError),
 }
 
-/// What is left of the buffer of an idle session, bytes.
-const IDLE_BYTES: usize = 256;
+/// What is left of the buffer of an idle session, bytes: a Ping.
+const IDLE_BYTES: usize = 48;
 /// What a frame that waits aside costs besides its bytes.
 const ASIDE_BYTES: usize = 64;
 
@@ -130,17 +130,24 @@ pub struct Outbox {
     written: usize,
     /// From `boundary` on.
     frames: usize,
-    /// Of what is to be written: bytes and frames that an earlier socket took already. No limit counts them.
-    again: (usize, usize),
     /// The socket refused bytes, and has not taken all since; or there is none.
     blocked: bool,
-    aside: BTreeMap<(u32, Tag), Vec<u8>>,
-    aside_bytes: usize,
     /// Counted frames before `kept`.
     forgotten: u64,
     /// Counted frames in all.
     committed: u64,
     written_ever: u64,
+    /// In a box, for the sockets of most sessions keep up.
+    behind: Option<Box<Behind>>,
+}
+
+/// What there is to know of an outbox whose socket does not keep up. Gone when all is written.
+#[derive(Debug, Default)]
+struct Behind {
+    /// Of what is to be written: bytes and frames that an earlier socket took already. No limit counts them.
+    again: (usize, usize),
+    aside: BTreeMap<(u32, Tag), Vec<u8>>,
+    aside_bytes: usize,
     /// `written_ever` when it last changed, and when that was.
     progress: Option<(u64, Now)>,
 }
@@ -155,10 +162,11 @@ impl Outbox {
     pub fn push(&mut self, frame: &[u8], lane: Lane) -> Pushed {
         match lane {
             Lane::Latest { sender, tag } if self.blocked => {
-                self.aside_bytes += frame.len() + ASIDE_BYTES;
-                match self.aside.insert((sender, tag), frame.to_vec()) {
+                let behind = self.behind.get_or_insert_default();
+                behind.aside_bytes += frame.len() + ASIDE_BYTES;
+                match behind.aside.insert((sender, tag), frame.to_vec()) {
                     Some(older) => {
-                        self.aside_bytes -= older.len() + ASIDE_BYTES;
+                        behind.aside_bytes -= older.len() + ASIDE_BYTES;
                         Pushed::Replaced
                     }
                     None => Pushed::Aside,
@@ -198,8 +206,10 @@ impl Outbox {
         self.committed -= counted(&self.bytes[at..]);
         self.bytes.truncate(at);
         self.frames = usize::from(at > self.boundary);
-        self.again = (0, 0);
         self.clear_aside();
+        if let Some(behind) = &mut self.behind {
+            behind.again = (0, 0);
+        }
         self.append(frame);
     }
 
@@ -228,8 +238,8 @@ impl Outbox {
     pub fn wrote(&mut self, count: usize) {
         self.written += count;
         self.written_ever += count as u64;
-        self.again.0 = self.again.0.saturating_sub(count);
         assert!(self.written <= self.bytes.len(), "more written than there is");
+        let waited = self.frames;
         while self.boundary < self.bytes.len() {
             let end = self.boundary + frame::encoded_head(&self.bytes[self.boundary..]).len;
             if end > self.written {
@@ -237,11 +247,15 @@ impl Outbox {
             }
             self.boundary = end;
             self.frames -= 1;
-            self.again.1 = self.again.1.saturating_sub(1);
+        }
+        if let Some(Behind { again: (bytes, frames), .. }) = self.behind.as_deref_mut() {
+            *bytes = bytes.saturating_sub(count);
+            *frames = frames.saturating_sub(waited - self.frames);
         }
         while self.boundary - self.kept > self.limits.max_kept_bytes {
             self.forget_one();
         }
+        self.forget_uncounted();
         self.compact();
         self.blocked = self.written < self.bytes.len();
         if !self.blocked {
@@ -250,10 +264,10 @@ impl Outbox {
     }
 
     fn append_aside(&mut self) {
-        for frame in std::mem::take(&mut self.aside).into_values() {
+        let Some(behind) = self.behind.take() else { return };
+        for frame in behind.aside.into_values() {
             self.append(&frame);
         }
-        self.aside_bytes = 0;
     }
 
     /// The other side handled so many counted frames in all: they need not be kept.
@@ -266,6 +280,7 @@ impl Outbox {
         while self.forgotten < frames_received {
             self.forget_one();
         }
+        self.forget_uncounted();
         self.compact();
         Ok(())
     }
@@ -273,7 +288,9 @@ impl Outbox {
     /// The socket is gone: until [`Outbox::resume`] nothing is written, and what comes is taken as behind a full one.
     pub fn detach(&mut self) {
         self.blocked = true;
-        self.progress = None;
+        if let Some(behind) = &mut self.behind {
+            behind.progress = None;
+        }
     }
 
     /// Whether [`Outbox::resume`] can go on from there.
@@ -314,13 +331,15 @@ impl Outbox {
         }
         self.bytes.truncate(to);
         (self.kept, self.boundary, self.written) = (0, 0, 0);
-        (self.frames, self.again) = (frames, again);
-        self.progress = None;
+        self.frames = frames;
         if self.bytes.is_empty() {
             self.append_aside();
+        } else {
+            let behind = self.behind.get_or_insert_default();
+            (behind.again, behind.progress) = (again, None);
         }
         // What comes now must not pass what waits aside.
-        self.blocked = !self.aside.is_empty();
+        self.blocked = self.waits_aside() > 0;
         Ok(())
     }
 
@@ -336,6 +355,18 @@ impl Outbox {
         let head = frame::encoded_head(&self.bytes[self.kept..]);
         self.forgotten += u64::from(is_counted(head.tag));
         self.kept += head.len;
+    }
+
+    /// What is not counted is never written again: it is kept only behind something that is. Who is sent nothing but Pings
+    /// has none of them kept.
+    fn forget_uncounted(&mut self) {
+        while self.kept < self.boundary {
+            let head = frame::encoded_head(&self.bytes[self.kept..]);
+            if is_counted(head.tag) {
+                break;
+            }
+            self.kept += head.len;
+        }
     }
 
     /// Moves bytes only when that halves the buffer, so that every byte is moved once on average.
@@ -354,18 +385,30 @@ impl Outbox {
 
     /// The player sends nothing any more: what waits aside of it is not worth sending.
     pub fn forget_sender(&mut self, sender: u32) {
-        let bytes = &mut self.aside_bytes;
-        self.aside.retain(|key, frame| {
+        let Some(Behind { aside, aside_bytes, .. }) = self.behind.as_deref_mut() else { return };
+        aside.retain(|key, frame| {
             let keep = key.0 != sender;
-            *bytes -= if keep { 0 } else { frame.len() + ASIDE_BYTES };
+            *aside_bytes -= if keep { 0 } else { frame.len() + ASIDE_BYTES };
             keep
         });
     }
 
     /// Drops what waits aside: it belongs to a room that the session has left.
     pub fn clear_aside(&mut self) {
-        self.aside.clear();
-        self.aside_bytes = 0;
+        if let Some(behind) = &mut self.behind {
+            behind.aside.clear();
+            behind.aside_bytes = 0;
+        }
+    }
+
+    /// Frames that wait aside.
+    fn waits_aside(&self) -> usize {
+        self.behind.as_ref().map_or(0, |behind| behind.aside.len())
+    }
+
+    /// Their bytes, and what they cost besides.
+    fn aside_bytes(&self) -> usize {
+        self.behind.as_ref().map_or(0, |behind| behind.aside_bytes)
     }
 
     /// Drops everything: the socket takes nothing any more.
@@ -375,17 +418,17 @@ impl Outbox {
 
     /// True where nothing waits to be written.
     pub fn is_empty(&self) -> bool {
-        self.written == self.bytes.len() && self.aside.is_empty()
+        self.written == self.bytes.len() && self.waits_aside() == 0
     }
 
     /// Bytes that wait to be written, those aside among them.
     pub fn len(&self) -> usize {
-        self.bytes.len() - self.written + self.aside_bytes
+        self.bytes.len() - self.written + self.aside_bytes()
     }
 
     /// Frames that wait to be written, those aside among them.
     pub fn frames(&self) -> usize {
-        self.frames + self.aside.len()
+        self.frames + self.waits_aside()
     }
 
     /// True where the socket has refused bytes and not taken all since.
@@ -395,29 +438,34 @@ impl Outbox {
 
     /// True where more waits than the limits allow.
     pub fn is_over(&self) -> bool {
-        let (again_bytes, again_frames) = self.again;
+        let (again_bytes, again_frames) = self.behind.as_ref().map_or((0, 0), |behind| behind.again);
         self.frames - again_frames > self.limits.max_frames
             || self.bytes.len() - self.written - again_bytes > self.limits.max_bytes
-            || self.aside_bytes > self.limits.max_bytes
+            || self.aside_bytes() > self.limits.max_bytes
     }
 
-    /// Gives memory back where nothing waits.
+    /// Gives memory back that is not needed now. To be called about once a second, so that a busy session keeps its buffer
+    /// from message to message.
     pub fn shrink(&mut self) {
-        if self.bytes.is_empty() && self.bytes.capacity() > IDLE_BYTES {
-            self.bytes = Vec::new();
+        if self.bytes.capacity() > IDLE_BYTES.max(4 * self.bytes.len()) {
+            self.bytes.shrink_to(2 * self.bytes.len());
         }
     }
 
     /// To be called about once a second: true where a blocked socket has taken nothing for too long. Gives memory
-    /// back where nothing waits.
+    /// back that is not needed now.
     pub fn handle_timer(&mut self, now: Now) -> bool {
         self.shrink();
-        match self.progress {
-            Some((written, since)) if self.blocked && written == self.written_ever => {
+        if !self.blocked {
+            return false;
+        }
+        let behind = self.behind.get_or_insert_default();
+        match behind.progress {
+            Some((written, since)) if written == self.written_ever => {
                 now.monotonic_us.saturating_sub(since.monotonic_us) >= self.limits.max_stuck_us
             }
             _ => {
-                self.progress = self.blocked.then_some((self.written_ever, now));
+                behind.progress = Some((self.written_ever, now));
                 false
             }
         }
@@ -597,6 +645,44 @@ mod tests {
         assert_eq!(outbox.acknowledge(4), Err(AckError { acknowledged: 4, committed: 3 }));
         outbox.acknowledge(3).expect("three were sent");
         assert!(outbox.bytes.is_empty());
+    }
+
+    #[test]
+    fn pings_are_not_kept_but_behind_what_is() {
+        let mut outbox = Outbox::new(OutboxLimits { max_kept_bytes: 1000, ..LIMITS });
+        for _ in 0..3 {
+            outbox.push_urgent(&frame(3, 20));
+            drain(&mut outbox);
+            assert!(outbox.bytes.is_empty(), "there is nothing to acknowledge");
+        }
+        for tag in [5, 3, 3] {
+            outbox.push(&frame(tag, 20), Lane::Ordered);
+        }
+        drain(&mut outbox);
+        assert_eq!(tags(&outbox.bytes), [5, 3, 3]);
+        assert!(outbox.acknowledge(1).is_ok());
+        assert!(outbox.bytes.is_empty());
+    }
+
+    #[test]
+    fn a_buffer_that_was_large_is_given_back() {
+        let mut outbox = Outbox::new(OutboxLimits { max_kept_bytes: 100_000, ..LIMITS });
+        for _ in 0..100 {
+            outbox.push(&frame(5, 200), Lane::Ordered);
+        }
+        drain(&mut outbox);
+        outbox.shrink();
+        assert!(outbox.bytes.capacity() >= 100 * 202, "all of it is kept");
+        assert!(outbox.acknowledge(99).is_ok());
+        outbox.shrink();
+        assert!(outbox.bytes.capacity() <= 2 * 202, "one is kept");
+        assert!(outbox.acknowledge(100).is_ok());
+        outbox.shrink();
+        assert!(outbox.bytes.capacity() <= IDLE_BYTES);
+        outbox.push_urgent(&frame(3, 20));
+        drain(&mut outbox);
+        outbox.shrink();
+        assert!(outbox.bytes.capacity() > 0, "what a Ping takes stays for the next");
     }
 
     #[test]

@@ -1,7 +1,5 @@
 //! Round trips, as the server measures them: from its own record, trusting no number of the client.
 
-use std::collections::VecDeque;
-
 use crate::pb::tagwire::v1::Ping;
 use crate::session::Dialect;
 use crate::time::Now;
@@ -13,22 +11,44 @@ pub const PING_INTERVAL_US: u64 = 1_000_000;
 const REMEMBERED: usize = 4;
 
 /// Asks and measures, for one session.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Pinger {
-    asked: VecDeque<Now>,
+    /// The first so many, oldest first. In place, for every session has one that waits most of the time.
+    asked: [Now; REMEMBERED],
+    waiting: u8,
     last_rtt_us: Option<u32>,
     /// Sixteen times the jitter, so that the smoothing of RFC 3550 section 6.4.1 loses nothing to integers.
     jitter_x16: u64,
     silent_intervals: u32,
 }
 
+impl Default for Pinger {
+    fn default() -> Self {
+        let asked = [Now { monotonic_us: 0, unix_us: 0 }; REMEMBERED];
+        Pinger { asked, waiting: 0, last_rtt_us: None, jitter_x16: 0, silent_intervals: 0 }
+    }
+}
+
 impl Pinger {
+    fn waiting(&mut self) -> &mut [Now] {
+        &mut self.asked[..usize::from(self.waiting)]
+    }
+
+    /// The question at `place` waits no more.
+    fn forget(&mut self, place: usize) {
+        self.waiting()[place..].rotate_left(1);
+        self.waiting -= 1;
+    }
+
     /// The Ping to send now.
     pub fn next_ping(&mut self, now: Now, dialect: Dialect, frames_received: u64) -> Ping {
-        if self.asked.len() == REMEMBERED {
-            self.asked.pop_front();
+        if self.waiting().len() == REMEMBERED {
+            self.forget(0);
         }
-        self.asked.push_back(now);
+        self.waiting += 1;
+        if let Some(last) = self.waiting().last_mut() {
+            *last = now;
+        }
         let bare = Ping { sent_epoch: now.unix_us, ..Ping::default() };
         match dialect {
             Dialect::Classic => bare,
@@ -43,8 +63,9 @@ impl Pinger {
 
     /// Takes an answer; the round trip in microseconds where it answers a question that is remembered.
     pub fn handle_pong(&mut self, now: Now, pong: &Ping) -> Option<u32> {
-        let place = self.asked.iter().position(|asked| asked.unix_us == pong.sent_epoch)?;
-        let asked = self.asked.remove(place)?;
+        let place = self.waiting().iter().position(|asked| asked.unix_us == pong.sent_epoch)?;
+        let asked = self.asked[place];
+        self.forget(place);
         let rtt = now.monotonic_us.saturating_sub(asked.monotonic_us);
         let rtt = u32::try_from(rtt).unwrap_or(u32::MAX).max(1);
         if let Some(last) = self.last_rtt_us {

@@ -1,7 +1,7 @@
 //! The server's side of one session: what a frame of the client means, and whether it may be.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -132,10 +132,10 @@ pub struct ServerSession {
     access: Access,
     received: Received,
     requests: Arc<Requests>,
-    /// When the last frame came.
-    last_heard: Option<Now>,
-    noticed: HashSet<Tag>,
-    last_notice: Option<Now>,
+    /// When the last frame came, microseconds on the monotonic clock.
+    last_heard_us: Option<u64>,
+    noticed: BTreeSet<Tag>,
+    last_notice_us: Option<u64>,
 }
 
 /// What the server tells a player who is let in.
@@ -171,9 +171,9 @@ impl ServerSession {
             access: Access::Guest,
             received: Received::default(),
             requests: Arc::default(),
-            last_heard: None,
-            noticed: HashSet::new(),
-            last_notice: None,
+            last_heard_us: None,
+            noticed: BTreeSet::new(),
+            last_notice_us: None,
         }
     }
 
@@ -240,8 +240,9 @@ impl ServerSession {
     /// Goes on with an open session on another connection. The Welcome is to be sent before anything else. `admission` is
     /// that of the beginning; only the room may be another one.
     pub fn resume(&mut self, now: Now, admission: Admission) -> v1::Welcome {
-        let heard = self.last_heard.replace(now).unwrap_or(now);
-        self.rates.make_up_for(now.monotonic_us.saturating_sub(heard.monotonic_us));
+        let now_us = now.monotonic_us;
+        let heard_us = self.last_heard_us.replace(now_us).unwrap_or(now_us);
+        self.rates.make_up_for(now_us.saturating_sub(heard_us));
         self.welcome(now, admission, true)
     }
 
@@ -291,7 +292,7 @@ impl ServerSession {
             }
             State::Open => {
                 self.received.count(frame.tag, frame.payload.len());
-                self.last_heard = Some(now);
+                self.last_heard_us = Some(now.monotonic_us);
                 let result = match self.rates.take_frame(now, &self.limits, frame.payload.len()) {
                     // Who leaves is let go, however much it sent before.
                     Err(too_fast) if frame.tag != v1::Disconnect::TAG => {
@@ -564,11 +565,11 @@ impl ServerSession {
     /// What tells the client that something was dropped; at most one a second, and where `once` at most one for a tag.
     fn notice(&mut self, now: Now, tag: Tag, reason: reason::Value, text: &str, once: bool) -> Option<Reply> {
         let quiet = self
-            .last_notice
-            .is_some_and(|last| now.monotonic_us.saturating_sub(last.monotonic_us) < NOTICE_INTERVAL_US);
+            .last_notice_us
+            .is_some_and(|last_us| now.monotonic_us.saturating_sub(last_us) < NOTICE_INTERVAL_US);
         let told = quiet || once && self.noticed.contains(&tag);
         (self.dialect == Dialect::Native && !told).then(|| {
-            self.last_notice = Some(now);
+            self.last_notice_us = Some(now.monotonic_us);
             if once {
                 self.noticed.insert(tag);
             }

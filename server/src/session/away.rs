@@ -19,13 +19,16 @@ use crate::door::Place;
 use crate::link::{Last, Link};
 use crate::rooms::{Letter, Room};
 
+/// What a room had no space for yet. In a box, for hardly any session has one.
+pub(crate) type Waiting = Box<(Arc<Room>, Letter)>;
+
 /// What of a connection goes on with its session, from one to the next.
 #[derive(Debug)]
 pub(crate) struct Handover {
     /// Counts, keys, rates.
     pub(crate) protocol: ServerSession,
     /// What a room had no space for yet.
-    pub(crate) letter: Option<(Arc<Room>, Letter)>,
+    pub(crate) letter: Option<Waiting>,
     /// A session counts among the connections, whether it has one or not.
     #[expect(dead_code, reason = "frees its place when it is dropped")]
     pub(crate) place: Place,

@@ -6,11 +6,9 @@ use std::task::{Context, Poll, ready};
 
 use prometheus_client::metrics::counter::Counter;
 use tokio::io::ReadBuf;
-use tokio::time::Instant;
 
 use super::Broken;
 use super::outlet::Outlet;
-use super::overhead::Overhead;
 use super::stream::ReadHalf;
 
 /// A read takes at most so many bytes, so that one that floods leaves time to the others.
@@ -30,17 +28,11 @@ pub(crate) struct Inlet {
     half: ReadHalf,
     outlet: Arc<Outlet>,
     bytes_received: Counter,
-    overhead: Overhead,
 }
 
 impl Inlet {
-    pub(super) fn new(
-        half: ReadHalf,
-        outlet: Arc<Outlet>,
-        bytes_received: Counter,
-        overhead: Overhead,
-    ) -> Self {
-        Inlet { half, outlet, bytes_received, overhead }
+    pub(super) fn new(half: ReadHalf, outlet: Arc<Outlet>, bytes_received: Counter) -> Self {
+        Inlet { half, outlet, bytes_received }
     }
 
     /// The writing side.
@@ -49,14 +41,13 @@ impl Inlet {
     }
 
     /// Messages of a WebSocket may be so large from now on.
-    pub(crate) fn set_max_message_bytes(&mut self, max_message_bytes: usize) {
-        self.overhead.set_max_message_bytes(max_message_bytes);
+    pub(crate) fn set_max_message_bytes(&self, max_message_bytes: usize) {
         self.outlet.set_max_message_bytes(max_message_bytes);
     }
 
     /// The layers may add so much in a second from now on; `None`: no limit.
-    pub(crate) fn set_max_overhead(&mut self, per_second: Option<u64>) {
-        self.overhead.admit(per_second, Instant::now());
+    pub(crate) fn set_max_overhead(&self, per_second: Option<u64>) {
+        self.outlet.set_max_overhead(per_second);
     }
 
     /// Reads once and hands over what came of it, which may be nothing yet. 0: the peer sends no more.
@@ -65,7 +56,7 @@ impl Inlet {
         cx: &mut Context<'_>,
         take: impl FnOnce(&[u8]),
     ) -> Poll<Result<usize, Broken>> {
-        poll_read(&mut self.half, &self.outlet, &self.bytes_received, &mut self.overhead, cx, take)
+        poll_read(&mut self.half, &self.outlet, &self.bytes_received, cx, take)
     }
 
     /// Reads once and forgets it. 0: the peer sends no more.
@@ -78,7 +69,6 @@ pub(super) fn poll_read(
     half: &mut ReadHalf,
     outlet: &Outlet,
     bytes_received: &Counter,
-    overhead: &mut Overhead,
     cx: &mut Context<'_>,
     take: impl FnOnce(&[u8]),
 ) -> Poll<Result<usize, Broken>> {
@@ -92,12 +82,11 @@ pub(super) fn poll_read(
         }
         PLAIN.with_borrow_mut(|plain| {
             plain.clear();
-            outlet.unwrap(raw, plain);
+            is_bounded = outlet.unwrap(raw, plain);
             if plain.is_empty() {
                 // Nothing is to be handed over before the end.
                 end = outlet.take_end();
             }
-            is_bounded = overhead.take(raw.len(), plain.len(), Instant::now);
             take(plain);
             if plain.capacity() > MAX_KEPT_BYTES {
                 *plain = Vec::new();

@@ -13,6 +13,7 @@ use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig, WebSocketContext}
 use tungstenite::{Error, Message};
 
 use super::Broken;
+use super::overhead::Overhead;
 use super::stream::WriteHalf;
 
 /// A message of a WebSocket is at most so large, bytes, or holds one larger frame alone.
@@ -29,6 +30,8 @@ const NORMAL_CLOSURE: u16 = 1000;
 pub(super) struct Layers {
     tls: Option<Box<ServerConnection>>,
     websocket: Option<Box<WebSocketContext>>,
+    /// What they add to the frames.
+    pub(super) overhead: Overhead,
     /// The socket did not take all.
     pending: bool,
     end: Option<End>,
@@ -63,6 +66,7 @@ impl Layers {
         let config = WebSocketConfig::default().read_buffer_size(READ_BUFFER_BYTES);
         let config = bounded(config, max_message_bytes);
         self.websocket = Some(Box::new(WebSocketContext::new(Role::Server, Some(config))));
+        self.overhead.set_max_message_bytes(max_message_bytes);
     }
 
     pub(super) fn has_websocket(&self) -> bool {
@@ -70,6 +74,7 @@ impl Layers {
     }
 
     pub(super) fn set_max_message_bytes(&mut self, max_message_bytes: usize) {
+        self.overhead.set_max_message_bytes(max_message_bytes);
         if let Some(websocket) = &mut self.websocket {
             websocket.set_config(|config| *config = bounded(*config, max_message_bytes));
         }

@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 
 use socket2::SockRef;
 use tagwire::CloseCode;
+use tokio::time::Instant;
 
 use super::layers::Layers;
 use super::stream::WriteHalf;
@@ -63,11 +64,12 @@ impl Outlet {
         self.socket.poll_writable(cx)
     }
 
-    /// Reads through the layers: what came from the socket is `raw`, what it means goes behind `plain`.
-    pub(super) fn unwrap(&self, raw: &[u8], plain: &mut Vec<u8>) {
-        if let Some(mut layers) = self.layers() {
-            layers.unwrap(&self.socket, raw, plain);
-        }
+    /// Reads through the layers: what came from the socket is `raw`, what it means goes behind `plain`. False: it is hardly
+    /// frames any more.
+    pub(super) fn unwrap(&self, raw: &[u8], plain: &mut Vec<u8>) -> bool {
+        let Some(mut layers) = self.layers() else { return true };
+        layers.unwrap(&self.socket, raw, plain);
+        layers.overhead.take(raw.len(), plain.len(), Instant::now)
     }
 
     /// Whether a layer says that nothing more comes, or nothing more can be understood. An error is told once.
@@ -84,6 +86,13 @@ impl Outlet {
     pub(super) fn set_max_message_bytes(&self, max_message_bytes: usize) {
         if let Some(mut layers) = self.layers() {
             layers.set_max_message_bytes(max_message_bytes);
+        }
+    }
+
+    /// The layers may add so much in a second from now on; `None`: no limit.
+    pub(super) fn set_max_overhead(&self, per_second: Option<u64>) {
+        if let Some(mut layers) = self.layers() {
+            layers.overhead.admit(per_second, Instant::now());
         }
     }
 

@@ -19,11 +19,14 @@ pub(super) struct Overhead {
     leaked: Option<Instant>,
 }
 
-impl Overhead {
-    pub(super) fn before_login() -> Self {
+impl Default for Overhead {
+    /// Before the login.
+    fn default() -> Self {
         Overhead { level: 0, max_message_bytes: 0, per_second: Some(MAX_OPENING_BYTES), leaked: None }
     }
+}
 
+impl Overhead {
     pub(super) fn set_max_message_bytes(&mut self, max_message_bytes: usize) {
         self.max_message_bytes = max_message_bytes as u64;
     }
@@ -59,7 +62,7 @@ mod tests {
     use super::*;
 
     fn admitted(per_second: u64) -> (Overhead, Instant) {
-        let (mut overhead, now) = (Overhead::before_login(), Instant::now());
+        let (mut overhead, now) = (Overhead::default(), Instant::now());
         overhead.set_max_message_bytes(1000);
         overhead.admit(Some(per_second), now);
         (overhead, now)
@@ -67,7 +70,7 @@ mod tests {
 
     #[test]
     fn before_the_login_there_is_an_end_to_it_however_long_it_takes() {
-        let mut overhead = Overhead::before_login();
+        let mut overhead = Overhead::default();
         assert!(overhead.take(MAX_OPENING_BYTES as usize, 0, Instant::now));
         assert!(!overhead.take(1, 0, || Instant::now() + Duration::from_secs(100)));
     }

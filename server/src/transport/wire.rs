@@ -9,7 +9,6 @@ use rustls::ServerConfig;
 
 use super::inlet::{Inlet, poll_read};
 use super::outlet::Outlet;
-use super::overhead::Overhead;
 use super::stream::{ReadHalf, Stream};
 use super::{Broken, Kind};
 
@@ -18,14 +17,13 @@ pub(crate) struct Wire {
     half: ReadHalf,
     outlet: Outlet,
     bytes_received: Counter,
-    overhead: Overhead,
 }
 
 impl Wire {
     /// A socket alone. What is read from it is added to a counter.
     pub(crate) fn new(stream: Stream, bytes_received: Counter) -> Self {
         let (half, write) = stream.split();
-        Wire { half, outlet: Outlet::new(write), bytes_received, overhead: Overhead::before_login() }
+        Wire { half, outlet: Outlet::new(write), bytes_received }
     }
 
     pub(crate) fn kind(&self) -> Kind {
@@ -34,9 +32,9 @@ impl Wire {
 
     /// Reads once; what came of it goes behind `plain`. 0: the peer sends no more.
     pub(crate) async fn read(&mut self, plain: &mut Vec<u8>) -> Result<usize, Broken> {
-        let Wire { half, outlet, bytes_received, overhead } = self;
+        let Wire { half, outlet, bytes_received } = self;
         let mut take = |bytes: &[u8]| plain.extend_from_slice(bytes);
-        poll_fn(|cx| poll_read(half, outlet, bytes_received, overhead, cx, &mut take)).await
+        poll_fn(|cx| poll_read(half, outlet, bytes_received, cx, &mut take)).await
     }
 
     /// Writes all of it.
@@ -88,13 +86,12 @@ impl Wire {
         let mut plain = vec![];
         let (layers, socket) = self.outlet.layers_mut();
         layers.start_websocket(max_message_bytes);
-        self.overhead.set_max_message_bytes(max_message_bytes);
         layers.unwrap_inner(socket, first, &mut plain);
         plain
     }
 
     /// The two sides.
     pub(crate) fn split(self) -> Inlet {
-        Inlet::new(self.half, Arc::new(self.outlet), self.bytes_received, self.overhead)
+        Inlet::new(self.half, Arc::new(self.outlet), self.bytes_received)
     }
 }
