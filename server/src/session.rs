@@ -276,7 +276,7 @@ impl Session {
         if !out.dirty && !out.outbox.is_blocked() {
             out.dirty = true;
             drop(out);
-            self.flusher.push(Arc::clone(self));
+            Flusher::push(self);
         }
     }
 
@@ -429,8 +429,8 @@ impl Session {
         self.out().outbox.clear_aside();
     }
 
-    pub(crate) fn flusher(&self) -> Arc<Flusher> {
-        Arc::clone(&self.flusher)
+    pub(crate) fn flusher(&self) -> &Arc<Flusher> {
+        &self.flusher
     }
 }
 
