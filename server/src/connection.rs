@@ -414,22 +414,32 @@ async fn serve(
         let turn = poll_fn(|cx| {
             // One look at the clock a turn, and none where nothing came.
             let mut now = None;
-            if link.poll_cut(cx) {
+            if link.is_cut() {
                 return Poll::Ready(Ok(Turn::Broke(None)));
             }
             // Whether it is done or waits, reading goes on.
             let _ = session.poll_flush(link, cx);
-            let _turn = TurnGuard::begin();
-            reader.poll_turn(cx, |frame| {
-                if link.is_cut() {
-                    return Ok(ControlFlow::Break(None));
-                }
-                let now = *now.get_or_insert_with(|| core.clock.now());
-                core.router.handle(now, session, protocol, frame).map(|flow| match flow {
-                    ControlFlow::Break(stop) => ControlFlow::Break(Some(stop)),
-                    ControlFlow::Continue(()) => ControlFlow::Continue(()),
+            let turn = {
+                let _turn = TurnGuard::begin();
+                reader.poll_turn(cx, |frame| {
+                    if link.is_cut() {
+                        return Ok(ControlFlow::Break(None));
+                    }
+                    let now = *now.get_or_insert_with(|| core.clock.now());
+                    core.router.handle(now, session, protocol, frame).map(|flow| match flow {
+                        ControlFlow::Break(stop) => ControlFlow::Break(Some(stop)),
+                        ControlFlow::Continue(()) => ControlFlow::Continue(()),
+                    })
                 })
-            })
+            };
+            if turn.is_pending() {
+                // Only now: a turn that came to something is followed by another, for which nobody need wake the task.
+                if link.poll_cut(cx) {
+                    return Poll::Ready(Ok(Turn::Broke(None)));
+                }
+                let _ = session.poll_flush(link, cx);
+            }
+            turn
         });
         match turn.await {
             Ok(Turn::Read) => {

@@ -324,7 +324,9 @@ impl Session {
                 break;
             }
         }
-        if !was_waiting && (outbox.is_blocked() || link.is_pending()) {
+        let waits = outbox.is_blocked() || link.is_pending();
+        link.set_waits(waits);
+        if waits && !was_waiting {
             link.wake();
         }
         match failed {
@@ -339,6 +341,10 @@ impl Session {
     /// For the connection's task: goes on writing when a full socket has room. Ready where nothing is left, or the
     /// session has ended or is on another connection.
     pub(crate) fn poll_flush(&self, link: &Arc<Link>, cx: &mut Context<'_>) -> Poll<()> {
+        // Asked with every turn, and seldom true.
+        if !link.may_wait() {
+            return Poll::Ready(());
+        }
         let mut out = self.out();
         while (out.outbox.is_blocked() || link.is_pending())
             && !link.is_broken()
