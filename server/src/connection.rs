@@ -30,7 +30,7 @@ use crate::opening::{NotOpened, Opened, What, open};
 use crate::reader::{ReadError, Reader, Turn};
 use crate::resume::{Resumed, new_token};
 use crate::rooms::{Letter, Room, RoomError};
-use crate::router::Stop;
+use crate::router::{InTurn, Stop};
 use crate::session::{Ending, Handover, Player, Session};
 use crate::transport::{Peer, Stream, Wire};
 use crate::web;
@@ -421,12 +421,14 @@ async fn serve(
             let _ = session.poll_flush(link, cx);
             let turn = {
                 let _turn = TurnGuard::begin();
+                // Counted before anything of it is written.
+                let mut in_turn = InTurn::new(&core.metrics);
                 reader.poll_turn(cx, |frame| {
                     if link.is_cut() {
                         return Ok(ControlFlow::Break(None));
                     }
                     let now = *now.get_or_insert_with(|| core.clock.now());
-                    core.router.handle(now, session, protocol, frame).map(|flow| match flow {
+                    core.router.handle(now, &mut in_turn, session, protocol, frame).map(|flow| match flow {
                         ControlFlow::Break(stop) => ControlFlow::Break(Some(stop)),
                         ControlFlow::Continue(()) => ControlFlow::Continue(()),
                     })

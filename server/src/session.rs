@@ -4,7 +4,7 @@ mod away;
 mod ending;
 
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
@@ -48,6 +48,8 @@ pub(crate) struct Player {
 pub(crate) struct Session {
     pub(crate) player: Player,
     seat: Mutex<Seat>,
+    /// How often it came into a room or went out of one.
+    moves: AtomicU32,
     /// Which of its requests run and have run.
     pub(crate) requests: Arc<Requests>,
     out: Mutex<Out>,
@@ -111,6 +113,7 @@ impl Session {
         Arc::new(Session {
             player,
             seat: Mutex::default(),
+            moves: AtomicU32::new(0),
             requests,
             out: Mutex::new(Out {
                 outbox,
@@ -172,6 +175,16 @@ impl Session {
     /// The room it is in; `None`: it goes, or its room has ended.
     pub(crate) fn room(&self) -> Option<Arc<Room>> {
         self.seat().room().cloned()
+    }
+
+    /// Changes whenever [`Session::room`] does, and costs less to look at.
+    pub(crate) fn moves(&self) -> u32 {
+        self.moves.load(Ordering::Acquire)
+    }
+
+    /// To be called when [`Session::room`] has changed.
+    pub(crate) fn moved(&self) {
+        self.moves.fetch_add(1, Ordering::Release);
     }
 
     /// The player, as the code of a room sees one.
