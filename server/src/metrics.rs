@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::mem::take;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, text};
@@ -52,6 +53,9 @@ struct Status {
 struct Code {
     code: String,
 }
+
+/// Ways to answer a request.
+const STATUSES: usize = status::Value::Internal as usize + 1;
 
 /// What is counted of each message of the schema.
 #[derive(Debug)]
@@ -188,6 +192,8 @@ pub struct Metrics {
     limited: Family<Limit, Counter>,
     compared: Family<Verdict, Counter>,
     responses: Family<Status, Counter>,
+    /// Those of them that there are, by status: so counting an answer costs no look-up.
+    answered: [OnceLock<Counter>; STATUSES],
     web_requests: Family<Status, Counter>,
 }
 
@@ -314,6 +320,7 @@ impl Metrics {
                 "Requests by how they were answered",
                 Family::default()
             ),
+            answered: Default::default(),
             messages,
             registry,
         }
@@ -328,7 +335,12 @@ impl Metrics {
 
     /// A request was answered so.
     pub(crate) fn answered(&self, status: status::Value) {
-        self.responses.get_or_create(&Status { status: status.as_str_name().to_string() }).inc();
+        let counter =
+            || self.responses.get_or_create_owned(&Status { status: status.as_str_name().to_string() });
+        match self.answered.get(status as usize) {
+            Some(known) => known.get_or_init(counter).inc(),
+            None => counter().inc(),
+        };
     }
 
     /// A browser, or what is like one, was answered so.

@@ -133,10 +133,10 @@ impl Router {
                 }
             }
             Incoming::Request { key, tag, body } => {
-                self.requests.run(session, vec![Step::Run { key, tag, body }], false);
+                self.requests.run(session, [Step::Run { key, tag, body }], false);
             }
             Incoming::Batch { requests, stop_on_error } => {
-                let steps = requests.into_iter().filter_map(|request| self.step(request)).collect();
+                let steps: Vec<_> = requests.into_iter().filter_map(|request| self.step(request)).collect();
                 self.requests.run(session, steps, stop_on_error);
             }
             Incoming::Answered(response) => session.send_response(&response),

@@ -153,9 +153,8 @@ impl Session {
 
     /// Appends a message of the stack, where the session's dialect has it.
     pub(crate) fn send<M: Message>(self: &Arc<Self>, message: &M) {
-        let mut frame = Vec::with_capacity(64);
-        if self.player.dialect.encode_stack(message, &mut frame) {
-            self.send_frame(&frame, Lane::Ordered, false);
+        if self.player.dialect.has_stack::<M>() {
+            self.append(false, |out| out.outbox.push_message(message));
         }
     }
 
@@ -194,12 +193,8 @@ impl Session {
     }
 
     /// Answers a request that was begun. False: it was answered already.
-    pub(crate) fn respond(self: &Arc<Self>, response: &v1::Response) -> bool {
-        let first = self.requests.finish(response);
-        if first {
-            self.send_response(response);
-        }
-        first
+    pub(crate) fn respond(self: &Arc<Self>, response: v1::Response) -> bool {
+        self.requests.finish(response, |response| self.send_response(response))
     }
 
     /// Sends an answer, new or remembered.

@@ -27,10 +27,15 @@ pub enum Dialect {
 }
 
 impl Dialect {
-    /// Appends a message of the stack; false where the dialect does not have it. A classic Ping is made by
-    /// [`crate::session::ping::Pinger`] with its first field alone.
+    /// Whether the dialect has that message of the stack. A classic Ping is made by [`crate::session::ping::Pinger`] with
+    /// its first field alone.
+    pub fn has_stack<M: Message>(self) -> bool {
+        self == Dialect::Native || M::TAG == v1::Ping::TAG
+    }
+
+    /// Appends a message of the stack; false where the dialect does not have it.
     pub fn encode_stack<M: Message>(self, message: &M, out: &mut Vec<u8>) -> bool {
-        let has = self == Dialect::Native || M::TAG == v1::Ping::TAG;
+        let has = self.has_stack::<M>();
         if has {
             encode_message(message, out);
         }

@@ -18,7 +18,7 @@
 use std::collections::BTreeMap;
 
 use crate::frame;
-use crate::schema::Delivery;
+use crate::schema::{Delivery, Message};
 use crate::session::is_counted;
 use crate::tag::Tag;
 use crate::time::Now;
@@ -177,6 +177,13 @@ impl Outbox {
         debug_assert_eq!(head.len, frame.len(), "one whole frame");
         self.committed += u64::from(is_counted(head.tag));
         self.bytes.extend_from_slice(frame);
+        self.frames += 1;
+    }
+
+    /// Takes a message of which every one counts: [`Lane::Ordered`]. It is encoded where it waits.
+    pub fn push_message<M: Message>(&mut self, message: &M) {
+        frame::encode_message(message, &mut self.bytes);
+        self.committed += u64::from(is_counted(M::TAG));
         self.frames += 1;
     }
 

@@ -1,6 +1,6 @@
 //! Which requests of a session run, and which have: each key runs at most once.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use prost::Message as _;
@@ -32,7 +32,8 @@ pub struct Requests(Mutex<Keys>);
 #[derive(Debug, Default)]
 struct Keys {
     highest: u64,
-    running: BTreeSet<u64>,
+    /// Rising, as they come.
+    running: Vec<u64>,
     lanes: usize,
     remembered: VecDeque<Response>,
     remembered_bytes: usize,
@@ -46,7 +47,7 @@ impl Requests {
     /// A request has come. Keys rise strictly: one that is not above the highest is a repeat, and is never run again.
     pub fn begin(&self, key: u64, tag: u32) -> Begin {
         let mut keys = self.keys();
-        if keys.running.contains(&key) {
+        if keys.running.binary_search(&key).is_ok() {
             return Begin::Running;
         }
         if key <= keys.highest {
@@ -61,7 +62,7 @@ impl Requests {
             }));
         }
         keys.highest = key;
-        keys.running.insert(key);
+        keys.running.push(key);
         Begin::Run
     }
 
@@ -79,14 +80,15 @@ impl Requests {
         self.keys().lanes -= 1;
     }
 
-    /// A request that was begun is answered so. False: it was answered already, and this answer is not to be sent.
-    pub fn finish(&self, response: &Response) -> bool {
+    /// A request that was begun is answered so: `send` is given the answer, which then is remembered. False: it was
+    /// answered already, and this answer is not to be sent.
+    pub fn finish(&self, response: Response, send: impl FnOnce(&Response)) -> bool {
         let mut keys = self.keys();
-        if !keys.running.remove(&response.key) {
-            return false;
-        }
+        let Ok(place) = keys.running.binary_search(&response.key) else { return false };
+        keys.running.remove(place);
+        send(&response);
         keys.remembered_bytes += response.encoded_len();
-        keys.remembered.push_back(response.clone());
+        keys.remembered.push_back(response);
         while keys.remembered.len() > REMEMBERED_ANSWERS
             || keys.remembered_bytes > REMEMBERED_BYTES && keys.remembered.len() > 1
         {
@@ -114,8 +116,8 @@ mod tests {
         let requests = Requests::default();
         assert_eq!(requests.begin(5, 300), Begin::Run);
         assert_eq!(requests.begin(5, 300), Begin::Running);
-        assert!(requests.finish(&answer(5, 3)));
-        assert!(!requests.finish(&answer(5, 4)), "the first answer counts");
+        assert!(requests.finish(answer(5, 3), |_| {}));
+        assert!(!requests.finish(answer(5, 4), |_| {}), "the first answer counts");
         assert_eq!(requests.begin(5, 300), Begin::Answered(answer(5, 3)));
         assert!(passed(&requests.begin(4, 300)), "a key that was passed by");
         assert!(passed(&requests.begin(0, 300)), "keys begin at 1");
@@ -136,18 +138,18 @@ mod tests {
         let requests = Requests::default();
         for key in 1..=65 {
             assert_eq!(requests.begin(key, 300), Begin::Run);
-            assert!(requests.finish(&answer(key, 0)));
+            assert!(requests.finish(answer(key, 0), |_| {}));
         }
         assert!(passed(&requests.begin(1, 300)));
         assert_eq!(requests.begin(2, 300), Begin::Answered(answer(2, 0)));
         for key in 66..69 {
             assert_eq!(requests.begin(key, 300), Begin::Run);
-            assert!(requests.finish(&answer(key, 30_000)));
+            assert!(requests.finish(answer(key, 30_000), |_| {}));
         }
         assert!(passed(&requests.begin(66, 300)));
         assert_eq!(requests.begin(67, 300), Begin::Answered(answer(67, 30_000)));
         assert_eq!(requests.begin(100, 300), Begin::Run);
-        assert!(requests.finish(&answer(100, 100_000)));
+        assert!(requests.finish(answer(100, 100_000), |_| {}));
         assert!(passed(&requests.begin(68, 300)));
         assert_eq!(requests.begin(100, 300), Begin::Answered(answer(100, 100_000)), "the newest is kept");
     }
