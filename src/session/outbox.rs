@@ -237,6 +237,10 @@ impl Outbox {
         self.written_ever += count as u64;
         self.again.0 = self.again.0.saturating_sub(count);
         assert!(self.written <= self.bytes.len(), "more written than there is");
+        if self.written == self.bytes.len() {
+            // As nearly always: there is no need to look at every frame.
+            (self.boundary, self.frames, self.again) = (self.written, 0, (0, 0));
+        }
         while self.boundary < self.bytes.len() {
             let end = self.boundary + frame::encoded_head(&self.bytes[self.boundary..]).len;
             if end > self.written {
