@@ -6,9 +6,15 @@
 //! ```
 
 pub mod body;
+pub mod cases;
 pub mod dialect;
+pub mod load;
+pub mod measure;
 pub mod peers;
+pub mod process;
 pub mod result;
+pub mod roster;
+pub mod strace;
 
 /// What was generated of `proto/`.
 #[allow(dead_code, missing_docs, clippy::all, reason = "generated")]

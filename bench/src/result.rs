@@ -17,7 +17,7 @@ pub struct Run {
     pub rounds: u32,
     /// Who took part, in the order of the tables; the limit first, tagwire second.
     pub peers: Vec<About>,
-    /// Who did not: name and why.
+    /// Who did not, or not in everything: name and why.
     pub missing: Vec<(String, String)>,
     /// What was measured, in the order in which it was.
     pub samples: Vec<Sample>,

@@ -50,7 +50,7 @@ pub struct Config {
     pub auth: AuthKind,
     /// Admit players without name, password and token, as guests, whose names the server makes up. Default false.
     pub guests: bool,
-    /// Name of the room that a login leads to. Default "main".
+    /// Name of the room that a login leads to; empty: none, until the client joins one. Default "main".
     pub default_room: String,
     /// Milliseconds that clients are told to wait before they come back after a shutdown. Default 1000.
     pub shutdown_retry_ms: u32,
@@ -271,8 +271,10 @@ impl Config {
             return Err(ValueError::new("log", &self.log, format!("a level or a filter: {error}"))
                 .fix("use error, warn, info, debug or trace"));
         }
-        tagwire::name::room(&self.default_room)
-            .map_err(|error| ValueError::new("default_room", format!("{:?}", self.default_room), error))?;
+        if !self.default_room.is_empty() {
+            tagwire::name::room(&self.default_room)
+                .map_err(|error| ValueError::new("default_room", format!("{:?}", self.default_room), error))?;
+        }
         range("shutdown_retry_ms", self.shutdown_retry_ms.into(), 0, 3_600_000)?;
         range("tcp_notsent_lowat_bytes", self.tcp_notsent_lowat_bytes.into(), 0, 1 << 30)?;
         if let Some(rule) = self.websocket_origins.iter().find(|rule| !is_origin_rule(rule)) {

@@ -13,7 +13,7 @@ use tagwire::pb::arena::v1 as arena;
 use tagwire::pb::tagwire::v1::{self, member::event, reason, status, verdict};
 use tagwire::prost::Message as _;
 use tagwire::session::client::Event;
-use tagwire::{CloseCode, Tag};
+use tagwire::{CloseCode, Message as _, Tag};
 
 fn member_event(player: &mut Player) -> v1::Member {
     player.wait(|event| match event {
@@ -35,6 +35,22 @@ fn a_login_is_welcomed_with_what_the_client_needs_to_know() {
     assert_eq!(welcome.limits.as_ref().unwrap().max_frame_bytes, 65536);
     assert_eq!((welcome.resume_token.len(), welcome.resume_window_ms), (32, 60_000));
     assert!(!welcome.resumed && welcome.frames_received == 0);
+}
+
+fn a_login_may_lead_to_no_room() {
+    let server = TestServer::with(|config| config.default_room = String::new());
+    let (mut one, mut other) = (server.player("one"), server.player("other"));
+    assert_eq!(one.welcome.room, "");
+    one.send(&mouse(1, 1));
+    one.wait(|event| match event {
+        Event::Notice(notice) => Some(assert_eq!(notice.tag, u32::from(arena::MouseEvent::TAG.0))),
+        Event::Member(member) => panic!("nobody is told of anybody: {member:?}"),
+        _ => None,
+    });
+    assert_eq!(one.join("red").status(), status::Value::Ok);
+    assert_eq!(other.join("red").status(), status::Value::Ok);
+    one.send(&mouse(2, 2));
+    assert_eq!(other.mouse(), (one.id(), mouse(2, 2)));
 }
 
 fn a_refused_login_says_why() {

@@ -1,6 +1,7 @@
 //! How a client of each peer talks: bytes in, bytes out. Sockets and clocks are the engine's (`load`).
 
 pub mod plain;
+pub mod tagwire;
 
 use std::fmt;
 

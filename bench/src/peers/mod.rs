@@ -1,5 +1,8 @@
 //! The servers that are compared: how each is made ready and started, and what it can do.
 
+pub mod limit;
+pub mod tagwire;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -72,4 +75,24 @@ pub trait Peer {
 
     /// A client of it.
     fn client(&self, seat: &Seat) -> Box<dyn Dialect>;
+}
+
+/// A program of this package: beside the running one.
+///
+/// # Errors
+/// It was not built: the command that builds it.
+pub fn binary(name: &str) -> anyhow::Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    let mut folder = own.parent().unwrap_or(Path::new("."));
+    // Tests run from a folder below.
+    if folder.ends_with("deps") {
+        folder = folder.parent().unwrap_or(folder);
+    }
+    let program = folder.join(name);
+    anyhow::ensure!(
+        program.is_file(),
+        "{} is missing; build it: cargo build --release -p tagwire-bench --bins",
+        program.display()
+    );
+    Ok(program)
 }

@@ -161,7 +161,7 @@ class Client(Handling):
 
     @property
     def room(self) -> str:
-        """Name of the room this player is in. Empty: in none, since the room ended."""
+        """Name of the room this player is in. Empty: in none: it ended, or none was joined yet."""
         return self._session.room
 
     @property

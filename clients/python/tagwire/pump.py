@@ -160,7 +160,7 @@ class SyncClient(Handling):
 
     @property
     def room(self) -> str:
-        """Name of the room this player is in. Empty: in none, since the room ended."""
+        """Name of the room this player is in. Empty: in none: it ended, or none was joined yet."""
         return self._room
 
     @property

@@ -102,7 +102,7 @@ export class Client implements AsyncIterable<Message> {
     return this.wire.session.name;
   }
 
-  /** Name of the room this player is in. Empty: in none, since the room ended. */
+  /** Name of the room this player is in. Empty: in none: it ended, or none was joined yet. */
   get room(): string {
     return this.wire.session.room;
   }

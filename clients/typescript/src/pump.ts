@@ -150,7 +150,7 @@ export class SyncClient {
     return this.welcome.name;
   }
 
-  /** Name of the room this player is in. Empty: in none, since the room ended. */
+  /** Name of the room this player is in. Empty: in none: it ended, or none was joined yet. */
   get room(): string {
     return this.#room;
   }
