@@ -2,8 +2,6 @@
 
 use std::cell::Cell;
 
-use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len, uint32};
-
 use crate::frame;
 use crate::pb::tagwire::v1;
 use crate::tag::Tag;
@@ -58,23 +56,40 @@ impl Dialect {
 
 /// Appends a [`v1::Relayed`], from a payload that stays where it is.
 fn encode_relayed(player: u32, tag: Tag, body: &[u8], out: &mut Vec<u8>) {
-    const PLAYER: u32 = 1;
-    const TAG: u32 = 2;
-    const BODY: u32 = 3;
-    let tag = u32::from(tag.0);
-    // As in every message of proto3, what is zero or empty is left out. The server's players and tags never are.
-    let body_len = match body.len() {
-        0 => 0,
-        len => key_len(BODY) + encoded_len_varint(len as u64) + len,
-    };
-    let len = uint32::encoded_len(PLAYER, &player) + uint32::encoded_len(TAG, &tag) + body_len;
-    frame::encode_header(v1::Relayed::TAG, len, out);
-    uint32::encode(PLAYER, &player, out);
-    uint32::encode(TAG, &tag, out);
+    // The fields 1 and 2, varints, and 3, bytes. Players and tags are never 0; what is empty is left out, as in all of proto3.
+    let mut head = Head::default();
+    head.byte(1 << 3);
+    head.varint(player);
+    head.byte(2 << 3);
+    head.varint(u32::from(tag.0));
     if !body.is_empty() {
-        encode_key(BODY, WireType::LengthDelimited, out);
-        encode_varint(body.len() as u64, out);
-        out.extend_from_slice(body);
+        head.byte(3 << 3 | 2);
+        head.varint(body.len() as u32);
+    }
+    frame::encode_header(v1::Relayed::TAG, head.len + body.len(), out);
+    out.extend_from_slice(&head.bytes[..head.len]);
+    out.extend_from_slice(body);
+}
+
+/// The small fields of a message.
+#[derive(Default)]
+struct Head {
+    bytes: [u8; 20],
+    len: usize,
+}
+
+impl Head {
+    fn byte(&mut self, byte: u8) {
+        self.bytes[self.len] = byte;
+        self.len += 1;
+    }
+
+    fn varint(&mut self, mut value: u32) {
+        while value >= 0x80 {
+            self.byte(value as u8 | 0x80);
+            value >>= 7;
+        }
+        self.byte(value as u8);
     }
 }
 
