@@ -255,7 +255,7 @@ impl Outbox {
         }
         self.compact();
         self.blocked = self.written < self.bytes.len();
-        if !self.blocked {
+        if !self.blocked && !self.aside.is_empty() {
             self.append_aside();
         }
     }
