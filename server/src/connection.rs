@@ -23,7 +23,6 @@ use tracing::{debug, info, warn};
 use crate::config::Limits;
 use crate::core::Core;
 use crate::door::Place;
-use crate::flusher::TurnGuard;
 use crate::link::{Last, Link};
 use crate::login::{Entry, Granted, Refused, log_in, until};
 use crate::opening::{NotOpened, Opened, What, open};
@@ -417,23 +416,21 @@ async fn serve(
             return letter;
         }
         let turn = poll_fn(|cx| {
-            // One look at the clock a turn, and none where nothing came.
-            let mut now = None;
             if link.is_cut() {
                 return Poll::Ready(Ok(Turn::Broke(None)));
             }
             // Whether it is done or waits, reading goes on.
             let _ = session.poll_flush(link, cx);
             let turn = {
-                let _turn = TurnGuard::begin();
-                // Counted before anything of it is written.
-                let mut in_turn = InTurn::new(&core.metrics);
+                // Begun when something has come: mostly there is nothing more.
+                let mut in_turn = None;
                 reader.poll_turn(cx, |frame| {
                     if link.is_cut() {
                         return Ok(ControlFlow::Break(None));
                     }
-                    let now = *now.get_or_insert_with(|| core.clock.now());
-                    core.router.handle(now, &mut in_turn, session, protocol, frame).map(|flow| match flow {
+                    let begin = || InTurn::begin(core.clock.now(), &core.metrics);
+                    let in_turn = in_turn.get_or_insert_with(begin);
+                    core.router.handle(in_turn, session, protocol, frame).map(|flow| match flow {
                         ControlFlow::Break(stop) => ControlFlow::Break(Some(stop)),
                         ControlFlow::Continue(()) => ControlFlow::Continue(()),
                     })

@@ -23,7 +23,6 @@ const WRITES_PER_TURN: usize = 64;
 const MAX_KEPT: usize = 1024;
 
 /// The turn of a thread.
-#[derive(Default)]
 struct Turn {
     /// One runs.
     runs: bool,
@@ -32,7 +31,7 @@ struct Turn {
 }
 
 thread_local! {
-    static TURN: RefCell<Turn> = RefCell::default();
+    static TURN: RefCell<Turn> = const { RefCell::new(Turn { runs: false, dirty: Vec::new() }) };
 }
 
 /// A turn of a connection, until it is dropped. Not to be held across an await.

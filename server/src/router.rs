@@ -13,6 +13,7 @@ use tagwire::time::Now;
 use tagwire::{Delivery, Frame, Schema, Tag};
 use tracing::debug;
 
+use crate::flusher::TurnGuard;
 use crate::hook::{Hooks, Stopped};
 use crate::metrics::{Metrics, Tally};
 use crate::requests::{Requests, Step};
@@ -28,17 +29,22 @@ pub(crate) enum Stop {
     Full(Arc<Room>, Letter),
 }
 
-/// What the frames that come in one turn of a connection have in common: it is looked up once, and counted together.
+/// A turn of a connection: what the frames that come in it have in common is looked up once, and counted together.
 #[derive(Debug)]
 pub(crate) struct InTurn<'a> {
-    tally: Tally<'a>,
+    /// One look at the clock a turn.
+    now: Now,
     known: Option<Known>,
+    tally: Tally<'a>,
+    /// Ends behind what is counted, for then it may be written.
+    #[expect(dead_code, reason = "ends the turn when it is dropped")]
+    turn: TurnGuard,
 }
 
 impl<'a> InTurn<'a> {
-    /// The turn begins. What is counted in it is added up when this is dropped.
-    pub(crate) fn new(metrics: &'a Metrics) -> Self {
-        InTurn { tally: Tally::new(metrics), known: None }
+    /// The turn begins; it ends when this is dropped.
+    pub(crate) fn begin(now: Now, metrics: &'a Metrics) -> Self {
+        InTurn { now, known: None, tally: Tally::new(metrics), turn: TurnGuard::begin() }
     }
 }
 
@@ -71,13 +77,13 @@ impl Router {
     /// Does what a frame of a client asks. `Break`: nothing more of it is to be read.
     pub(crate) fn handle(
         &self,
-        now: Now,
         turn: &mut InTurn<'_>,
         session: &Arc<Session>,
         protocol: &mut ServerSession,
         frame: Frame<'_>,
     ) -> Result<ControlFlow<Stop>, Fault> {
-        let InTurn { tally, known } = turn;
+        let InTurn { now, known, tally, .. } = turn;
+        let now = *now;
         match protocol.handle_frame(now, frame)? {
             Incoming::Relay { message, tag, to_all, payload } => {
                 self.count(tally, session, message, payload.len());
