@@ -258,6 +258,8 @@ pub struct Schema {
     documented: Bytes,
     /// Sorted by tag.
     messages: Vec<MessageInfo>,
+    /// One more than the place of the message of each tag that a short frame can have; 0: there is none.
+    places: [u16; 256],
 }
 
 impl Schema {
@@ -269,7 +271,13 @@ impl Schema {
     pub fn new(fingerprint: Fingerprint, descriptors: Bytes, mut messages: Vec<MessageInfo>) -> Self {
         messages.sort_by_key(|m| m.tag);
         assert!(messages.windows(2).all(|pair| pair[0].tag != pair[1].tag), "a tag occurs twice");
-        Schema { fingerprint, documented: descriptors.clone(), descriptors, messages }
+        let mut places = [0; 256];
+        for (message, place) in messages.iter().zip(1..) {
+            if let Some(of_tag) = places.get_mut(usize::from(message.tag.0)) {
+                *of_tag = place;
+            }
+        }
+        Schema { fingerprint, documented: descriptors.clone(), descriptors, messages, places }
     }
 
     /// The same schema, with the comments of its files: `descriptors` again, and in them what was written beside everything.
@@ -300,7 +308,10 @@ impl Schema {
 
     /// The message of that tag, and its place in [`Schema::messages`].
     pub fn get(&self, tag: Tag) -> Option<(usize, &MessageInfo)> {
-        let index = self.messages.binary_search_by_key(&tag, |m| m.tag).ok()?;
+        let index = match self.places.get(usize::from(tag.0)) {
+            Some(place) => usize::from(*place).checked_sub(1)?,
+            None => self.messages.binary_search_by_key(&tag, |m| m.tag).ok()?,
+        };
         Some((index, self.messages.get(index)?))
     }
 }

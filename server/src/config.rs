@@ -272,8 +272,9 @@ impl Config {
                 .fix("use error, warn, info, debug or trace"));
         }
         if !self.default_room.is_empty() {
-            tagwire::name::room(&self.default_room)
-                .map_err(|error| ValueError::new("default_room", format!("{:?}", self.default_room), error))?;
+            tagwire::name::room(&self.default_room).map_err(|error| {
+                ValueError::new("default_room", format!("{:?}", self.default_room), error)
+            })?;
         }
         range("shutdown_retry_ms", self.shutdown_retry_ms.into(), 0, 3_600_000)?;
         range("tcp_notsent_lowat_bytes", self.tcp_notsent_lowat_bytes.into(), 0, 1 << 30)?;

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use socket2::SockRef;
@@ -23,14 +23,13 @@ use tracing::{debug, info, warn};
 use crate::config::Limits;
 use crate::core::Core;
 use crate::door::Place;
-use crate::flusher::TurnGuard;
 use crate::link::{Last, Link};
 use crate::login::{Entry, Granted, Refused, log_in, until};
 use crate::opening::{NotOpened, Opened, What, open};
 use crate::reader::{ReadError, Reader, Turn};
 use crate::resume::{Resumed, new_token};
 use crate::rooms::RoomError;
-use crate::router::Stop;
+use crate::router::{InTurn, Stop};
 use crate::session::{Ending, Handover, Player, Session, Waiting};
 use crate::transport::{Peer, Stream, Wire};
 use crate::web;
@@ -454,25 +453,33 @@ impl Carried {
     /// A turn: one read, and what follows from it.
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Carried { inside: Inside { core, session, .. }, reader, protocol, link, letter, .. } = self;
-        if link.poll_cut(cx) {
+        if link.is_cut() {
             return Poll::Ready(());
         }
         // Whether it is done or waits, reading goes on.
         let _ = session.poll_flush(link, cx);
-        // One look at the clock a turn, and none where nothing came.
-        let mut now = None;
         let turn = {
-            let _turn = TurnGuard::begin();
-            ready!(reader.poll_turn(cx, |frame| {
+            // Begun when something has come: mostly there is nothing more.
+            let mut in_turn = None;
+            reader.poll_turn(cx, |frame| {
                 if link.is_cut() {
                     return Ok(ControlFlow::Break(None));
                 }
-                let now = *now.get_or_insert_with(|| core.clock.now());
-                core.router.handle(now, session, protocol, frame).map(|flow| match flow {
+                let begin = || InTurn::begin(core.clock.now(), &core.metrics);
+                let in_turn = in_turn.get_or_insert_with(begin);
+                core.router.handle(in_turn, session, protocol, frame).map(|flow| match flow {
                     ControlFlow::Break(stop) => ControlFlow::Break(Some(stop)),
                     ControlFlow::Continue(()) => ControlFlow::Continue(()),
                 })
-            }))
+            })
+        };
+        let Poll::Ready(turn) = turn else {
+            // Only now: a turn that came to something is followed by another, for which nobody need wake the task.
+            if link.poll_cut(cx) {
+                return Poll::Ready(());
+            }
+            let _ = session.poll_flush(link, cx);
+            return Poll::Pending;
         };
         match turn {
             Ok(Turn::Read) => {

@@ -98,6 +98,7 @@ impl Directory {
                 if ticks.tick().await.elapsed() >= Duration::from_micros(PING_INTERVAL_US) {
                     ticks.reset();
                 }
+                core.clock.adjust();
                 due.extend(directory.slot(slot).values().cloned());
                 let (now, limits) = (core.clock.now(), core.limits.load_full());
                 due.retain(|session| session.turn(now, &limits) == Due::Removal);

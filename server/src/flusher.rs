@@ -9,7 +9,7 @@
 
 use std::cell::RefCell;
 use std::mem;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 use tokio::task::yield_now;
@@ -19,9 +19,19 @@ use crate::session::Session;
 /// Sockets written before other tasks get their turn.
 const WRITES_PER_TURN: usize = 64;
 
+/// A longer list is not kept for the next turn.
+const MAX_KEPT: usize = 1024;
+
+/// The turn of a thread.
+struct Turn {
+    /// One runs.
+    runs: bool,
+    /// Sessions that were appended to in it.
+    dirty: Vec<Arc<Session>>,
+}
+
 thread_local! {
-    /// Sessions that were appended to in the turn that runs on this thread; `None` between turns.
-    static TURN: RefCell<Option<Vec<Arc<Session>>>> = const { RefCell::new(None) };
+    static TURN: RefCell<Turn> = const { RefCell::new(Turn { runs: false, dirty: Vec::new() }) };
 }
 
 /// A turn of a connection, until it is dropped. Not to be held across an await.
@@ -30,16 +40,22 @@ pub(crate) struct TurnGuard(());
 
 impl TurnGuard {
     pub(crate) fn begin() -> Self {
-        TURN.set(Some(Vec::new()));
+        TURN.with_borrow_mut(|turn| turn.runs = true);
         TurnGuard(())
     }
 }
 
 impl Drop for TurnGuard {
     fn drop(&mut self) {
-        for session in TURN.take().into_iter().flatten() {
-            session.flusher().enlist(session);
-        }
+        TURN.with_borrow_mut(|turn| {
+            turn.runs = false;
+            while let Some(session) = turn.dirty.last() {
+                let flusher = Arc::clone(session.flusher());
+                let of_flusher = |session: &mut Arc<Session>| Arc::ptr_eq(session.flusher(), &flusher);
+                flusher.enlist(turn.dirty.extract_if(.., of_flusher));
+            }
+            turn.dirty.shrink_to(MAX_KEPT);
+        });
     }
 }
 
@@ -50,24 +66,27 @@ pub(crate) struct Flusher {
 }
 
 impl Flusher {
+    fn dirty(&self) -> MutexGuard<'_, Vec<Arc<Session>>> {
+        self.dirty.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Sees to it that a session is written; the caller sees to it that this is asked for once.
-    pub(crate) fn push(&self, session: Arc<Session>) {
-        let now = TURN.with_borrow_mut(|turn| match turn {
-            Some(turn) => {
-                turn.push(session);
-                None
+    pub(crate) fn push(session: &Arc<Session>) {
+        let waits = TURN.with_borrow_mut(|turn| {
+            if turn.runs {
+                turn.dirty.push(Arc::clone(session));
             }
-            None => Some(session),
+            turn.runs
         });
-        if let Some(session) = now {
-            self.enlist(session);
+        if !waits {
+            session.flusher().enlist([Arc::clone(session)]);
         }
     }
 
-    fn enlist(&self, session: Arc<Session>) {
-        let mut dirty = self.dirty.lock().unwrap_or_else(PoisonError::into_inner);
+    fn enlist(&self, sessions: impl IntoIterator<Item = Arc<Session>>) {
+        let mut dirty = self.dirty();
         let first = dirty.is_empty();
-        dirty.push(session);
+        dirty.extend(sessions);
         drop(dirty);
         if first {
             self.wake.notify_one();
@@ -80,7 +99,7 @@ impl Flusher {
         loop {
             self.wake.notified().await;
             yield_now().await;
-            mem::swap(&mut sessions, &mut self.dirty.lock().unwrap_or_else(PoisonError::into_inner));
+            mem::swap(&mut sessions, &mut self.dirty());
             for (written, session) in sessions.drain(..).enumerate() {
                 if written % WRITES_PER_TURN == WRITES_PER_TURN - 1 {
                     yield_now().await;

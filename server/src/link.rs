@@ -23,6 +23,8 @@ pub(crate) struct Link {
     cut: AtomicBool,
     /// A write has failed.
     broken: AtomicBool,
+    /// The socket did not take all of the last write.
+    waits: AtomicBool,
     /// In a box, for it is the end of the link that brings it.
     last: Mutex<Option<Box<Last>>>,
 }
@@ -44,6 +46,7 @@ impl Link {
             task: AtomicWaker::new(),
             cut: AtomicBool::new(false),
             broken: AtomicBool::new(false),
+            waits: AtomicBool::new(false),
             last: Mutex::default(),
         })
     }
@@ -93,6 +96,16 @@ impl Link {
     /// The TCP socket, for its options.
     pub(crate) fn tcp(&self) -> Option<SockRef<'_>> {
         self.outlet.tcp()
+    }
+
+    /// Whether something waits for the socket, as of a write just now.
+    pub(crate) fn set_waits(&self, waits: bool) {
+        self.waits.store(waits, Ordering::Release);
+    }
+
+    /// False where nothing waits for the socket. Layers may hold something back that they answered when they were read.
+    pub(crate) fn may_wait(&self) -> bool {
+        self.waits.load(Ordering::Acquire) || self.outlet.has_layers()
     }
 
     /// Has the connection's task look at it.

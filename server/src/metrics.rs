@@ -1,6 +1,8 @@
 //! What is counted, from the first day in one registry; readable as text or as a snapshot.
 
 use std::collections::BTreeMap;
+use std::mem::take;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, text};
@@ -52,6 +54,9 @@ struct Code {
     code: String,
 }
 
+/// Ways to answer a request.
+const STATUSES: usize = status::Value::Internal as usize + 1;
+
 /// What is counted of each message of the schema.
 #[derive(Debug)]
 struct MessageCounters {
@@ -66,6 +71,64 @@ struct MessageCounters {
 /// 0.1 ms to 6.5 s, each bucket four times the one before.
 fn seconds() -> Histogram {
     Histogram::new(exponential_buckets(0.0001, 4.0, 9))
+}
+
+/// Counts the messages of one client in one turn. What came of one message of the schema is added to the counters, which all
+/// threads share, when another comes, or when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Tally<'a> {
+    metrics: &'a Metrics,
+    message: usize,
+    received: u64,
+    received_bytes: u64,
+    delivered: u64,
+    delivered_bytes: u64,
+}
+
+impl<'a> Tally<'a> {
+    pub(crate) fn new(metrics: &'a Metrics) -> Self {
+        Tally { metrics, message: 0, received: 0, received_bytes: 0, delivered: 0, delivered_bytes: 0 }
+    }
+
+    fn begin(&mut self, message: usize) {
+        if message != self.message {
+            self.add_up();
+            self.message = message;
+        }
+    }
+
+    /// A message of a client was taken.
+    pub(crate) fn received(&mut self, message: usize, bytes: usize) {
+        self.begin(message);
+        self.received += 1;
+        self.received_bytes += bytes as u64;
+    }
+
+    /// It was handed to members of a room.
+    pub(crate) fn delivered(&mut self, message: usize, bytes: usize, delivered: &Delivered) {
+        self.begin(message);
+        self.delivered += delivered.receivers;
+        self.delivered_bytes += bytes as u64 * delivered.receivers;
+        self.metrics.unfit(delivered);
+    }
+
+    fn add_up(&mut self) {
+        let Some(counters) = self.metrics.messages.get(self.message) else { return };
+        if self.received > 0 {
+            counters.received.inc_by(take(&mut self.received));
+            counters.received_bytes.inc_by(take(&mut self.received_bytes));
+        }
+        if self.delivered > 0 {
+            counters.delivered.inc_by(take(&mut self.delivered));
+            counters.delivered_bytes.inc_by(take(&mut self.delivered_bytes));
+        }
+    }
+}
+
+impl Drop for Tally<'_> {
+    fn drop(&mut self) {
+        self.add_up();
+    }
 }
 
 /// The counters of one server.
@@ -129,6 +192,8 @@ pub struct Metrics {
     limited: Family<Limit, Counter>,
     compared: Family<Verdict, Counter>,
     responses: Family<Status, Counter>,
+    /// Those of them that there are, by status: so counting an answer costs no look-up.
+    answered: [OnceLock<Counter>; STATUSES],
     web_requests: Family<Status, Counter>,
 }
 
@@ -255,16 +320,9 @@ impl Metrics {
                 "Requests by how they were answered",
                 Family::default()
             ),
+            answered: Default::default(),
             messages,
             registry,
-        }
-    }
-
-    /// A message of a client was taken.
-    pub(crate) fn received(&self, message: usize, bytes: usize) {
-        if let Some(counters) = self.messages.get(message) {
-            counters.received.inc();
-            counters.received_bytes.inc_by(bytes as u64);
         }
     }
 
@@ -277,7 +335,12 @@ impl Metrics {
 
     /// A request was answered so.
     pub(crate) fn answered(&self, status: status::Value) {
-        self.responses.get_or_create(&Status { status: status.as_str_name().to_string() }).inc();
+        let counter =
+            || self.responses.get_or_create_owned(&Status { status: status.as_str_name().to_string() });
+        match self.answered.get(status as usize) {
+            Some(known) => known.get_or_init(counter).inc(),
+            None => counter().inc(),
+        };
     }
 
     /// A browser, or what is like one, was answered so.
@@ -291,6 +354,10 @@ impl Metrics {
             counters.delivered.inc_by(delivered.receivers);
             counters.delivered_bytes.inc_by(bytes as u64 * delivered.receivers);
         }
+        self.unfit(delivered);
+    }
+
+    fn unfit(&self, delivered: &Delivered) {
         if delivered.unfit > 0 {
             self.unfit.inc_by(delivered.unfit);
         }

@@ -1,11 +1,12 @@
 //! Requests: who answers them, where they run, how they end.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::task::{Poll, Waker};
+use std::task::{self, Poll, Waker};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
@@ -50,7 +51,7 @@ pub(crate) struct Requests {
     limits: Arc<ArcSwap<Limits>>,
     metrics: Arc<Metrics>,
     hooks: Arc<Hooks>,
-    services: RwLock<HashMap<Tag, Arc<dyn Service>>>,
+    services: RwLock<BTreeMap<Tag, Arc<dyn Service>>>,
     tasks: TaskTracker,
 }
 
@@ -94,7 +95,13 @@ impl Requests {
 
     /// Answers requests one after the other. They begin before this returns, in the order of their arrival; what has to
     /// wait goes on in a task of its own, so that nothing else of the connection waits for it.
-    pub(crate) fn run(self: &Arc<Self>, session: &Arc<Session>, steps: Vec<Step>, stop_on_error: bool) {
+    pub(crate) fn run(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        steps: impl IntoIterator<Item = Step>,
+        stop_on_error: bool,
+    ) {
+        let mut steps = steps.into_iter();
         if !session.requests.enter() {
             let text = "too many requests of yours run already";
             for step in steps {
@@ -102,24 +109,32 @@ impl Requests {
             }
             return;
         }
-        let keys = Arc::clone(&session.requests);
-        let all = Arc::clone(self).run_all(Arc::clone(session), steps, stop_on_error);
-        let mut all = Box::pin(async move {
-            all.await;
-            keys.leave();
-        });
-        // The task polls it again, so nothing is missed that would have woken this one.
-        if all.as_mut().poll(&mut std::task::Context::from_waker(Waker::noop())).is_pending() {
-            self.tasks.spawn(all);
+        let mut failed = false;
+        match self.advance(session, &mut steps, stop_on_error, &mut failed) {
+            None => session.requests.leave(),
+            Some(waiting) => {
+                let (requests, session) = (Arc::clone(self), Arc::clone(session));
+                let rest = steps.collect::<Vec<_>>();
+                self.tasks.spawn(async move {
+                    requests.wait(&session, waiting, rest, stop_on_error, failed).await;
+                    session.requests.leave();
+                });
+            }
         }
     }
 
-    async fn run_all(self: Arc<Self>, session: Arc<Session>, steps: Vec<Step>, stop_on_error: bool) {
-        let mut failed = false;
+    /// Answers requests as long as that can be done at once; gives the first that has to wait.
+    fn advance(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        steps: &mut impl Iterator<Item = Step>,
+        stop_on_error: bool,
+        failed: &mut bool,
+    ) -> Option<Waiting> {
         for step in steps {
-            if failed && stop_on_error {
+            if *failed && stop_on_error {
                 let text = "an earlier request of the batch failed";
-                self.refuse(&session, step, &Refusal::unavailable(text, 0));
+                self.refuse(session, step, &Refusal::unavailable(text, 0));
                 continue;
             }
             let status = match step {
@@ -127,79 +142,134 @@ impl Requests {
                     session.send_response(&response);
                     response.status()
                 }
-                Step::Run { key, tag, body } => self.run_one(&session, key, tag, body).await,
+                Step::Run { key, tag, body } => match self.begin(session, key, tag, body) {
+                    Begun::Answered(answered) => Self::answer(session, key, tag, answered),
+                    Begun::Waits(answer) => return Some(Waiting { key, tag, answer }),
+                },
             };
-            failed |= status != status::Value::Ok;
+            *failed |= status != status::Value::Ok;
+        }
+        None
+    }
+
+    /// Waits for a request until its deadline, and goes on with the rest.
+    async fn wait(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        first: Waiting,
+        rest: Vec<Step>,
+        stop_on_error: bool,
+        mut failed: bool,
+    ) {
+        let mut rest = rest.into_iter();
+        let mut next = Some(first);
+        while let Some(Waiting { key, tag, answer }) = next {
+            let answered = match timeout(self.limits.load().request_timeout(), answer).await {
+                Ok(answered) => answered,
+                Err(_) => {
+                    debug!("tag {tag} from {} was not answered in time", session.player.name);
+                    Answered::With(Err(Refusal::timeout()))
+                }
+            };
+            failed |= Self::answer(session, key, tag, answered) != status::Value::Ok;
+            next = self.advance(session, &mut rest, stop_on_error, &mut failed);
+        }
+    }
+
+    /// Sends the answer to a request, where it was not sent yet.
+    fn answer(session: &Arc<Session>, key: u64, tag: Tag, answered: Answered) -> status::Value {
+        match answered {
+            Answered::Already(status) => status,
+            Answered::With(answer) => {
+                let response = response(key, tag, answer);
+                let status = response.status();
+                session.respond(response);
+                status
+            }
         }
     }
 
     fn refuse(&self, session: &Arc<Session>, step: Step, refusal: &Refusal) {
         match step {
-            Step::Run { key, tag, .. } => drop(session.respond(&response(key, tag, Err(refusal.clone())))),
+            Step::Run { key, tag, .. } => drop(session.respond(response(key, tag, Err(refusal.clone())))),
             Step::Answered(response) => session.send_response(&response),
         }
     }
 
-    /// Has a request answered, until the deadline.
-    async fn run_one(&self, session: &Arc<Session>, key: u64, tag: Tag, body: Bytes) -> status::Value {
-        let answered = async {
-            if tag == v1::JoinRoom::TAG {
-                return self.join(session, key, body).await;
-            }
-            let body = match self.hooks.incoming(tag, &body, || session.in_room()) {
-                Ok(changed) => changed.map_or(body, Bytes::from),
-                Err(stopped) => return Answered::With(Err(self.stopped(session, stopped))),
-            };
-            match self.room_for(session, tag) {
-                Some(room) => ask(&room, session, key, tag, body).await,
-                None => Answered::With(self.call(session, tag, body).await),
-            }
+    /// Has a request answered.
+    fn begin(self: &Arc<Self>, session: &Arc<Session>, key: u64, tag: Tag, body: Bytes) -> Begun {
+        if tag == v1::JoinRoom::TAG {
+            let (requests, session) = (Arc::clone(self), Arc::clone(session));
+            return Begun::of(async move { requests.join(&session, key, body).await });
+        }
+        let body = match self.hooks.incoming(tag, &body, || session.in_room()) {
+            Ok(changed) => changed.map_or(body, Bytes::from),
+            Err(stopped) => return Begun::Answered(Answered::With(Err(self.stopped(session, stopped)))),
         };
-        let answer = match timeout(self.limits.load().request_timeout(), answered).await {
-            Ok(Answered::Already(status)) => return status,
-            Ok(Answered::With(answer)) => answer,
-            Err(_) => {
-                debug!("tag {tag} from {} was not answered in time", session.player.name);
-                Err(Refusal::timeout())
+        match session.room() {
+            Some(room) if room.code.as_ref().is_some_and(|code| code.kind().answers(tag)) => {
+                let session = Arc::clone(session);
+                Begun::of(async move { ask(&room, &session, key, tag, body).await })
             }
-        };
-        let response = response(key, tag, answer);
-        session.respond(&response);
-        response.status()
-    }
-
-    /// The room that a request is for.
-    fn room_for(&self, session: &Session, tag: Tag) -> Option<Arc<Room>> {
-        session.room().filter(|room| room.code.as_ref().is_some_and(|code| code.kind().answers(tag)))
+            room => self.call(session, room.as_deref(), tag, body),
+        }
     }
 
     /// Lets a service answer.
-    async fn call(&self, session: &Session, tag: Tag, body: Bytes) -> Result<Bytes, Refusal> {
-        let Some((index, info)) = self.schema.get(tag) else { return Err(Refusal::internal()) };
+    fn call(self: &Arc<Self>, session: &Arc<Session>, room: Option<&Room>, tag: Tag, body: Bytes) -> Begun {
+        let refused = |refusal| Begun::Answered(Answered::With(Err(refusal)));
+        let Some((message, info)) = self.schema.get(tag) else { return refused(Refusal::internal()) };
         let (name, player) = (&info.full_name, &session.player);
-        let service = self.services.read().unwrap_or_else(PoisonError::into_inner).get(&tag).cloned();
-        if service.is_none() && session.room().is_none() && self.rooms.answer(tag) {
-            return Err(Refusal::unavailable(format!("{name} is answered by rooms, and you are in none"), 0));
-        }
-        let Some(service) = service else {
+        let services = self.services.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(service) = services.get(&tag) else {
+            if room.is_none() && self.rooms.answer(tag) {
+                let text = format!("{name} is answered by rooms, and you are in none");
+                return refused(Refusal::unavailable(text, 0));
+            }
             debug!("{name} from {}: nothing answers it", player.name);
-            return Err(Refusal::unknown(format!("no service here answers {name}")));
+            return refused(Refusal::unknown(format!("no service here answers {name}")));
         };
         let context = Context {
             session: player.session_id,
             player: player.player_id,
             name: Arc::clone(&player.name),
-            room: session.room().map_or_else(|| "".into(), |room| Arc::clone(&room.name)),
+            room: room.map_or_else(|| "".into(), |room| Arc::clone(&room.name)),
             access: player.access,
         };
         let start = Instant::now();
-        let answer = guarded(move || service.call(context, tag, body)).await;
-        self.metrics.request(index, start.elapsed());
-        let reply = answer.unwrap_or_else(|Panicked| {
-            error!("the code that answers {name} panicked; {} is told INTERNAL", player.name);
+        let mut call = Guarded::new(|| service.call(context, tag, body));
+        drop(services);
+        // The task polls it again, so nothing is missed that would have woken this one.
+        match call.poll(&mut task::Context::from_waker(Waker::noop())) {
+            Poll::Ready(answer) => Begun::Answered(self.called(session, message, tag, start, answer)),
+            Poll::Pending => {
+                let (requests, session) = (Arc::clone(self), Arc::clone(session));
+                Begun::Waits(Box::pin(async move {
+                    let answer = poll_fn(|cx| call.poll(cx)).await;
+                    requests.called(&session, message, tag, start, answer)
+                }))
+            }
+        }
+    }
+
+    /// A service has answered.
+    fn called(
+        &self,
+        session: &Session,
+        message: usize,
+        tag: Tag,
+        start: Instant,
+        answer: Result<Result<Bytes, Refusal>, Panicked>,
+    ) -> Answered {
+        self.metrics.request(message, start.elapsed());
+        let answer = answer.unwrap_or_else(|Panicked| {
+            let name = self.schema.messages().get(message).map_or("", |info| &info.full_name);
+            error!("the code that answers {name} panicked; {} is told INTERNAL", session.player.name);
             Err(Refusal::internal())
-        })?;
-        self.hooks.reply(session, tag, reply).map_err(|stopped| self.stopped(session, stopped))
+        });
+        Answered::With(answer.and_then(|reply| {
+            self.hooks.reply(session, tag, reply).map_err(|stopped| self.stopped(session, stopped))
+        }))
     }
 
     /// A hook says that a request, or its answer, goes no further.
@@ -216,7 +286,7 @@ impl Requests {
         let inside = Arc::clone(session);
         let boundary = Box::new(move |room: &str| {
             let reply = v1::JoinRoomReply { room: room.to_string() }.encode_to_vec();
-            inside.respond(&response(key, v1::JoinRoom::TAG, Ok(reply.into())))
+            inside.respond(response(key, v1::JoinRoom::TAG, Ok(reply.into())))
         });
         match self.rooms.enter(session, &join.room, boundary).await {
             Ok(()) => Answered::Already(status::Value::Ok),
@@ -234,6 +304,31 @@ enum Answered {
     Already(status::Value),
     /// To be answered so.
     With(Result<Bytes, Refusal>),
+}
+
+/// A request that has begun.
+enum Begun {
+    Answered(Answered),
+    /// To be polled again.
+    Waits(Pin<Box<dyn Future<Output = Answered> + Send>>),
+}
+
+impl Begun {
+    /// Begins with it. The task polls it again, so nothing is missed that would have woken this one.
+    fn of(answer: impl Future<Output = Answered> + Send + 'static) -> Self {
+        let mut answer = Box::pin(answer);
+        match answer.as_mut().poll(&mut task::Context::from_waker(Waker::noop())) {
+            Poll::Ready(answered) => Begun::Answered(answered),
+            Poll::Pending => Begun::Waits(answer),
+        }
+    }
+}
+
+/// A request that could not be answered at once.
+struct Waiting {
+    key: u64,
+    tag: Tag,
+    answer: Pin<Box<dyn Future<Output = Answered> + Send>>,
 }
 
 /// Has the code of a room answer, in the room's order.
@@ -270,13 +365,20 @@ pub(crate) fn response(key: u64, tag: Tag, answer: Result<Bytes, Refusal>) -> v1
 /// The game's code panicked; the panic hook has said how.
 struct Panicked;
 
-/// Runs the game's code so that a panic ends it alone.
-async fn guarded(call: impl FnOnce() -> Call) -> Result<Result<Bytes, Refusal>, Panicked> {
-    let mut call = catch_unwind(AssertUnwindSafe(call)).map_err(|_| Panicked)?;
-    poll_fn(move |cx| match catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(cx))) {
-        Ok(Poll::Ready(answer)) => Poll::Ready(Ok(answer)),
-        Ok(Poll::Pending) => Poll::Pending,
-        Err(_) => Poll::Ready(Err(Panicked)),
-    })
-    .await
+/// An answer of the game's code, run so that a panic ends it alone.
+struct Guarded(Result<Call, Panicked>);
+
+impl Guarded {
+    fn new(call: impl FnOnce() -> Call) -> Self {
+        Guarded(catch_unwind(AssertUnwindSafe(call)).map_err(|_| Panicked))
+    }
+
+    /// Not to be polled again when it is ready.
+    fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<Result<Result<Bytes, Refusal>, Panicked>> {
+        let Guarded(Ok(call)) = self else { return Poll::Ready(Err(Panicked)) };
+        match catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(cx))) {
+            Ok(answer) => answer.map(Ok),
+            Err(_) => Poll::Ready(Err(Panicked)),
+        }
+    }
 }

@@ -269,6 +269,7 @@ impl Rooms {
         let away = {
             let mut seat = session.seat();
             seat.room = Some(Arc::clone(room));
+            session.moved();
             seat.told = self.changes.load(Ordering::Relaxed);
             seat.away
         };
@@ -366,6 +367,7 @@ impl Rooms {
             tell(members.values(), &left, Lane::Ordered);
         }
         session.seat().room = None;
+        session.moved();
         if let Some(code) = &room.code {
             code.tell(Mail::Left { player });
         }
@@ -396,6 +398,7 @@ impl Rooms {
         let ended = v1::RoomEnded { room: room.name.to_string(), reason: reason.to_string() };
         for (_, member) in mem::take(&mut *room.members_mut()) {
             member.seat().room = None;
+            member.moved();
             member.forget_room();
             match member.player.dialect {
                 Dialect::Native => member.send(&ended),

@@ -13,8 +13,9 @@ use tagwire::time::Now;
 use tagwire::{Delivery, Frame, Schema, Tag};
 use tracing::debug;
 
+use crate::flusher::TurnGuard;
 use crate::hook::{Hooks, Stopped};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Tally};
 use crate::requests::{Requests, Step};
 use crate::rooms::{Busy, Letter, Mailbox, Room, Rooms, Unposted};
 use crate::session::{Ending, Session};
@@ -26,6 +27,34 @@ pub(crate) enum Stop {
     End(Ending),
     /// The mailbox of its room is full: not before this is posted.
     Full(Arc<Room>, Letter),
+}
+
+/// A turn of a connection: what the frames that come in it have in common is looked up once, and counted together.
+#[derive(Debug)]
+pub(crate) struct InTurn<'a> {
+    /// One look at the clock a turn.
+    now: Now,
+    known: Option<Known>,
+    tally: Tally<'a>,
+    /// Ends behind what is counted, for then it may be written.
+    #[expect(dead_code, reason = "ends the turn when it is dropped")]
+    turn: TurnGuard,
+}
+
+impl<'a> InTurn<'a> {
+    /// The turn begins; it ends when this is dropped.
+    pub(crate) fn begin(now: Now, metrics: &'a Metrics) -> Self {
+        InTurn { now, known: None, tally: Tally::new(metrics), turn: TurnGuard::begin() }
+    }
+}
+
+/// Where the session was when that was last looked up.
+#[derive(Debug)]
+struct Known {
+    /// How often it had moved by then.
+    moves: u32,
+    room: Arc<Room>,
+    max_deliveries_per_second: u32,
 }
 
 fn post(room: &Arc<Room>, code: &Mailbox, letter: Letter) -> ControlFlow<Stop> {
@@ -48,23 +77,26 @@ impl Router {
     /// Does what a frame of a client asks. `Break`: nothing more of it is to be read.
     pub(crate) fn handle(
         &self,
-        now: Now,
+        turn: &mut InTurn<'_>,
         session: &Arc<Session>,
         protocol: &mut ServerSession,
         frame: Frame<'_>,
     ) -> Result<ControlFlow<Stop>, Fault> {
+        let InTurn { now, known, tally, .. } = turn;
+        let now = *now;
         match protocol.handle_frame(now, frame)? {
             Incoming::Relay { message, tag, to_all, payload } => {
-                self.count(session, message, payload.len());
+                self.count(tally, session, message, payload.len());
                 let changed = match self.hooks.incoming(tag, payload, || session.in_room()) {
                     Ok(changed) => changed,
                     Err(stopped) => return Ok(self.stopped(stopped)),
                 };
                 let payload = changed.as_deref().unwrap_or(payload);
-                let Some(room) = self.room(now, session, protocol, message, tag) else {
+                let Some(Known { room, max_deliveries_per_second, .. }) = Self::known(known, session) else {
+                    self.roomless(now, session, protocol, message, tag);
                     return Ok(ControlFlow::Continue(()));
                 };
-                if let Err(Busy(max)) = room.take_deliveries(now) {
+                if let Err(Busy(max)) = room.take_deliveries(now, *max_deliveries_per_second) {
                     self.dropped(session, protocol.undelivered(now, tag, max));
                     return Ok(ControlFlow::Continue(()));
                 }
@@ -75,7 +107,7 @@ impl Router {
                 if let Some(code) = &room.code {
                     let payload = Bytes::copy_from_slice(payload);
                     let letter = Letter::Relay { player, message, tag, payload, lane, to_all };
-                    return Ok(post(&room, code, letter));
+                    return Ok(post(room, code, letter));
                 }
                 let to = if to_all { To::All } else { To::AllBut(player) };
                 let changed = match self.hooks.outgoing(Some(player), &to, tag, payload) {
@@ -84,15 +116,16 @@ impl Router {
                 };
                 let payload = changed.as_deref().unwrap_or(payload);
                 let delivered = room.deliver(&mut FanOut::relayed(player, tag, payload), &to, lane, false);
-                self.metrics.delivered(message, payload.len(), &delivered);
+                tally.delivered(message, payload.len(), &delivered);
             }
             Incoming::Push { message, tag, payload } => {
-                let Some(room) = self.room(now, session, protocol, message, tag) else {
+                let Some(Known { room, .. }) = Self::known(known, session) else {
+                    self.roomless(now, session, protocol, message, tag);
                     return Ok(ControlFlow::Continue(()));
                 };
                 match &room.code {
                     Some(code) if code.kind().takes(tag) => {
-                        self.count(session, message, payload.len());
+                        self.count(tally, session, message, payload.len());
                         let payload = match self.hooks.incoming(tag, payload, || session.in_room()) {
                             Ok(changed) => {
                                 changed.map_or_else(|| Bytes::copy_from_slice(payload), Bytes::from)
@@ -100,16 +133,16 @@ impl Router {
                             Err(stopped) => return Ok(self.stopped(stopped)),
                         };
                         let player = session.player.player_id;
-                        return Ok(post(&room, code, Letter::Push { player, tag, payload }));
+                        return Ok(post(room, code, Letter::Push { player, tag, payload }));
                     }
                     _ => self.dropped(session, protocol.unhandled(now, tag, self.name(message))),
                 }
             }
             Incoming::Request { key, tag, body } => {
-                self.requests.run(session, vec![Step::Run { key, tag, body }], false);
+                self.requests.run(session, [Step::Run { key, tag, body }], false);
             }
             Incoming::Batch { requests, stop_on_error } => {
-                let steps = requests.into_iter().filter_map(|request| self.step(request)).collect();
+                let steps: Vec<_> = requests.into_iter().filter_map(|request| self.step(request)).collect();
                 self.requests.run(session, steps, stop_on_error);
             }
             Incoming::Answered(response) => session.send_response(&response),
@@ -125,20 +158,29 @@ impl Router {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// The room that a message goes to; where there is none its sender is told.
-    fn room(
+    /// Where the session is; `None`: in no room.
+    fn known<'k>(known: &'k mut Option<Known>, session: &Session) -> Option<&'k Known> {
+        // Before the room is looked up: where it moves meanwhile, the next message looks again.
+        let moves = session.moves();
+        if known.as_ref().is_none_or(|known| known.moves != moves) {
+            *known = session.room().map(|room| {
+                let max_deliveries_per_second = room.max_deliveries_per_second();
+                Known { moves, room, max_deliveries_per_second }
+            });
+        }
+        known.as_ref()
+    }
+
+    /// A message goes to a room, and there is none: its sender is told.
+    fn roomless(
         &self,
         now: Now,
         session: &Arc<Session>,
         protocol: &mut ServerSession,
         message: usize,
         tag: Tag,
-    ) -> Option<Arc<Room>> {
-        let room = session.room();
-        if room.is_none() {
-            self.dropped(session, protocol.roomless(now, tag, self.name(message)));
-        }
-        room
+    ) {
+        self.dropped(session, protocol.roomless(now, tag, self.name(message)));
     }
 
     /// A hook says that a message goes no further.
@@ -154,8 +196,8 @@ impl Router {
         self.schema.messages().get(message).map_or("", |info| &info.full_name)
     }
 
-    fn count(&self, session: &Session, message: usize, bytes: usize) {
-        self.metrics.received(message, bytes);
+    fn count(&self, tally: &mut Tally<'_>, session: &Session, message: usize, bytes: usize) {
+        tally.received(message, bytes);
         let name = self.name(message);
         debug!("message {name} of {bytes} bytes from {}", session.player.name);
     }

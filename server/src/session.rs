@@ -4,7 +4,7 @@ mod away;
 mod ending;
 
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
@@ -48,6 +48,8 @@ pub(crate) struct Player {
 pub(crate) struct Session {
     pub(crate) player: Player,
     seat: Mutex<Seat>,
+    /// How often it came into a room or went out of one.
+    moves: AtomicU32,
     /// Which of its requests run and have run.
     pub(crate) requests: Arc<Requests>,
     out: Mutex<Out>,
@@ -111,6 +113,7 @@ impl Session {
         Arc::new(Session {
             player,
             seat: Mutex::default(),
+            moves: AtomicU32::new(0),
             requests,
             out: Mutex::new(Out {
                 outbox,
@@ -150,9 +153,8 @@ impl Session {
 
     /// Appends a message of the stack, where the session's dialect has it.
     pub(crate) fn send<M: Message>(self: &Arc<Self>, message: &M) {
-        let mut frame = Vec::with_capacity(64);
-        if self.player.dialect.encode_stack(message, &mut frame) {
-            self.send_frame(&frame, Lane::Ordered, false);
+        if self.player.dialect.has_stack::<M>() {
+            self.append(false, |out| out.outbox.push_message(message));
         }
     }
 
@@ -174,6 +176,16 @@ impl Session {
         self.seat().room().cloned()
     }
 
+    /// Changes whenever [`Session::room`] does, and costs less to look at.
+    pub(crate) fn moves(&self) -> u32 {
+        self.moves.load(Ordering::Acquire)
+    }
+
+    /// To be called when [`Session::room`] has changed.
+    pub(crate) fn moved(&self) {
+        self.moves.fetch_add(1, Ordering::Release);
+    }
+
     /// The player, as the code of a room sees one.
     pub(crate) fn in_room(&self) -> room::Player {
         let Player { session_id, player_id, name, access, .. } = &self.player;
@@ -181,12 +193,8 @@ impl Session {
     }
 
     /// Answers a request that was begun. False: it was answered already.
-    pub(crate) fn respond(self: &Arc<Self>, response: &v1::Response) -> bool {
-        let first = self.requests.finish(response);
-        if first {
-            self.send_response(response);
-        }
-        first
+    pub(crate) fn respond(self: &Arc<Self>, response: v1::Response) -> bool {
+        self.requests.finish(response, |response| self.send_response(response))
     }
 
     /// Sends an answer, new or remembered.
@@ -276,7 +284,7 @@ impl Session {
         if !out.dirty && !out.outbox.is_blocked() {
             out.dirty = true;
             drop(out);
-            self.flusher.push(Arc::clone(self));
+            Flusher::push(self);
         }
     }
 
@@ -324,7 +332,9 @@ impl Session {
                 break;
             }
         }
-        if !was_waiting && (outbox.is_blocked() || link.is_pending()) {
+        let waits = outbox.is_blocked() || link.is_pending();
+        link.set_waits(waits);
+        if waits && !was_waiting {
             link.wake();
         }
         match failed {
@@ -339,6 +349,10 @@ impl Session {
     /// For the connection's task: goes on writing when a full socket has room. Ready where nothing is left, or the
     /// session has ended or is on another connection.
     pub(crate) fn poll_flush(&self, link: &Arc<Link>, cx: &mut Context<'_>) -> Poll<()> {
+        // Asked with every turn, and seldom true.
+        if !link.may_wait() {
+            return Poll::Ready(());
+        }
         let mut out = self.out();
         while (out.outbox.is_blocked() || link.is_pending())
             && !link.is_broken()
@@ -429,8 +443,8 @@ impl Session {
         self.out().outbox.clear_aside();
     }
 
-    pub(crate) fn flusher(&self) -> Arc<Flusher> {
-        Arc::clone(&self.flusher)
+    pub(crate) fn flusher(&self) -> &Arc<Flusher> {
+        &self.flusher
     }
 }
 

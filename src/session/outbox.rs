@@ -18,7 +18,7 @@
 use std::collections::BTreeMap;
 
 use crate::frame;
-use crate::schema::Delivery;
+use crate::schema::{Delivery, Message};
 use crate::session::is_counted;
 use crate::tag::Tag;
 use crate::time::Now;
@@ -188,6 +188,13 @@ impl Outbox {
         self.frames += 1;
     }
 
+    /// Takes a message of which every one counts: [`Lane::Ordered`]. It is encoded where it waits.
+    pub fn push_message<M: Message>(&mut self, message: &M) {
+        frame::encode_message(message, &mut self.bytes);
+        self.committed += u64::from(is_counted(M::TAG));
+        self.frames += 1;
+    }
+
     /// Puts one encoded frame before everything that has not begun to be written: what must not wait behind a
     /// backlog. Only for frames that are not counted.
     pub fn push_urgent(&mut self, frame: &[u8]) {
@@ -240,6 +247,10 @@ impl Outbox {
         self.written_ever += count as u64;
         assert!(self.written <= self.bytes.len(), "more written than there is");
         let waited = self.frames;
+        if self.written == self.bytes.len() {
+            // As nearly always: there is no need to look at every frame.
+            (self.boundary, self.frames) = (self.written, 0);
+        }
         while self.boundary < self.bytes.len() {
             let end = self.boundary + frame::encoded_head(&self.bytes[self.boundary..]).len;
             if end > self.written {

@@ -89,11 +89,13 @@ impl Requests {
         self.keys().lanes -= 1;
     }
 
-    /// A request that was begun is answered so. False: it was answered already, and this answer is not to be sent.
-    pub fn finish(&self, response: &Response) -> bool {
+    /// A request that was begun is answered so: `send` is given the answer, which then is remembered. False: it was
+    /// answered already, and this answer is not to be sent.
+    pub fn finish(&self, response: Response, send: impl FnOnce(&Response)) -> bool {
         let mut keys = self.keys();
         let Ok(place) = keys.running.binary_search(&response.key) else { return false };
         keys.running.remove(place);
+        send(&response);
         let encoded = response.encode_to_vec().into_boxed_slice();
         keys.remembered_bytes += encoded.len();
         if keys.remembered.is_empty() {
@@ -128,8 +130,8 @@ mod tests {
         let requests = Requests::default();
         assert_eq!(requests.begin(5, 300), Begin::Run);
         assert_eq!(requests.begin(5, 300), Begin::Running);
-        assert!(requests.finish(&answer(5, 3)));
-        assert!(!requests.finish(&answer(5, 4)), "the first answer counts");
+        assert!(requests.finish(answer(5, 3), |_| {}));
+        assert!(!requests.finish(answer(5, 4), |_| {}), "the first answer counts");
         assert_eq!(requests.begin(5, 300), Begin::Answered(answer(5, 3)));
         assert!(passed(&requests.begin(4, 300)), "a key that was passed by");
         assert!(passed(&requests.begin(0, 300)), "keys begin at 1");
@@ -150,18 +152,18 @@ mod tests {
         let requests = Requests::default();
         for key in 1..=65 {
             assert_eq!(requests.begin(key, 300), Begin::Run);
-            assert!(requests.finish(&answer(key, 0)));
+            assert!(requests.finish(answer(key, 0), |_| {}));
         }
         assert!(passed(&requests.begin(1, 300)));
         assert_eq!(requests.begin(2, 300), Begin::Answered(answer(2, 0)));
         for key in 66..69 {
             assert_eq!(requests.begin(key, 300), Begin::Run);
-            assert!(requests.finish(&answer(key, 30_000)));
+            assert!(requests.finish(answer(key, 30_000), |_| {}));
         }
         assert!(passed(&requests.begin(66, 300)));
         assert_eq!(requests.begin(67, 300), Begin::Answered(answer(67, 30_000)));
         assert_eq!(requests.begin(100, 300), Begin::Run);
-        assert!(requests.finish(&answer(100, 100_000)));
+        assert!(requests.finish(answer(100, 100_000), |_| {}));
         assert!(passed(&requests.begin(68, 300)));
         assert_eq!(requests.begin(100, 300), Begin::Answered(answer(100, 100_000)), "the newest is kept");
     }

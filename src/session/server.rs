@@ -385,15 +385,14 @@ impl ServerSession {
             let status = status.into();
             let response =
                 v1::Response { key, tag, status, message, retry_after_ms, ..v1::Response::default() };
-            self.requests.finish(&response);
+            self.requests.finish(response.clone(), |_| {});
             response
         };
         let Some(tag) = u16::try_from(tag).ok().filter(|tag| *tag != 0).map(Tag) else {
             let text = "tags are 1 to 65535".to_string();
             return Ok(Incoming::Answered(refused(status::Value::Unknown, text, 0)));
         };
-        let schema = Arc::clone(&self.schema);
-        let found = schema.get(tag).map(|(_, info)| info);
+        let found = self.schema.get(tag).map(|(_, info)| info);
         let limit = match tag {
             v1::JoinRoom::TAG => Limit::per_second(self.limits.max_joins_per_second, Limit::Joins),
             _ => found.and_then(|info| Limit::of(&info.rules)),
@@ -455,8 +454,7 @@ impl ServerSession {
 
     fn handle_game<'a>(&mut self, now: Now, frame: Frame<'a>) -> Result<Incoming<'a>, Fault> {
         let Frame { tag, payload } = frame;
-        let schema = Arc::clone(&self.schema);
-        let Some((message, info)) = schema.get(tag) else { return Ok(self.unknown(now, tag)) };
+        let Some((message, info)) = self.schema.get(tag) else { return Ok(self.unknown(now, tag)) };
         let name = || info.full_name.clone();
         if !info.rules.from_client() {
             return Err(Fault::Direction { tag, name: name() });
@@ -465,7 +463,8 @@ impl ServerSession {
             return Err(Fault::Access { tag, name: name() });
         }
         if info.request {
-            return Ok(self.only_as_request(now, tag, &info.full_name));
+            let name = name();
+            return Ok(self.only_as_request(now, tag, &name));
         }
         if let Err(too_fast) = self.rates.take_message(now, tag, Limit::of(&info.rules)) {
             return self.too_fast(now, frame, info.rules.delivery, too_fast);

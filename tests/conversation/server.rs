@@ -428,9 +428,8 @@ impl Hosted {
     }
 
     fn respond(&mut self, response: &v1::Response) {
-        if self.protocol.requests().finish(response) {
-            self.push(response, Lane::Ordered);
-        }
+        let requests = self.protocol.requests();
+        requests.finish(response.clone(), |response| self.push(response, Lane::Ordered));
     }
 
     fn tell(&mut self, act: &Act) {

@@ -1,6 +1,8 @@
 //! One room: its members, and how what is said in it reaches them.
 
 use std::collections::BTreeMap;
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use arc_swap::ArcSwap;
@@ -28,6 +30,32 @@ pub(crate) struct Busy(pub(crate) u32);
 
 pub(crate) type Members = BTreeMap<u32, Arc<Session>>;
 
+/// The members, to be changed; they are counted when it is dropped.
+pub(super) struct MembersMut<'a> {
+    members: RwLockWriteGuard<'a, Members>,
+    count: &'a AtomicUsize,
+}
+
+impl Deref for MembersMut<'_> {
+    type Target = Members;
+
+    fn deref(&self) -> &Members {
+        &self.members
+    }
+}
+
+impl DerefMut for MembersMut<'_> {
+    fn deref_mut(&mut self) -> &mut Members {
+        &mut self.members
+    }
+}
+
+impl Drop for MembersMut<'_> {
+    fn drop(&mut self) {
+        self.count.store(self.members.len(), Ordering::Relaxed);
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Room {
     pub(crate) name: Arc<str>,
@@ -35,6 +63,8 @@ pub(crate) struct Room {
     pub(crate) code: Option<Mailbox>,
     /// By player, so that those who came first are first. Changed by [`super::Rooms`] alone.
     members: RwLock<Members>,
+    /// How many they are.
+    count: AtomicUsize,
     deliveries: Mutex<Option<TokenBucket>>,
     limits: Arc<ArcSwap<Limits>>,
 }
@@ -42,15 +72,16 @@ pub(crate) struct Room {
 impl Room {
     pub(super) fn new(name: &str, code: Option<Mailbox>, limits: Arc<ArcSwap<Limits>>) -> Self {
         let (members, deliveries) = (RwLock::default(), Mutex::default());
-        Room { name: name.into(), code, members, deliveries, limits }
+        Room { name: name.into(), code, members, count: AtomicUsize::new(0), deliveries, limits }
     }
 
     pub(super) fn members(&self) -> RwLockReadGuard<'_, Members> {
         self.members.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn members_mut(&self) -> RwLockWriteGuard<'_, Members> {
-        self.members.write().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn members_mut(&self) -> MembersMut<'_> {
+        let members = self.members.write().unwrap_or_else(PoisonError::into_inner);
+        MembersMut { members, count: &self.count }
     }
 
     /// Hands a message to members. Every form of it is encoded once. `deferred`: [`Room::flush`] follows.
@@ -85,17 +116,22 @@ impl Room {
         self.members().values().for_each(|member| member.flush_soon());
     }
 
+    /// How many messages the room may hand to its members in a second, as is set now; 0: no limit.
+    pub(crate) fn max_deliveries_per_second(&self) -> u32 {
+        self.limits.load().max_room_deliveries_per_second
+    }
+
     /// Takes a message to all members out of what the room may deliver in a second.
     ///
     /// # Errors
     /// The room is busy; nobody is to get it.
-    pub(crate) fn take_deliveries(&self, now: Now) -> Result<(), Busy> {
-        let max = self.limits.load().max_room_deliveries_per_second;
+    pub(crate) fn take_deliveries(&self, now: Now, max_per_second: u32) -> Result<(), Busy> {
+        let max = max_per_second;
         if max == 0 {
             return Ok(());
         }
         // A room of more members than the limit would else never hear anything.
-        let count = u32::try_from(self.members().len()).unwrap_or(u32::MAX).min(max);
+        let count = u32::try_from(self.count.load(Ordering::Relaxed)).unwrap_or(u32::MAX).min(max);
         let mut bucket = self.deliveries.lock().unwrap_or_else(PoisonError::into_inner);
         let bucket = bucket.get_or_insert_with(|| TokenBucket::full(now));
         bucket.take(now, Rate::per_second(max), count).map_err(|_| Busy(max))

@@ -85,11 +85,8 @@ impl Runner {
         self.mail.close();
         while let Ok(mail) = self.mail.try_recv() {
             if let Mail::Letter(Letter::Request { session, key, tag, done, .. }, _) = mail {
-                answer(
-                    &session,
-                    &response(key, tag, Err(Refusal::unavailable("the room has ended", 0))),
-                    done,
-                );
+                let refusal = Refusal::unavailable("the room has ended", 0);
+                answer(&session, response(key, tag, Err(refusal)), done);
             }
             // Who wants in hears of it by the end of what it waits for; what else was sent had a room to go to.
         }
@@ -427,7 +424,7 @@ impl Hosted {
         if let Some((message, _)) = self.rooms.schema.get(tag) {
             self.rooms.metrics.request(message, start.elapsed());
         }
-        self::answer(session, &response(key, tag, answer), done);
+        self::answer(session, response(key, tag, answer), done);
         end
     }
 
@@ -448,8 +445,9 @@ impl Hosted {
     }
 }
 
-fn answer(session: &Arc<Session>, response: &v1::Response, done: oneshot::Sender<status::Value>) {
+fn answer(session: &Arc<Session>, response: v1::Response, done: oneshot::Sender<status::Value>) {
+    let status = response.status();
     session.respond(response);
     // It may have timed out meanwhile: then nobody waits.
-    let _ = done.send(response.status());
+    let _ = done.send(status);
 }

@@ -34,7 +34,7 @@ impl Outlet {
         self.layers.as_ref().map(|layers| layers.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(super) fn has_layers(&self) -> bool {
+    pub(crate) fn has_layers(&self) -> bool {
         self.layers.is_some()
     }
 
