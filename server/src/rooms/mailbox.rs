@@ -2,6 +2,7 @@
 //! bytes: who finds it full waits, and is not read from as long. Who comes and goes is always told.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tagwire::Tag;
 use tagwire::bytes::Bytes;
@@ -9,7 +10,7 @@ use tagwire::pb::tagwire::v1::status;
 use tagwire::service::Refusal;
 use tagwire::session::outbox::Lane;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::Boundary;
 use super::code::Kind;
@@ -69,6 +70,9 @@ pub(crate) struct Mailbox {
     /// Bytes that are free.
     space: Arc<Semaphore>,
     max_bytes: usize,
+    /// What is posted waits for the tick.
+    is_patient: AtomicBool,
+    wake: Notify,
     kind: Arc<Kind>,
 }
 
@@ -76,7 +80,23 @@ impl Mailbox {
     /// An empty mailbox, and what it is emptied by.
     pub(super) fn new(kind: Arc<Kind>, max_bytes: usize) -> (Self, UnboundedReceiver<Mail>) {
         let (tx, rx) = unbounded_channel();
-        (Mailbox { tx, space: Arc::new(Semaphore::new(max_bytes)), max_bytes, kind }, rx)
+        let space = Arc::new(Semaphore::new(max_bytes));
+        (Mailbox { tx, space, max_bytes, is_patient: AtomicBool::new(false), wake: Notify::new(), kind }, rx)
+    }
+
+    /// From now on messages wait for the tick: each would else wake the room's thread, for what is sent with the tick anyway.
+    pub(super) fn wait_for_ticks(&self) {
+        self.is_patient.store(true, Ordering::Relaxed);
+    }
+
+    /// Something was posted that does not wait for the tick, or [`Mailbox::wake`] was called.
+    pub(super) async fn woken(&self) {
+        self.wake.notified().await;
+    }
+
+    /// Has the room look into it.
+    pub(super) fn wake(&self) {
+        self.wake.notify_one();
     }
 
     /// What kind of room it belongs to.
@@ -85,8 +105,15 @@ impl Mailbox {
     }
 
     pub(super) fn tell(&self, mail: Mail) {
+        let waits = self.is_patient.load(Ordering::Relaxed)
+            && matches!(&mail, Mail::Letter(Letter::Push { .. } | Letter::Relay { .. }, _))
+            // Before it is full, and senders have to wait.
+            && self.space.available_permits() > self.max_bytes / 2;
         // Where nobody reads any more the room has ended, and who is told of that elsewhere.
         let _ = self.tx.send(mail);
+        if !waits {
+            self.wake();
+        }
     }
 
     /// Posts at once.

@@ -93,36 +93,44 @@ impl Runner {
     }
 
     async fn serve(&mut self, hosted: &mut Hosted) -> End {
+        let room = Arc::clone(&self.room);
+        let Some(mailbox) = &room.code else { return End::Empty };
         let mut ticks = hosted.ticks();
+        if hosted.deferred() {
+            mailbox.wait_for_ticks();
+        }
         loop {
-            let mail = tokio::select! {
+            let end = tokio::select! {
                 // A tick must not wait for a mailbox that never is empty, nor the mail for a tick that is always late.
                 biased;
-                () = next(&mut ticks) => match hosted.tick() {
-                    Ok(()) => self.mail.try_recv().ok(),
-                    Err(end) => return end,
-                },
-                mail = self.mail.recv() => match mail {
-                    Some(mail) => Some(mail),
-                    None => return End::Empty,
-                },
+                () = next(&mut ticks) => self.ticked(hosted),
+                () = mailbox.woken() => self.turn(hosted, MAIL_PER_TURN),
             };
-            if let Some(mail) = mail
-                && let Err(end) = self.turn(hosted, mail)
-            {
+            if let Err(end) = end {
                 return end;
             }
             if !self.mail.is_empty() {
+                mailbox.wake();
                 yield_now().await;
             }
         }
     }
 
-    fn turn(&mut self, hosted: &mut Hosted, first: Mail) -> Result<(), End> {
+    fn ticked(&mut self, hosted: &mut Hosted) -> Result<(), End> {
+        if hosted.deferred() {
+            // All that came in time belongs to this tick.
+            self.turn(hosted, self.mail.len())?;
+            return hosted.tick();
+        }
+        hosted.tick()?;
+        self.turn(hosted, MAIL_PER_TURN)
+    }
+
+    /// Takes so much of the mail, as far as it is there.
+    fn turn(&mut self, hosted: &mut Hosted, most: usize) -> Result<(), End> {
         let _turn = TurnGuard::begin();
         hosted.now = self.rooms.clock.now();
-        hosted.mail(first)?;
-        for _ in 1..MAIL_PER_TURN {
+        for _ in 0..most {
             let Ok(mail) = self.mail.try_recv() else { break };
             hosted.mail(mail)?;
         }
