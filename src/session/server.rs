@@ -135,6 +135,7 @@ pub struct ServerSession {
     /// When the last frame came, microseconds on the monotonic clock.
     last_heard_us: Option<u64>,
     /// In a box, for most sessions give no reason for a Notice.
+    #[expect(clippy::box_collection, reason = "it is as large as three of its boxes")]
     noticed: Option<Box<BTreeSet<Tag>>>,
     last_notice_us: Option<u64>,
 }
