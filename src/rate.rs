@@ -79,6 +79,7 @@ impl TokenBucket {
 /// Offences that are forgiven up to a number within a window. Takes memory for offenders alone.
 #[derive(Debug, Default)]
 pub struct Strikes {
+    #[expect(clippy::box_collection, reason = "a session has two of them, and hardly one offends")]
     at_us: Option<Box<VecDeque<u64>>>,
 }
 

@@ -584,6 +584,6 @@ async fn linger(reader: &mut Reader, link: &Link) {
     let _ = timeout(LINGER, link.say_last()).await;
     // Where it is gone there is nothing to wait for.
     if link.shut_down() {
-        let _ = timeout(LINGER, poll_fn(|cx| reader.poll_discard(cx))).await;
+        let _ = timeout(LINGER, reader.discard()).await;
     }
 }

@@ -1,5 +1,6 @@
 //! The frames that come by a connection: one read a turn.
 
+use std::future::poll_fn;
 use std::ops::ControlFlow;
 use std::task::{Context, Poll, ready};
 
@@ -39,24 +40,29 @@ pub(crate) enum ReadError {
 pub(crate) struct Reader {
     inlet: Inlet,
     decoder: Decoder,
-    /// Bytes that were read but not decoded: a turn ended before them.
-    rest: Vec<u8>,
-    /// Where in `rest` they begin.
+    /// In a box, for hardly any turn ends before all that came is decoded.
+    rest: Option<Box<Rest>>,
+}
+
+/// Bytes that were read but not decoded: a turn ended before them.
+#[derive(Debug)]
+struct Rest {
+    bytes: Vec<u8>,
+    /// Where in them it goes on.
     at: usize,
-    discarded: usize,
 }
 
 impl Reader {
     /// Reads from `inlet`.
     pub(crate) fn new(inlet: Inlet, limits: Limits) -> Self {
-        let mut reader = Reader { inlet, decoder: Decoder::default(), rest: Vec::new(), at: 0, discarded: 0 };
+        let mut reader = Reader { inlet, decoder: Decoder::default(), rest: None };
         reader.set_limits(limits);
         reader
     }
 
     /// These bytes have come already.
     pub(crate) fn begin_with(&mut self, first: Vec<u8>) {
-        (self.rest, self.at) = (first, 0);
+        self.rest = Some(Box::new(Rest { bytes: first, at: 0 }));
     }
 
     pub(crate) fn set_limits(&mut self, limits: Limits) {
@@ -84,7 +90,7 @@ impl Reader {
 
     /// True where the next turn needs no read.
     pub(crate) fn has_rest(&self) -> bool {
-        !self.rest.is_empty()
+        self.rest.is_some()
     }
 
     /// One turn: what was left over or one read, and `handle` for every whole frame of it.
@@ -93,13 +99,13 @@ impl Reader {
         cx: &mut Context<'_>,
         mut handle: impl FnMut(Frame<'_>) -> Result<ControlFlow<T>, Fault>,
     ) -> Poll<Result<Turn<T>, ReadError>> {
-        let Reader { inlet, decoder, rest, at, .. } = self;
-        if !rest.is_empty() {
-            let mut input = &rest[*at..];
+        let Reader { inlet, decoder, rest } = self;
+        if let Some(Rest { bytes, at }) = rest.as_deref_mut() {
+            let mut input = &bytes[*at..];
             let taken = take(decoder, &mut input, &mut handle);
-            *at = rest.len() - input.len();
+            *at = bytes.len() - input.len();
             if input.is_empty() {
-                (*rest, *at) = (Vec::new(), 0);
+                *rest = None;
             }
             return Poll::Ready(Ok(taken?.map_or(Turn::Read, Turn::Broke)));
         }
@@ -107,7 +113,9 @@ impl Reader {
         let read = ready!(inlet.poll_read(cx, |bytes| {
             let mut input = bytes;
             taken = take(decoder, &mut input, &mut handle);
-            *rest = input.to_vec();
+            if !input.is_empty() {
+                *rest = Some(Box::new(Rest { bytes: input.to_vec(), at: 0 }));
+            }
         }))?;
         Poll::Ready(Ok(match taken? {
             Some(broke) => Turn::Broke(broke),
@@ -116,15 +124,13 @@ impl Reader {
         }))
     }
 
-    /// Reads and forgets; ready at the peer's end, or when it has sent more than it can have had on its way.
-    pub(crate) fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            match ready!(self.inlet.poll_discard(cx)) {
-                Ok(0) | Err(_) => return Poll::Ready(()),
-                Ok(read) => self.discarded += read,
-            }
-            if self.discarded > MAX_DISCARDED_BYTES {
-                return Poll::Ready(());
+    /// Reads and forgets, to the peer's end or until it has sent more than it can have had on its way.
+    pub(crate) async fn discard(&mut self) {
+        let mut discarded = 0;
+        while discarded <= MAX_DISCARDED_BYTES {
+            match poll_fn(|cx| self.inlet.poll_discard(cx)).await {
+                Ok(0) | Err(_) => return,
+                Ok(read) => discarded += read,
             }
         }
     }

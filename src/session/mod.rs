@@ -49,16 +49,15 @@ pub fn is_counted(tag: Tag) -> bool {
 #[derive(Debug, Default)]
 pub(crate) struct Received {
     frames: u64,
-    bytes: u64,
     told_frames: u64,
-    told_bytes: u64,
+    untold_bytes: u64,
 }
 
 impl Received {
     pub(crate) fn count(&mut self, tag: Tag, payload_bytes: usize) {
         if is_counted(tag) {
             self.frames += 1;
-            self.bytes += payload_bytes as u64;
+            self.untold_bytes += payload_bytes as u64;
         }
     }
 
@@ -67,13 +66,13 @@ impl Received {
     }
 
     pub(crate) fn is_due(&self) -> bool {
-        self.frames - self.told_frames >= ACK_EVERY_FRAMES || self.bytes - self.told_bytes >= ACK_EVERY_BYTES
+        self.frames - self.told_frames >= ACK_EVERY_FRAMES || self.untold_bytes >= ACK_EVERY_BYTES
     }
 
     /// The number of frames to tell; nothing is due then.
     pub(crate) fn tell(&mut self) -> u64 {
         self.told_frames = self.frames;
-        self.told_bytes = self.bytes;
+        self.untold_bytes = 0;
         self.frames
     }
 }

@@ -32,19 +32,11 @@ pub struct Requests(Mutex<Keys>);
 #[derive(Debug, Default)]
 struct Keys {
     highest: u64,
-    /// Rising, as they came.
+    /// Rising, as they come.
     running: Vec<u64>,
     lanes: usize,
-    /// In the order in which they were answered.
-    remembered: VecDeque<Answer>,
+    remembered: VecDeque<Response>,
     remembered_bytes: usize,
-}
-
-/// An answer that is remembered, encoded: that takes a fifth of the memory.
-#[derive(Debug)]
-struct Answer {
-    key: u64,
-    response: Box<[u8]>,
 }
 
 impl Requests {
@@ -59,8 +51,7 @@ impl Requests {
             return Begin::Running;
         }
         if key <= keys.highest {
-            let known = keys.remembered.iter().find(|answer| answer.key == key);
-            let known = known.and_then(|answer| Response::decode(&*answer.response).ok());
+            let known = keys.remembered.iter().find(|response| response.key == key).cloned();
             return Begin::Answered(known.unwrap_or_else(|| Response {
                 key,
                 tag,
@@ -71,6 +62,9 @@ impl Requests {
             }));
         }
         keys.highest = key;
+        if keys.running.is_empty() {
+            keys.running.reserve_exact(1);
+        }
         keys.running.push(key);
         Begin::Run
     }
@@ -96,18 +90,17 @@ impl Requests {
         let Ok(place) = keys.running.binary_search(&response.key) else { return false };
         keys.running.remove(place);
         send(&response);
-        let encoded = response.encode_to_vec().into_boxed_slice();
-        keys.remembered_bytes += encoded.len();
         if keys.remembered.is_empty() {
             // Many a session asks for one thing and no more.
             keys.remembered.reserve_exact(1);
         }
-        keys.remembered.push_back(Answer { key: response.key, response: encoded });
+        keys.remembered_bytes += response.encoded_len();
+        keys.remembered.push_back(response);
         while keys.remembered.len() > REMEMBERED_ANSWERS
             || keys.remembered_bytes > REMEMBERED_BYTES && keys.remembered.len() > 1
         {
             let forgotten = keys.remembered.pop_front();
-            keys.remembered_bytes -= forgotten.map_or(0, |answer| answer.response.len());
+            keys.remembered_bytes -= forgotten.map_or(0, |response| response.encoded_len());
         }
         true
     }

@@ -134,7 +134,9 @@ pub struct ServerSession {
     requests: Arc<Requests>,
     /// When the last frame came, microseconds on the monotonic clock.
     last_heard_us: Option<u64>,
-    noticed: BTreeSet<Tag>,
+    /// In a box, for most sessions give no reason for a Notice.
+    #[expect(clippy::box_collection, reason = "it is as large as three of its boxes")]
+    noticed: Option<Box<BTreeSet<Tag>>>,
     last_notice_us: Option<u64>,
 }
 
@@ -172,7 +174,7 @@ impl ServerSession {
             received: Received::default(),
             requests: Arc::default(),
             last_heard_us: None,
-            noticed: BTreeSet::new(),
+            noticed: None,
             last_notice_us: None,
         }
     }
@@ -566,11 +568,11 @@ impl ServerSession {
         let quiet = self
             .last_notice_us
             .is_some_and(|last_us| now.monotonic_us.saturating_sub(last_us) < NOTICE_INTERVAL_US);
-        let told = quiet || once && self.noticed.contains(&tag);
+        let told = quiet || once && self.noticed.as_ref().is_some_and(|noticed| noticed.contains(&tag));
         (self.dialect == Dialect::Native && !told).then(|| {
             self.last_notice_us = Some(now.monotonic_us);
             if once {
-                self.noticed.insert(tag);
+                self.noticed.get_or_insert_default().insert(tag);
             }
             Reply::Notice(v1::Notice { reason: reason.into(), tag: u32::from(tag.0), text: text.to_string() })
         })
