@@ -428,7 +428,7 @@ impl Hosted {
     }
 
     fn respond(&mut self, response: &v1::Response) {
-        if self.protocol.requests().finish(response) {
+        if self.protocol.requests().finish(response.clone(), |_| {}) {
             self.push(response, Lane::Ordered);
         }
     }
