@@ -428,8 +428,9 @@ impl Hosted {
     }
 
     fn respond(&mut self, response: &v1::Response) {
-        let requests = self.protocol.requests();
-        requests.finish(response.clone(), |response| self.push(response, Lane::Ordered));
+        if self.protocol.requests().finish(response.clone(), |_| {}) {
+            self.push(response, Lane::Ordered);
+        }
     }
 
     fn tell(&mut self, act: &Act) {

@@ -18,8 +18,8 @@ use super::stream::WriteHalf;
 
 /// A message of a WebSocket is at most so large, bytes, or holds one larger frame alone.
 pub(crate) const MAX_MESSAGE_BYTES: usize = 64 * 1024;
-/// Bytes of a message that are read at once.
-const READ_BUFFER_BYTES: usize = 4096;
+/// Bytes of a message that are read at once. The buffer is zeroed for every read, and there are two a turn: one finds nothing more.
+const READ_BUFFER_BYTES: usize = 1024;
 /// A reason in a Close, and no more of it, bytes: a control frame holds 125, two are the code.
 const MAX_CLOSE_REASON_BYTES: usize = 123;
 /// The code of a WebSocket that is closed as it should be (RFC 6455, section 7.4.1).
