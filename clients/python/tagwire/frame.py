@@ -9,6 +9,7 @@ The length counts the payload only. `docs/PROTOCOL.md`, "Frames".
 from __future__ import annotations
 
 import struct
+from functools import cache
 from typing import NamedTuple
 
 __all__ = ["Decoder", "Frame", "FrameError", "FrameTooLarge", "MalformedFrame", "encode"]
@@ -42,14 +43,21 @@ class FrameTooLarge(FrameError):
     """A header that announces more than the limit. Its payload was neither awaited nor stored."""
 
 
+@cache
+def short_headers(tag: int) -> tuple[bytes, ...]:
+    """The headers of the short form with a tag of at most 255, by length. To put one before a payload costs less
+    than to make it."""
+    return tuple(bytes((length, tag)) for length in range(_SHORT_MAX + 1))
+
+
 def encode(tag: int, payload: bytes) -> bytes:
     """Gives the bytes of one frame, in the short form wherever it fits.
 
     Raises `ValueError` for a tag outside 1 to 65535 and for a payload of 4 GiB or more.
     """
     length = len(payload)
-    if 0 < tag <= _SHORT_MAX and length <= _SHORT_MAX:
-        return bytes((length, tag)) + payload
+    if length <= _SHORT_MAX and 0 < tag <= _SHORT_MAX:
+        return short_headers(tag)[length] + payload
     if not 0 < tag <= 0xFFFF:
         raise ValueError(f"tag {tag} is outside 1 to 65535")
     if length > 0xFFFFFFFF:
