@@ -208,7 +208,7 @@ impl FarEnd {
         };
         encode_message(&welcome, &mut self.out);
         let event = member::event::Value::Present.into();
-        let other = Member { player: OTHER, name: "other".to_owned(), event, ..Member::default() };
+        let other = Member { player: OTHER, name: "other".to_owned(), event };
         encode_message(&other, &mut self.out);
     }
 
