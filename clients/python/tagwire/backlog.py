@@ -16,7 +16,7 @@ T = TypeVar("T")
 __all__ = ["Backlog", "Entry"]
 
 MIN_GONE = 64
-"""Those that are gone are swept out when there are more of them than of those that wait, and more than this."""
+"""Those that are gone are swept out when they are more than those that wait, and more than this."""
 
 
 class Entry(Protocol):
@@ -57,8 +57,8 @@ class Backlog(Generic[T]):
         self.entries: deque[Any] = deque()
         """What waits, and what is gone from between. Empty: nothing waits."""
         self._gone: set[int] = set()
-        # The newest LATEST entry of each key. None while nobody was behind since it was empty: most queues never
-        # are, and need no index.
+        # The newest LATEST entry of each key. None while nobody was behind since it was empty: most queues
+        # never are, and need no index.
         self._latest: dict[Hashable, Any] | None = None
 
     def __len__(self) -> int:

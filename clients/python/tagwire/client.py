@@ -81,6 +81,7 @@ INBOX_BYTES = 16 * 1024 * 1024
 HANDLER_SLICE = 0.005
 """Seconds for which handlers may run on without the loop having a turn."""
 MAX_REASON = 1000
+STATUS_OK = StatusTable.OK
 
 _M = TypeVar("_M", bound=Message)
 _T = TypeVar("_T")
@@ -128,8 +129,8 @@ class Client(Handling):
             on_writable=self._handle_writable,
         )
         self._sender = Sender(self._line, self._closed_error)
-        # The rules of the classes whose messages may be sent, or asked, as far as they were; and their limits by
-        # what the server takes now.
+        # The rules of the classes whose messages may be sent, or asked, as far as they were, and their limits
+        # by what the server takes now.
         self._sendable: dict[type[Message], tuple[Rules, int]] = {}
         self._requests: dict[type[Message], tuple[Rules, int]] = {}
         self._opened: asyncio.Future[None] = self._loop.create_future()
@@ -260,7 +261,14 @@ class Client(Handling):
         Raises `TypeError` for a message that is not in the schema, has no rules or is a request; `ValueError`
         for one that only the server may send, or that is too large; `ConnectionClosed` after the end.
         """
-        rules, payload = self._encode(message)
+        try:
+            rules, limit = self._sendable[type(message)]
+            payload = message.SerializeToString()
+            encoded = len(payload) <= limit and self._validator is None
+        except (KeyError, EncodeError):
+            encoded = False
+        if not encoded:  # or it is the first of its class
+            rules, payload = self._encode(message)
         if get_running_loop() is not self._loop:
             await self._from_elsewhere(lambda: self._sender.send(rules.tag, payload, rules.delivery))
         elif not self._sender.send_now(rules.tag, payload):
@@ -449,8 +457,8 @@ class Client(Handling):
         return rules, payload
 
     def _sendable_rules(self, message: Message, *, request: bool) -> tuple[Rules, int]:
-        """The rules of a message that may be sent so, and how large it may be. Looked at once for each class and
-        connection."""
+        """The rules of a message that may be sent so, and how large it may be. Looked at once for each class
+        and connection."""
         rules = self.schema.rules_of(message)
         if rules.sender == "SERVER":
             raise ValueError(f"{rules.name} is sent by the server only (from: SERVER)")
@@ -490,10 +498,9 @@ class Client(Handling):
         return self._reply_in(await self._sender.answer(pending), ask.name, reply)
 
     def _reply_in(self, response: Response, name: str, reply: type[_M]) -> _M:
-        if response.status == StatusTable.TIMEOUT:
-            raise RequestTimeout(name, response)
-        if response.status != StatusTable.OK:
-            raise RequestFailed(name, response)
+        if response.status != STATUS_OK:
+            failure = RequestTimeout if response.status == StatusTable.TIMEOUT else RequestFailed
+            raise failure(name, response)
         try:
             return reply.FromString(response.body)
         except (DecodeError, ValueError):

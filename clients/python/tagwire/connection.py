@@ -82,9 +82,9 @@ class Connection:
     def send(self, tag: int, payload: bytes) -> None:
         """Sends a message in this turn of the loop."""
         self.session.send(tag, payload)
-        self._fresh_frames += 1
-        self._fresh_bytes += len(payload)
-        if self._fresh_frames >= BURST_FRAMES or self._fresh_bytes >= BURST_BYTES:
+        frames = self._fresh_frames = self._fresh_frames + 1
+        size = self._fresh_bytes = self._fresh_bytes + len(payload)
+        if frames >= BURST_FRAMES or size >= BURST_BYTES:
             self.busy, self.clear = True, False
         if not self._flush_planned:
             self._flush_planned = True
@@ -150,8 +150,8 @@ class Connection:
     # One step
 
     def _step(self, change: Callable[..., None], *arguments: object) -> None:
-        """Changes the session, by `change(*arguments, now)`, then does what it says: hands out events, writes,
-        closes, sets the timer."""
+        """Changes the session, by `change(*arguments, now)`, then does what it says: hands out events,
+        writes, closes, sets the timer."""
         now, session = self.now(), self.session
         if self._stepping:  # an event's receiver acts on the session; the step around it does the rest
             change(*arguments, now)
@@ -178,8 +178,13 @@ class Connection:
             self._stepping = False
         self._flush()
         if session.state is _OPEN:
-            pass
-        elif session.state in (State.AWAY, State.CLOSED):
+            # Its deadline moves on by what comes; a timer that is too early is harmless.
+            if self._timer is None:
+                self._set_timer()
+            if self.writable is not self._socket_takes_more:
+                self._look_if_writable()
+            return
+        if session.state in (State.AWAY, State.CLOSED):
             self.abort()
         elif session.state is State.CLOSING and not self._finished and self._transport is not None:
             self._finished = True

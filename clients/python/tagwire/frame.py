@@ -9,7 +9,6 @@ The length counts the payload only. `docs/PROTOCOL.md`, "Frames".
 from __future__ import annotations
 
 import struct
-from functools import cache
 from typing import NamedTuple
 
 __all__ = ["Decoder", "Frame", "FrameError", "FrameTooLarge", "MalformedFrame", "encode"]
@@ -43,11 +42,16 @@ class FrameTooLarge(FrameError):
     """A header that announces more than the limit. Its payload was neither awaited nor stored."""
 
 
-@cache
-def short_headers(tag: int) -> tuple[bytes, ...]:
-    """The headers of the short form with a tag of at most 255, by length. To put one before a payload costs less
-    than to make it."""
-    return tuple(bytes((length, tag)) for length in range(_SHORT_MAX + 1))
+class _ShortHeaders(dict[int, tuple[bytes, ...]]):
+    """The headers of the short form, by tag and length. Kept, because to make one costs more than all else
+    that is done for a frame."""
+
+    def __missing__(self, tag: int) -> tuple[bytes, ...]:
+        self[tag] = tuple(bytes((length, tag)) for length in range(_SHORT_MAX + 1))
+        return self[tag]
+
+
+SHORT_HEADERS = _ShortHeaders()
 
 
 def encode(tag: int, payload: bytes) -> bytes:
@@ -57,7 +61,7 @@ def encode(tag: int, payload: bytes) -> bytes:
     """
     length = len(payload)
     if length <= _SHORT_MAX and 0 < tag <= _SHORT_MAX:
-        return short_headers(tag)[length] + payload
+        return SHORT_HEADERS[tag][length] + payload
     if not 0 < tag <= 0xFFFF:
         raise ValueError(f"tag {tag} is outside 1 to 65535")
     if length > 0xFFFFFFFF:

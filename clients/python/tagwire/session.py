@@ -41,7 +41,7 @@ from .events import (
     Responded,
     RoomEnded,
 )
-from .frame import Decoder, FrameError, FrameTooLarge, encode, short_headers
+from .frame import SHORT_HEADERS, Decoder, FrameError, FrameTooLarge, encode
 from .gen._schema import SCHEMA as STACK
 from .gen.v1 import (
     Batch,
@@ -348,14 +348,14 @@ class Session:
         """Commits one frame: a message of the game, or what `draft` gave. The state must be OPEN."""
         if self.state is not _OPEN:
             raise RuntimeError(f"the session is {self.state.value}, not open")
-        if len(payload) <= 255 and tag <= 255:  # `encode`, without a call for each message
-            self.outbox.append(short_headers(tag)[len(payload)] + payload)
+        if len(payload) <= 255 and 0 < tag <= 255:  # `encode`, without a call for each message
+            self.outbox.append(SHORT_HEADERS[tag][len(payload)] + payload)
         else:
             self.outbox.append(encode(tag, payload))
 
     def draft_one(self, tag: int, body: bytes) -> tuple[bytes, int]:
-        """Writes one request; gives the payload of a REQUEST to `send`, in the order of the drafts, and the key
-        that its `Responded` will carry."""
+        """Writes one request; gives the payload of a REQUEST to `send`, in the order of the drafts, and the
+        key that its `Responded` will carry."""
         self._key += 1
         return Request(key=self._key, tag=tag, body=body).SerializeToString(), self._key
 
@@ -430,8 +430,9 @@ class Session:
     # Frames
 
     def _take_short(self, data: bytes, now: Now) -> bytes:
-        """Handles the whole frames of the short form with which the bytes begin, at the start of a frame and with
-        the session open. Gives the rest, which may be large or not whole; nothing when the session is no more.
+        """Handles the whole frames of the short form with which the bytes begin, at the start of a frame and
+        with the session open. Gives the rest, which may be large or not whole; nothing when the session is no
+        more.
 
         What other players send is most of what comes, so it is decoded here: a call for each would cost more
         than the work.
@@ -447,11 +448,7 @@ class Session:
                 if tag == 0 or stop > end:
                     return data[start:]
                 payload, size = data[start + 2 : stop], stop - start
-                if tag == RESPONSE:
-                    frames, start = frames + 1, stop
-                    self._on_response(payload, size, now)
-                    continue
-                if tag != RELAYED:
+                if tag != RELAYED and tag != RESPONSE:
                     self._count(frames, start - counted_to)
                     frames, start, counted_to = 0, stop, stop
                     self._frame(tag, payload, size, now)
@@ -463,20 +460,23 @@ class Session:
                     )
                     continue
                 frames, start = frames + 1, stop
-                try:
-                    relayed = decode_relayed(payload)
-                    tag, player = relayed.tag, relayed.player
-                    decode, delivery = relayable[tag]
-                    message = decode(relayed.body)
-                except KeyError:
-                    # It tells this one, or counts why not.
-                    self._message(tag, relayed.body, size, members.get(player) or self._stranger(player))
-                except (DecodeError, ValueError):
-                    self.dropped.undecodable += 1
+                if tag == RELAYED:
+                    try:
+                        relayed = decode_relayed(payload)
+                        tag, player = relayed.tag, relayed.player
+                        decode, delivery = relayable[tag]
+                        message = decode(relayed.body)
+                    except KeyError:
+                        # It counts why there is none.
+                        self._message(tag, relayed.body, size, members.get(player) or self._stranger(player))
+                    except (DecodeError, ValueError):
+                        self.dropped.undecodable += 1
+                    else:
+                        sender = members.get(player) or self._stranger(player)
+                        # A `Received`, without the call of its own `__new__`.
+                        received(new(Received, (message, sender, tag, size, delivery)))
                 else:
-                    sender = members.get(player) or self._stranger(player)
-                    # A `Received`, without the call of its own `__new__`.
-                    received(new(Received, (message, sender, tag, size, delivery)))
+                    self._on_response(payload, size, now)
                 if frames >= due_frames or start >= due_at:
                     self._count(frames, start - counted_to)
                     frames, counted_to = 0, start
