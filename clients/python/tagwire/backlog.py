@@ -57,9 +57,9 @@ class Backlog(Generic[T]):
         self.entries: deque[Any] = deque()
         """What waits, and what is gone from between. Empty: nothing waits."""
         self._gone: set[int] = set()
-        # The newest LATEST entry of each key. None while nobody was behind since it was empty: most queues
-        # never are, and need no index.
-        self._latest: dict[Hashable, Any] | None = None
+        self.latest: dict[Hashable, Any] | None = None
+        """The newest LATEST entry of each key. None while nobody was behind since it was empty, as in most
+        queues: then `entries` and `bytes` are all that there is, and nothing is gone from between."""
 
     def __len__(self) -> int:
         return len(self.entries) - len(self._gone)
@@ -86,8 +86,8 @@ class Backlog(Generic[T]):
         entry = _Wrapped(item, size, delivery, key)
         self.entries.append(entry)
         self.bytes += size
-        if delivery == "LATEST" and self._latest is not None:
-            self._latest[key] = entry
+        if delivery == "LATEST" and self.latest is not None:
+            self.latest[key] = entry
         return True
 
     def extend(self, items: Sequence[Entry]) -> bool:
@@ -98,10 +98,10 @@ class Backlog(Generic[T]):
             return False
         self.entries.extend(items)
         self.bytes += size
-        if self._latest is not None:
+        if self.latest is not None:
             for item in items:
                 if item.delivery == "LATEST":
-                    self._latest[item.key] = item
+                    self.latest[item.key] = item
         return True
 
     def pop(self) -> T | None:
@@ -110,7 +110,7 @@ class Backlog(Generic[T]):
             return None
         entry = self.entries.popleft()
         self.bytes -= entry.size
-        if self._latest is not None:
+        if self.latest is not None:
             self._forget(entry)
             self._drop_gone()
         item: T = entry.item if entry.__class__ is _Wrapped else entry
@@ -129,13 +129,13 @@ class Backlog(Generic[T]):
         """Forgets everything that waits."""
         self.entries.clear()
         self._gone.clear()
-        self._latest = None
+        self.latest = None
         self.bytes = 0
 
     def _index(self) -> dict[Hashable, Any]:
-        if self._latest is None:
-            self._latest = {entry.key: entry for entry in self.entries if entry.delivery == "LATEST"}
-        return self._latest
+        if self.latest is None:
+            self.latest = {entry.key: entry for entry in self.entries if entry.delivery == "LATEST"}
+        return self.latest
 
     def _remove(self, entry: Any) -> None:
         """Takes out one from between: it stays where it is until those before it are gone."""
@@ -154,7 +154,9 @@ class Backlog(Generic[T]):
         while self.entries and id(self.entries[0]) in self._gone:
             self._gone.remove(id(self.entries.popleft()))
         if len(self._gone) > len(self) + MIN_GONE:
-            self.entries = deque(entry for entry in self.entries if id(entry) not in self._gone)
+            waiting = [entry for entry in self.entries if id(entry) not in self._gone]
+            self.entries.clear()
+            self.entries.extend(waiting)
             self._gone.clear()
         if not self.entries:
-            self._latest = None
+            self.latest = None

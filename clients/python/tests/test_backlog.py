@@ -134,6 +134,16 @@ def test_it_does_what_a_simple_model_does(steps):
     assert backlog.pop() is None
 
 
+def test_behind_the_newest_of_those_queued_together_is_replaced():
+    backlog: Backlog[Received] = Backlog(max_items=10, max_bytes=100)
+    first, second, third = (Received(Welcome(), None, 1, 5, "LATEST") for _ in range(3))
+    assert backlog.push(first, 5, "LATEST", first.key, behind=True)
+    assert backlog.extend([second])
+    assert backlog.push(third, 5, "LATEST", third.key, behind=True)
+    assert (backlog.pop() is first, backlog.pop() is third, backlog.pop()) == (True, True, None)
+    assert (backlog.bytes, backlog.dropped) == (0, 1)
+
+
 KNOWING = st.tuples(st.integers(0, 3), st.sampled_from(["ORDERED", "LATEST", "UNRELIABLE"]))
 
 
