@@ -29,7 +29,7 @@ const ACK_FRAMES: u64 = 256;
 const ACK_BYTES: usize = 64 * 1024;
 const PING_EVERY: Duration = Duration::from_secs(1);
 /// What hangs ends by itself.
-const GIVE_UP: Duration = Duration::from_secs(120);
+const GIVE_UP: Duration = Duration::from_secs(600);
 const READ_BYTES: usize = 64 * 1024;
 
 #[derive(Parser)]
