@@ -7,13 +7,41 @@ message replaces (LATEST) or may be lost (UNRELIABLE) makes room; what is ORDERE
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Hashable
-from typing import Generic, TypeVar
+from collections import deque
+from collections.abc import Hashable, Sequence
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 T = TypeVar("T")
 
-__all__ = ["Backlog"]
+__all__ = ["Backlog", "Entry"]
+
+MIN_GONE = 64
+"""Those that are gone are swept out when they are more than those that wait, and more than this."""
+
+
+class Entry(Protocol):
+    """Something that waits and knows how."""
+
+    @property
+    def size(self) -> int:
+        """Bytes that it counts as."""
+
+    @property
+    def delivery(self) -> str:
+        """What may happen to it."""
+
+    @property
+    def key(self) -> Hashable:
+        """What a LATEST one shares with those that it replaces."""
+
+
+class _Wrapped(NamedTuple):
+    """An entry of something that does not know it itself."""
+
+    item: Any
+    size: int
+    delivery: str
+    key: Hashable
 
 
 class Backlog(Generic[T]):
@@ -26,12 +54,15 @@ class Backlog(Generic[T]):
         """Sum of the sizes of what waits."""
         self.dropped = 0
         """How many messages were replaced or dropped so far."""
-        self._items: OrderedDict[int, tuple[T, int, Hashable]] = OrderedDict()
-        self._latest: dict[Hashable, int] = {}
-        self._next = 0
+        self.entries: deque[Any] = deque()
+        """What waits, and what is gone from between. Empty: nothing waits."""
+        self._gone: set[int] = set()
+        self.latest: dict[Hashable, Any] | None = None
+        """The newest LATEST entry of each key. None while nobody was behind since it was empty, as in most
+        queues: then `entries` and `bytes` are all that there is, and nothing is gone from between."""
 
     def __len__(self) -> int:
-        return len(self._items)
+        return len(self.entries) - len(self._gone)
 
     def push(self, item: T, size: int, delivery: str, key: Hashable, *, behind: bool) -> bool:
         """Queues an item of `size` bytes. False: there is no room for it, and nothing has changed.
@@ -43,45 +74,89 @@ class Backlog(Generic[T]):
         if delivery == "UNRELIABLE" and behind:
             self.dropped += 1
             return True
-        older = self._latest.get(key) if delivery == "LATEST" and behind else None
+        older = self._index().get(key) if delivery == "LATEST" and behind else None
         gone = 0 if older is None else 1
-        freed = 0 if older is None else self._items[older][1]
-        count = len(self._items) - gone
+        freed = 0 if older is None else older.size
+        count = len(self) - gone
         if count and (count >= self.max_items or self.bytes - freed + size > self.max_bytes):
             return False
         if older is not None:
             self._remove(older)
             self.dropped += 1
-        number = self._next
-        self._next += 1
-        self._items[number] = (item, size, key)
+        entry = _Wrapped(item, size, delivery, key)
+        self.entries.append(entry)
         self.bytes += size
-        if delivery == "LATEST":
-            self._latest[key] = number
+        if delivery == "LATEST" and self.latest is not None:
+            self.latest[key] = entry
+        return True
+
+    def extend(self, items: Sequence[Entry]) -> bool:
+        """Queues items that are entries themselves, while the taker keeps up. False: there is no room for all
+        of them, and nothing has changed."""
+        size = sum([item.size for item in items])
+        if len(self) + len(items) > self.max_items or self.bytes + size > self.max_bytes:
+            return False
+        self.entries.extend(items)
+        self.bytes += size
+        if self.latest is not None:
+            for item in items:
+                if item.delivery == "LATEST":
+                    self.latest[item.key] = item
         return True
 
     def pop(self) -> T | None:
         """Takes the oldest item, or gives `None` when nothing waits."""
-        if not self._items:
+        if not self.entries:
             return None
-        return self._remove(next(iter(self._items)))
+        entry = self.entries.popleft()
+        self.bytes -= entry.size
+        if self.latest is not None:
+            self._forget(entry)
+            self._drop_gone()
+        item: T = entry.item if entry.__class__ is _Wrapped else entry
+        return item
 
     def remove(self, item: T) -> None:
         """Takes out one item, this very one, if it waits."""
-        for number, (waiting, _, _) in self._items.items():
-            if waiting is item:
-                self._remove(number)
+        self._index()
+        for entry in self.entries:
+            waiting = entry.item if type(entry) is _Wrapped else entry
+            if waiting is item and id(entry) not in self._gone:
+                self._remove(entry)
                 return
 
     def clear(self) -> None:
         """Forgets everything that waits."""
-        self._items.clear()
-        self._latest.clear()
+        self.entries.clear()
+        self._gone.clear()
+        self.latest = None
         self.bytes = 0
 
-    def _remove(self, number: int) -> T:
-        item, size, key = self._items.pop(number)
-        self.bytes -= size
-        if self._latest.get(key) == number:
-            del self._latest[key]
-        return item
+    def _index(self) -> dict[Hashable, Any]:
+        if self.latest is None:
+            self.latest = {entry.key: entry for entry in self.entries if entry.delivery == "LATEST"}
+        return self.latest
+
+    def _remove(self, entry: Any) -> None:
+        """Takes out one from between: it stays where it is until those before it are gone."""
+        self._gone.add(id(entry))
+        self.bytes -= entry.size
+        self._forget(entry)
+        self._drop_gone()
+
+    def _forget(self, entry: Any) -> None:
+        key, latest = entry.key, self._index()
+        if latest.get(key) is entry:
+            del latest[key]
+
+    def _drop_gone(self) -> None:
+        """Keeps the first entry one that waits, and the index only as long as anything does."""
+        while self.entries and id(self.entries[0]) in self._gone:
+            self._gone.remove(id(self.entries.popleft()))
+        if len(self._gone) > len(self) + MIN_GONE:
+            waiting = [entry for entry in self.entries if id(entry) not in self._gone]
+            self.entries.clear()
+            self.entries.extend(waiting)
+            self._gone.clear()
+        if not self.entries:
+            self.latest = None

@@ -20,7 +20,9 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Hashable
+import time
+from asyncio import get_running_loop
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Hashable
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -79,6 +81,7 @@ INBOX_BYTES = 16 * 1024 * 1024
 HANDLER_SLICE = 0.005
 """Seconds for which handlers may run on without the loop having a turn."""
 MAX_REASON = 1000
+STATUS_OK = StatusTable.OK
 
 _M = TypeVar("_M", bound=Message)
 _T = TypeVar("_T")
@@ -116,15 +119,20 @@ class Client(Handling):
         self._session = session
         self._receive = receive
         self._validator = validator
-        self._loop = asyncio.get_running_loop()
+        self._loop = get_running_loop()
         self._line = Line(
             session,
             reconnect,
             token=token,
             on_event=self._handle_event,
+            on_received=self._handle_received,
             on_writable=self._handle_writable,
         )
         self._sender = Sender(self._line, self._closed_error)
+        # The rules of the classes whose messages may be sent, or asked, as far as they were, and their limits
+        # by what the server takes now.
+        self._sendable: dict[type[Message], tuple[Rules, int]] = {}
+        self._requests: dict[type[Message], tuple[Rules, int]] = {}
         self._opened: asyncio.Future[None] = self._loop.create_future()
         self._reconnecting: Reconnecting | None = None
         self._closed_by_user = False
@@ -253,11 +261,18 @@ class Client(Handling):
         Raises `TypeError` for a message that is not in the schema, has no rules or is a request; `ValueError`
         for one that only the server may send, or that is too large; `ConnectionClosed` after the end.
         """
-        rules, payload = self._encode(message)
-        if asyncio.get_running_loop() is not self._loop:
+        try:
+            rules, limit = self._sendable[type(message)]
+            payload = message.SerializeToString()
+            encoded = len(payload) <= limit and self._validator is None
+        except (KeyError, EncodeError):
+            encoded = False
+        if not encoded:  # or it is the first of its class
+            rules, payload = self._encode(message)
+        if get_running_loop() is not self._loop:
             await self._from_elsewhere(lambda: self._sender.send(rules.tag, payload, rules.delivery))
-            return
-        await self._sender.send(rules.tag, payload, rules.delivery)
+        elif not self._sender.send_now(rules.tag, payload):
+            await self._sender.send(rules.tag, payload, rules.delivery)
 
     def send_soon(self, message: Message) -> None:
         """Sends a message of the game without waiting. May be called in any thread, also outside of event
@@ -283,7 +298,10 @@ class Client(Handling):
         Raises `RequestFailed` (the server said no), `RequestTimeout`, `ConnectionClosed`; `TypeError` and
         `ValueError` like `send`.
         """
-        return await self._request(self._ask_of(message, reply, timeout), reply)
+        ask = self._ask_of(message, reply, timeout)
+        if get_running_loop() is self._loop and (pending := self._sender.post_now(ask)):
+            return self._reply_in(await self._sender.answer(pending), ask.name, reply)
+        return await self._request(ask, reply)
 
     def batch(self, *, stop_on_error: bool = False) -> Batch:
         """Requests in one frame, which the server runs one after the other:
@@ -348,7 +366,7 @@ class Client(Handling):
         stop the closing.
         """
         code = close_code(code)
-        if asyncio.get_running_loop() is not self._loop:
+        if get_running_loop() is not self._loop:
             await self._from_elsewhere(lambda: self._close(code, reason), unless_ended=True)
             return
         await self._close(code, reason)
@@ -420,12 +438,27 @@ class Client(Handling):
             raise self._closed_error()
 
     def _require_own_loop(self, what: str) -> None:
-        if asyncio.get_running_loop() is not self._loop:
+        if get_running_loop() is not self._loop:
             raise RuntimeError(f"{what} works only on the event loop that the client was connected on")
 
     # Sending
 
     def _encode(self, message: Message, *, request: bool = False) -> tuple[Rules, bytes]:
+        known = (self._requests if request else self._sendable).get(type(message))
+        rules, limit = known or self._sendable_rules(message, request=request)
+        if self._validator is not None:
+            self._validator.check(message)
+        try:
+            payload = message.SerializeToString()
+        except EncodeError as error:
+            raise ValueError(f"{rules.name} cannot be encoded: {error}") from None
+        if len(payload) > limit:
+            raise ValueError(f"{rules.name} of {len(payload)} bytes, limit {limit}")
+        return rules, payload
+
+    def _sendable_rules(self, message: Message, *, request: bool) -> tuple[Rules, int]:
+        """The rules of a message that may be sent so, and how large it may be. Looked at once for each class
+        and connection."""
         rules = self.schema.rules_of(message)
         if rules.sender == "SERVER":
             raise ValueError(f"{rules.name} is sent by the server only (from: SERVER)")
@@ -435,17 +468,11 @@ class Client(Handling):
             )
         if request and not rules.request:
             raise TypeError(f"{rules.name} is not a request of a service; use client.send()")
-        if self._validator is not None:
-            self._validator.check(message)
-        try:
-            payload = message.SerializeToString()
-        except EncodeError as error:
-            raise ValueError(f"{rules.name} cannot be encoded: {error}") from None
         limit = self._session.max_frame_bytes - (WRAPPER_BYTES if request else 0)
         limit = min(limit, rules.max_bytes or limit)
-        if len(payload) > limit:
-            raise ValueError(f"{rules.name} of {len(payload)} bytes, limit {limit}")
-        return rules, payload
+        if not isinstance(message, type):
+            (self._requests if request else self._sendable)[type(message)] = rules, limit
+        return rules, limit
 
     def _handle_writable(self, writable: bool) -> None:
         if writable:
@@ -458,7 +485,7 @@ class Client(Handling):
         return Ask(rules.tag, body, rules.name, timeout)
 
     async def _request(self, ask: Ask, reply: type[_M]) -> _M:
-        if asyncio.get_running_loop() is not self._loop:
+        if get_running_loop() is not self._loop:
             answer: _M = await self._from_elsewhere(lambda: self._exchange(ask, reply), asks=True)
             return answer
         return await self._exchange(ask, reply)
@@ -471,10 +498,9 @@ class Client(Handling):
         return self._reply_in(await self._sender.answer(pending), ask.name, reply)
 
     def _reply_in(self, response: Response, name: str, reply: type[_M]) -> _M:
-        if response.status == StatusTable.TIMEOUT:
-            raise RequestTimeout(name, response)
-        if response.status != StatusTable.OK:
-            raise RequestFailed(name, response)
+        if response.status != STATUS_OK:
+            failure = RequestTimeout if response.status == StatusTable.TIMEOUT else RequestFailed
+            raise failure(name, response)
         try:
             return reply.FromString(response.body)
         except (DecodeError, ValueError):
@@ -509,10 +535,31 @@ class Client(Handling):
         """The next message without a handler, or None after a normal end. Runs the handlers of what is before
         it."""
         self._require_own_loop("iterating a client")
+        inbox, alone, clock = self._inbox, self._handlers.alone.get, time.monotonic
+        entries = inbox.entries
         while True:
             if self._handling is not None:
                 await self._until_handled(self._handling)
-            elif (event := self._inbox.pop()) is not None:
+            elif (
+                entries
+                and inbox.latest is None
+                and (first := entries[0]).__class__ is Received
+                and (handler := alone(first.message.__class__)) is not None
+            ):
+                # Most that comes: a message with one handler, a plain function, while nobody is behind. The
+                # same as below, without a call for each.
+                entries.popleft()
+                inbox.bytes -= first.size
+                try:
+                    result = handler(first.message, first.sender)
+                except Exception:
+                    log.exception("a handler failed: %r", handler)
+                    result = None
+                if result is not None and inspect.isawaitable(result):
+                    await self._run_handlers((handler,), first, begun=result)
+                elif clock() - self._slice_began >= HANDLER_SLICE:
+                    await self._give_way()
+            elif (event := inbox.pop()) is not None:
                 if handlers := self._handlers.of(event):
                     await self._run_handlers(handlers, event)
                 elif isinstance(event, Received):
@@ -522,6 +569,7 @@ class Client(Handling):
             elif self.closed is None:
                 self._arrived.clear()
                 await self._arrived.wait()
+                self._slice_began = clock()
             elif self._closed_by_user or self.closed.code == CloseCode.NORMAL:
                 return None
             else:
@@ -534,23 +582,33 @@ class Client(Handling):
         await self._handled.wait()
 
     async def _run_handlers(
-        self, handlers: tuple[Callable[..., object], ...], event: Received | HandledEvent
+        self,
+        handlers: tuple[Callable[..., object], ...],
+        event: Received | HandledEvent,
+        *,
+        begun: Awaitable[object] | None = None,
     ) -> None:
+        """Runs the handlers of one event. `begun`: there is one, which was called and gave this."""
         self._handling = asyncio.current_task()
         try:
-            for handler in handlers:
-                await _run_handler(handler, event)
-            if self._loop.time() - self._slice_began >= HANDLER_SLICE:
-                await asyncio.sleep(0)  # many short ones must not hold up pings either
-                self._slice_began = self._loop.time()
+            if begun is not None:
+                await _finish(handlers[0], begun)
+            else:
+                for handler in handlers:
+                    await _run_handler(handler, event)
+            if time.monotonic() - self._slice_began >= HANDLER_SLICE:
+                await self._give_way()
         finally:
             self._handling = None
             self._handled.set()
 
+    async def _give_way(self) -> None:
+        """Lets the loop have a turn: many short handlers must not hold up pings either."""
+        await asyncio.sleep(0)
+        self._slice_began = time.monotonic()
+
     def _handle_event(self, event: Event | Reconnecting) -> None:
-        if isinstance(event, Received):
-            self._handle_received(event)
-        elif isinstance(event, Responded):
+        if isinstance(event, Responded):
             if not self._sender.answered(event.response):
                 self.dropped.misplaced += 1  # too late, twice, or nobody asked
         elif isinstance(event, Opened):
@@ -562,10 +620,14 @@ class Client(Handling):
             self._sender.wake()
         elif isinstance(event, Closed):
             self._handle_closed(event)
+        elif isinstance(event, Received):
+            self._handle_received([event])
         else:
             self._handle_handled(event)
 
     def _handle_opened(self, event: Opened) -> None:
+        self._sendable.clear()
+        self._requests.clear()
         if not event.resumed and event.welcome.verdict == Verdict.COMPATIBLE:
             log.info("the server's schema differs by additions; each side reads what the other sends")
         elif not event.resumed and event.welcome.verdict == Verdict.BREAKING:
@@ -583,11 +645,19 @@ class Client(Handling):
     def _fail_requests(self, closed: Closed, *, unsent: bool) -> None:
         self._sender.fail_requests(closed, unsent=unsent)
 
-    def _handle_received(self, event: Received) -> None:
-        if not self._receive:
-            self.dropped.behind += 1
+    def _handle_received(self, events: list[Received]) -> None:
+        if self._receive:
+            self._queue_received(self._inbox, events)
+        else:
+            self.dropped.behind += len(events)
+
+    def _queue_received(self, inbox: Backlog[Any], events: list[Received]) -> None:
+        # As long as nothing is behind, all together.
+        if not self._overflowed and len(inbox) + len(events) <= INBOX_BEHIND and inbox.extend(events):
+            self._arrived.set()
             return
-        self._queue(self._inbox, event, event.size, event.delivery, key_of(event))
+        for event in events:
+            self._queue(inbox, event, event.size, event.delivery, event.key)
 
     def _handle_handled(self, event: HandledEvent) -> None:
         if isinstance(event, Pinged):
@@ -631,15 +701,18 @@ class Client(Handling):
 async def _run_handler(handler: Callable[..., object], event: Received | HandledEvent) -> None:
     try:
         result = handler(*arguments_of(event))
-        if inspect.isawaitable(result):
-            await result
     except Exception:
         log.exception("a handler failed: %r", handler)
+        return
+    if inspect.isawaitable(result):
+        await _finish(handler, result)
 
 
-def key_of(event: Received) -> Hashable:
-    """What a LATEST message shares with those that it replaces."""
-    return event.tag, event.sender.id if event.sender is not None else 0
+async def _finish(handler: Callable[..., object], result: Awaitable[object]) -> None:
+    try:
+        await result
+    except Exception:
+        log.exception("a handler failed: %r", handler)
 
 
 def close_code(code: int) -> int:

@@ -11,9 +11,10 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from itertools import groupby
 
 from .close import CloseCode
-from .events import Event
+from .events import Event, Received
 from .session import Now, Session, State
 from .transport import Target, Transport, open_transport
 
@@ -29,21 +30,36 @@ MAX_WAITING_BYTES = 1024 * 1024
 only answers to the server come so far."""
 
 
+_OPEN = State.OPEN
+"""To look it up in the enum costs more than what it is compared for."""
+
+
 class Connection:
     """Feeds a session from a socket and writes what it says."""
 
     def __init__(
-        self, session: Session, on_event: Callable[[Event], None], on_writable: Callable[[bool], None]
+        self,
+        session: Session,
+        on_event: Callable[[Event], None],
+        on_received: Callable[[list[Received]], None],
+        on_writable: Callable[[bool], None],
     ) -> None:
+        """`on_received` is told of messages of the game, those that came together at once; `on_event` of all
+        else."""
         self.session = session
         self.writable = False
         """Whether messages may be sent now: the session is open, and the socket takes more."""
+        self.clear = False
+        """Whether they may be sent in this turn of the loop: it is writable and not busy."""
+        self.busy = False
+        """Whether this turn of the loop has sent its share. Give way to the loop before sending more."""
         self.failure: Exception | None = None
         """The fault of this library that ended the session. None: there was none."""
         self._loop = asyncio.get_running_loop()
         self.ended: asyncio.Future[None] = self._loop.create_future()
         """Done when the socket is closed."""
         self._on_event = on_event
+        self._on_received = on_received
         self._on_writable = on_writable
         self._transport: Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -66,12 +82,13 @@ class Connection:
     def send(self, tag: int, payload: bytes) -> None:
         """Sends a message in this turn of the loop."""
         self.session.send(tag, payload)
-        self._plan_flush(len(payload))
-
-    @property
-    def busy(self) -> bool:
-        """Whether this turn of the loop has sent its share. Give way to the loop before sending more."""
-        return self._fresh_frames >= BURST_FRAMES or self._fresh_bytes >= BURST_BYTES
+        frames = self._fresh_frames = self._fresh_frames + 1
+        size = self._fresh_bytes = self._fresh_bytes + len(payload)
+        if frames >= BURST_FRAMES or size >= BURST_BYTES:
+            self.busy, self.clear = True, False
+        if not self._flush_planned:
+            self._flush_planned = True
+            self._loop.call_soon(self._flush)
 
     def close(self, code: int, reason: str) -> None:
         """Ends the session from this side: tells the server, flushes, closes. Takes a second at most."""
@@ -99,10 +116,10 @@ class Connection:
         self._step(self.session.start)
 
     def handle_data(self, data: bytes) -> None:
-        self._step(lambda now: self.session.receive_data(data, now))
+        self._step(self.session.receive_data, data)
 
     def handle_message(self, data: bytes) -> None:
-        self._step(lambda now: self.session.receive_message(data, now))
+        self._step(self.session.receive_message, data)
 
     def handle_part(self) -> None:
         self.session.hear(self.now())
@@ -122,7 +139,7 @@ class Connection:
     def handle_lost(self, error: str) -> None:
         why = f"the connection broke: {error}" if error else ""
         self._transport = None
-        self._socket_takes_more = self.writable = False
+        self._socket_takes_more = self.writable = self.clear = False
         self._step(lambda now: self.session.receive_eof(why))
         self._set_ended()
 
@@ -132,55 +149,68 @@ class Connection:
 
     # One step
 
-    def _step(self, change: Callable[[Now], None]) -> None:
-        """Changes the session, then does what it says: hands out events, writes, closes, sets the timer."""
-        now = self.now()
+    def _step(self, change: Callable[..., None], *arguments: object) -> None:
+        """Changes the session, by `change(*arguments, now)`, then does what it says: hands out events,
+        writes, closes, sets the timer."""
+        now, session = self.now(), self.session
         if self._stepping:  # an event's receiver acts on the session; the step around it does the rest
-            change(now)
+            change(*arguments, now)
             return
         self._stepping = True
         try:
-            self._guarded(change, now)
-            while events := self.session.events():
-                if self.session.state is not State.OPEN:
-                    self.writable = False
-                for event in events:
-                    self._guarded(lambda _, event=event: self._on_event(event), now)  # type: ignore[misc]
+            self._guarded(now, change, *arguments, now)
+            while True:
+                only_received = session.only_received
+                if not (events := session.events()):
+                    break
+                if session.state is not _OPEN:
+                    self.writable = self.clear = False
+                if only_received:
+                    self._guarded(now, self._on_received, events)
+                    continue
+                for kind, group in groupby(events, type):
+                    if kind is Received:
+                        self._guarded(now, self._on_received, list(group))
+                    else:
+                        for event in group:
+                            self._guarded(now, self._on_event, event)
         finally:
             self._stepping = False
         self._flush()
-        if self.session.state in (State.AWAY, State.CLOSED):
+        if session.state is _OPEN:
+            # Its deadline moves on by what comes; a timer that is too early is harmless.
+            if self._timer is None:
+                self._set_timer()
+            if self.writable is not self._socket_takes_more:
+                self._look_if_writable()
+            return
+        if session.state in (State.AWAY, State.CLOSED):
             self.abort()
-        elif self.session.state is State.CLOSING and not self._finished and self._transport is not None:
+        elif session.state is State.CLOSING and not self._finished and self._transport is not None:
             self._finished = True
             self._transport.finish(self.session.farewell_code)
         self._set_timer()
         self._look_if_writable()
 
     def _look_if_writable(self) -> None:
-        writable = self._socket_takes_more and self.session.state is State.OPEN
+        writable = self._socket_takes_more and self.session.state is _OPEN
         if writable != self.writable:
             self.writable = writable
+            self.clear = writable and not self.busy
             self._on_writable(writable)
 
-    def _guarded(self, change: Callable[[Now], None], now: Now) -> None:
+    def _guarded(self, now: Now, change: Callable[..., None], *arguments: object) -> None:
         try:
-            change(now)
+            change(*arguments)
         except Exception as error:
             log.exception("tagwire failed and closes the connection")
             self.failure = self.failure or error
             self.session.close(CloseCode.MALFORMED, f"the client failed on it: {error!r}", now)
 
-    def _plan_flush(self, size: int) -> None:
-        self._fresh_frames += 1
-        self._fresh_bytes += size
-        if not self._flush_planned:
-            self._flush_planned = True
-            self._loop.call_soon(self._flush)
-
     def _flush(self) -> None:
         self._flush_planned = False
         self._fresh_frames = self._fresh_bytes = 0
+        self.busy, self.clear = False, self.writable
         if self._transport is None:
             return  # what is counted goes out on the next connection
         frames = self.session.data_to_send()

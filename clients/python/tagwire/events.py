@@ -6,6 +6,7 @@ on to the application.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -112,6 +113,11 @@ class Received(NamedTuple):
     """Bytes of its frame on the wire."""
     delivery: str
 
+    @property
+    def key(self) -> Hashable:
+        """What a LATEST message shares with those that it replaces."""
+        return self.tag, self.sender.id if self.sender is not None else 0
+
 
 @dataclass(frozen=True)
 class Pinged:
@@ -157,8 +163,7 @@ class Noticed:
     text: str
 
 
-@dataclass(frozen=True)
-class Responded:
+class Responded(NamedTuple):
     """A request was answered."""
 
     response: Response

@@ -42,14 +42,26 @@ class FrameTooLarge(FrameError):
     """A header that announces more than the limit. Its payload was neither awaited nor stored."""
 
 
+class _ShortHeaders(dict[int, tuple[bytes, ...]]):
+    """The headers of the short form, by tag and length. Kept, because to make one costs more than all else
+    that is done for a frame."""
+
+    def __missing__(self, tag: int) -> tuple[bytes, ...]:
+        self[tag] = tuple(bytes((length, tag)) for length in range(_SHORT_MAX + 1))
+        return self[tag]
+
+
+SHORT_HEADERS = _ShortHeaders()
+
+
 def encode(tag: int, payload: bytes) -> bytes:
     """Gives the bytes of one frame, in the short form wherever it fits.
 
     Raises `ValueError` for a tag outside 1 to 65535 and for a payload of 4 GiB or more.
     """
     length = len(payload)
-    if 0 < tag <= _SHORT_MAX and length <= _SHORT_MAX:
-        return bytes((length, tag)) + payload
+    if length <= _SHORT_MAX and 0 < tag <= _SHORT_MAX:
+        return SHORT_HEADERS[tag][length] + payload
     if not 0 < tag <= 0xFFFF:
         raise ValueError(f"tag {tag} is outside 1 to 65535")
     if length > 0xFFFFFFFF:

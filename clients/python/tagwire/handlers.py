@@ -49,25 +49,39 @@ class Handlers:
 
     def __init__(self) -> None:
         # Values are replaced, never changed: a handler may set and remove handlers while they are called.
-        self._by_kind: dict[type, tuple[AnyHandler, ...]] = {}
+        self.by_kind: dict[type, tuple[AnyHandler, ...]] = {}
+        """Those of each class. For reading only."""
+        self.alone: dict[type, AnyHandler] = {}
+        """The one of each class that has no more. For reading only."""
 
     def add(self, kind: type, handler: AnyHandler) -> None:
         """Sets one more handler."""
-        self._by_kind[kind] = (*self._by_kind.get(kind, ()), handler)
+        self.by_kind[kind] = (*self.by_kind.get(kind, ()), handler)
+        self._look_who_is_alone(kind)
 
     def remove(self, kind: type, handler: AnyHandler | None) -> None:
         """Removes one, or all of this class. Raises `ValueError` when it is not there."""
-        rest = list(self._by_kind.pop(kind, ()))
+        rest = list(self.by_kind.get(kind, ())) if handler is not None else []
         if handler is not None:
             if handler not in rest:
                 raise ValueError(f"{handler!r} is no handler of {kind.__name__}")
             rest.remove(handler)
-            if rest:
-                self._by_kind[kind] = tuple(rest)
+        if rest:
+            self.by_kind[kind] = tuple(rest)
+        else:
+            self.by_kind.pop(kind, None)
+        self._look_who_is_alone(kind)
+
+    def _look_who_is_alone(self, kind: type) -> None:
+        handlers = self.by_kind.get(kind, ())
+        if len(handlers) == 1:
+            self.alone[kind] = handlers[0]
+        else:
+            self.alone.pop(kind, None)
 
     def of(self, event: Received | HandledEvent) -> tuple[AnyHandler, ...]:
         """Those to be called for what has arrived."""
-        return self._by_kind.get(type(event.message if isinstance(event, Received) else event), ())
+        return self.by_kind.get(type(event.message if isinstance(event, Received) else event), ())
 
 
 def arguments_of(event: Received | HandledEvent) -> tuple[Any, ...]:

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 from google.protobuf.message import DecodeError, Message
 
 from .ask import Ask, Pending
-from .backlog import Backlog
-from .client import INBOX_BYTES, INBOX_MESSAGES, Client, key_of
+from .backlog import Backlog, Entry
+from .client import INBOX_BYTES, INBOX_MESSAGES, Client
 from .close import CloseCode, Closed
 from .connecting import Connecting
 from .credential import TokenSource
@@ -82,6 +82,10 @@ class Arrivals(Backlog[Arrival]):
     def push(self, item: Arrival, size: int, delivery: str, key: Hashable, *, behind: bool) -> bool:
         with self._lock:
             return super().push(item, size, delivery, key, behind=behind)
+
+    def extend(self, items: Sequence[Entry]) -> bool:
+        with self._lock:
+            return super().extend(items)
 
     def pop(self) -> Arrival | None:
         with self._lock:
@@ -155,9 +159,7 @@ class Wire(Client):
             self._arrive(Answered(asked.number, failure))
 
     def _handle_event(self, event: Event | Reconnecting) -> None:
-        if isinstance(event, Received):
-            self._queue(self.arrivals, event, event.size, event.delivery, key_of(event))
-        elif isinstance(event, Pinged):
+        if isinstance(event, Pinged):
             self._arrive(Measured(event, self._clock_offset()), "LATEST", "ping")
         elif isinstance(event, MemberChanged | RoomEnded | Noticed | Reconnecting):
             self._arrive(event, delivery_of(event), type(event).__name__)
@@ -167,6 +169,9 @@ class Wire(Client):
             elif isinstance(event, Opened) and not self._opened.done():
                 self.first_welcome, self.opened_offset = event.welcome, self._clock_offset()
             super()._handle_event(event)
+
+    def _handle_received(self, events: list[Received]) -> None:
+        self._queue_received(self.arrivals, events)
 
     def _handle_handled(self, event: HandledEvent) -> None:
         assert isinstance(event, Reconnected)  # all others were queued above

@@ -12,6 +12,7 @@ Nothing is kept for a session that cannot be resumed. No I/O, no locks.
 from __future__ import annotations
 
 from collections import deque
+from itertools import repeat, starmap
 
 __all__ = ["Outbox"]
 
@@ -50,9 +51,11 @@ class Outbox:
 
     def take(self) -> list[bytes]:
         """Gives what is to be written, in order."""
+        if not self._fresh:
+            return []
         frames, self._fresh = self._fresh, []
         self.written += len(frames)
-        if self.keeping and frames:
+        if self.keeping:
             self._kept += frames
             self.kept_bytes += sum(map(len, frames))
             while self.kept_bytes > MAX_KEPT_BYTES:
@@ -92,4 +95,4 @@ class Outbox:
         gone = count - self.forgotten
         if gone > 0:
             oldest = self._kept.popleft
-            self.kept_bytes -= sum([len(oldest()) for _ in range(gone)])
+            self.kept_bytes -= sum(map(len, starmap(oldest, repeat((), gone))))

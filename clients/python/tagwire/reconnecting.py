@@ -16,7 +16,7 @@ from .close import CloseCode, Closed
 from .connection import Connection
 from .credential import TokenSource, fresh
 from .errors import ConnectError
-from .events import Event, Lost, Opened
+from .events import Event, Lost, Opened, Received, Responded
 from .reconnect import Delays, Reconnect, Reconnecting
 from .session import Session, State
 from .transport import Target
@@ -40,6 +40,7 @@ class Line:
         *,
         token: TokenSource | None = None,
         on_event: Callable[[Event | Reconnecting], None],
+        on_received: Callable[[list[Received]], None],
         on_writable: Callable[[bool], None],
     ) -> None:
         self.session = session
@@ -51,6 +52,7 @@ class Line:
         self._policy = policy or Reconnect()
         self._delays = Delays(self._policy, random.random)
         self._on_event = on_event
+        self._on_received = on_received
         self._on_writable = on_writable
         self._loop = asyncio.get_running_loop()
         self.over: asyncio.Future[None] = self._loop.create_future()
@@ -88,11 +90,14 @@ class Line:
         self.connection.abort()
 
     def _new_connection(self) -> Connection:
-        connection = Connection(self.session, self._handle_event, self._on_writable)
+        connection = Connection(self.session, self._handle_event, self._on_received, self._on_writable)
         connection.ended.add_done_callback(lambda _: self._look_if_over())
         return connection
 
     def _handle_event(self, event: Event) -> None:
+        if isinstance(event, Responded):  # the most frequent
+            self._on_event(event)
+            return
         if isinstance(event, Lost) and not self.attempts:
             self._lost_at = self._loop.time()
             if self._lost_at - self._opened_at >= STABLE_SECONDS:

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
 from .ask import Ask, Pending, not_answered, not_sent
@@ -24,7 +25,7 @@ from .deadline import within
 from .errors import BufferFull, ConnectionClosed, RequestTimeout, TagwireError
 from .gen.v1 import Response
 from .reconnecting import Line
-from .session import State
+from .session import REQUEST, State
 
 __all__ = ["Sender"]
 
@@ -56,6 +57,8 @@ class Sender:
         self._answers: dict[int, asyncio.Future[Response]] = {}
         self._unsent: dict[int, Waiting] = {}
         self._turn = asyncio.Lock()
+        self._before = 0
+        """How many have their turn or wait for it."""
         self._progress = asyncio.Event()
         # Shared with other threads, under the lock:
         self._lock = threading.Lock()
@@ -64,16 +67,45 @@ class Sender:
 
     # Messages
 
+    @asynccontextmanager
+    async def _in_turn(self) -> AsyncIterator[None]:
+        """Waits until all who waited before have sent."""
+        self._before += 1
+        try:
+            async with self._turn:
+                yield
+        finally:
+            self._before -= 1
+
+    def send_now(self, tag: int, payload: bytes) -> bool:
+        """Sends a message if nobody is before it and there is room. False: `send` does it."""
+        connection = self._line.connection
+        # `_clear`, without a call for each message. Nobody can write once it has ended.
+        if not connection.clear or self._waiting.entries or self._before:
+            return False
+        connection.send(tag, payload)
+        return True
+
+    def post_now(self, ask: Ask) -> Pending | None:
+        """Sends a request if nobody is before it and there is room. None: `post` does it."""
+        connection = self._line.connection
+        if not connection.clear or self._waiting.entries or self._before:
+            return None
+        payload, key = self._session.draft_one(ask.tag, ask.body)
+        connection.send(REQUEST, payload)
+        answer = self._answers[key] = self._loop.create_future()
+        return Pending(key, ask, self._loop.time() + ask.timeout, answer)
+
     async def send(self, tag: int, payload: bytes, delivery: str) -> None:
         """Sends a message, in its turn. Waits while there is no room."""
-        if self._turn.locked() or not self._clear():
-            async with self._turn:
-                while not self._clear():
-                    if self._queue((tag, payload, ()), delivery):
-                        return
-                    await self._next_change()
-                self._line.connection.send(tag, payload)
-        else:
+        if not self._before and self._clear():
+            self._line.connection.send(tag, payload)
+            return
+        async with self._in_turn():
+            while not self._clear():
+                if self._queue((tag, payload, ()), delivery):
+                    return
+                await self._next_change()
             self._line.connection.send(tag, payload)
 
     def send_soon(self, tag: int, payload: bytes, delivery: str) -> None:
@@ -106,7 +138,7 @@ class Sender:
         there is no room for it within the shortest of their times: nothing was sent then, which `not_sent`
         tells."""
         began = self._loop.time()
-        if not self._turn.locked() and (posted := self._post_now(asks, stop_on_error, began)):
+        if not self._before and (posted := self._post_many(asks, stop_on_error, began)):
             return posted
         late: list[Pending] = []
         try:
@@ -164,7 +196,7 @@ class Sender:
             if unsent or key not in self._unsent:
                 fail(answer, self._closed_error(closed, may_have_run=key not in self._unsent))
 
-    def _post_now(
+    def _post_many(
         self, asks: Sequence[Ask], stop_on_error: bool | None, began: float
     ) -> list[Pending] | None:
         """Sends or queues requests. None: there is no room."""
@@ -191,8 +223,8 @@ class Sender:
     async def _post_in_turn(
         self, asks: Sequence[Ask], stop_on_error: bool | None, began: float, posted: list[Pending]
     ) -> None:
-        async with self._turn:
-            while (pending := self._post_now(asks, stop_on_error, began)) is None:
+        async with self._in_turn():
+            while (pending := self._post_many(asks, stop_on_error, began)) is None:
                 await self._next_change()
             posted += pending
 

@@ -41,7 +41,7 @@ from .events import (
     Responded,
     RoomEnded,
 )
-from .frame import Decoder, FrameError, FrameTooLarge, encode
+from .frame import SHORT_HEADERS, Decoder, FrameError, FrameTooLarge, encode
 from .gen._schema import SCHEMA as STACK
 from .gen.v1 import (
     Batch,
@@ -105,6 +105,8 @@ PING = _tag(Ping)
 WELCOME = _tag(Welcome)
 DISCONNECT = _tag(Disconnect)
 REQUEST = _tag(Request)
+RESPONSE = _tag(Response)
+RELAYED = _tag(Relayed)
 BATCH = _tag(Batch)
 JOIN_ROOM = _tag(JoinRoom)
 SCHEMA_WANTED = _tag(SchemaWanted)
@@ -139,6 +141,10 @@ class State(enum.Enum):
     """Our Disconnect was sent; what still comes is ignored."""
     CLOSED = "closed"
     """Nothing is sent any more, on no connection."""
+
+
+_OPEN = State.OPEN
+"""To look it up in the enum costs more than what it is compared for."""
 
 
 class Session:
@@ -184,6 +190,8 @@ class Session:
         self.schema_wanted = False
         """Whether the server has asked for the descriptors, which it does once a connection at most."""
         self.dropped = Dropped()
+        self.only_received = True
+        """Whether what `events` gives next are messages of other players, and nothing else."""
 
         self._login = PlayerLogin(
             username=username,
@@ -208,14 +216,16 @@ class Session:
         self._unacked_frames = 0
         self._unacked_bytes = 0
         self._clock = ServerClock()
+        # By the tag of a message that others may send: what decodes it, and its delivery.
+        self._relayable: dict[int, tuple[Callable[[bytes], Message], str]] = {}
         self._handlers: dict[int, Callable[[bytes, int, Now], None]] = {
             PING: self._on_ping,
             WELCOME: self._on_welcome,
             DISCONNECT: self._on_disconnect,
             SCHEMA_WANTED: self._on_schema_wanted,
-            _tag(Response): self._on_response,
+            RESPONSE: self._on_response,
             _tag(Notice): self._on_notice,
-            _tag(Relayed): self._on_relayed,
+            RELAYED: self._on_relayed,
             _tag(MemberMessage): self._on_member,
             _tag(RoomEndedMessage): self._on_room_ended,
         }
@@ -257,10 +267,12 @@ class Session:
 
     def receive_data(self, data: bytes, now: Now) -> None:
         """Takes bytes from the server, cut anyhow. After the end of the connection they are ignored."""
-        if self.state not in (State.LOGIN, State.OPEN):
+        if self.state is not _OPEN and self.state is not State.LOGIN:
             return
         self._heard = now.monotonic
         decoder = self._decoder
+        if self.state is _OPEN and not decoder.pending_bytes and not (data := self._take_short(data, now)):
+            return
         decoder.feed(data)
         try:
             while (frame := decoder.next()) is not None:
@@ -334,23 +346,33 @@ class Session:
 
     def send(self, tag: int, payload: bytes) -> None:
         """Commits one frame: a message of the game, or what `draft` gave. The state must be OPEN."""
-        if self.state is not State.OPEN:
+        if self.state is not _OPEN:
             raise RuntimeError(f"the session is {self.state.value}, not open")
-        self.outbox.append(encode(tag, payload))
+        if len(payload) <= 255 and 0 < tag <= 255:  # `encode`, without a call for each message
+            self.outbox.append(SHORT_HEADERS[tag][len(payload)] + payload)
+        else:
+            self.outbox.append(encode(tag, payload))
+
+    def draft_one(self, tag: int, body: bytes) -> tuple[bytes, int]:
+        """Writes one request; gives the payload of a REQUEST to `send`, in the order of the drafts, and the
+        key that its `Responded` will carry."""
+        self._key += 1
+        return Request(key=self._key, tag=tag, body=body).SerializeToString(), self._key
 
     def draft(
         self, requests: Iterable[tuple[int, bytes]], *, stop_on_error: bool | None = None
     ) -> tuple[int, bytes, list[int]]:
         """Writes one request, a tag and a body, or a Batch of several where `stop_on_error` is said. Gives
         what to `send`, in the order of the drafts, and the keys that their `Responded` will carry."""
+        if stop_on_error is None:
+            ((tag, body),) = requests
+            payload, key = self.draft_one(tag, body)
+            return REQUEST, payload, [key]
         entries = []
         for tag, body in requests:
             self._key += 1
             entries.append(Request(key=self._key, tag=tag, body=body))
         keys = [entry.key for entry in entries]
-        if stop_on_error is None:
-            (entry,) = entries
-            return REQUEST, entry.SerializeToString(), keys
         return BATCH, Batch(requests=entries, stop_on_error=stop_on_error).SerializeToString(), keys
 
     def request(self, tag: int, body: bytes) -> int:
@@ -370,13 +392,13 @@ class Session:
 
     def events(self) -> list[Event]:
         """Gives what has happened since the last call, oldest first."""
-        events, self._events = self._events, []
+        events, self._events, self.only_received = self._events, [], True
         return events
 
     def data_to_send(self) -> list[bytes]:
         """Gives the frames to write since the last call, in order."""
         # Before Welcome nothing is sent but the login, and afterwards nothing new before what is sent again.
-        frames = self.outbox.take() if self.state in (State.OPEN, State.CLOSING) else []
+        frames = self.outbox.take() if self.state is _OPEN or self.state is State.CLOSING else []
         if self._urgent:
             frames, self._urgent = self._urgent + frames, []
         if self._farewell:
@@ -385,7 +407,7 @@ class Session:
 
     def next_deadline(self) -> float | None:
         """When to call `handle_timer`, on the monotonic clock; received bytes move it on. None: never."""
-        if self.state in (State.LOGIN, State.OPEN):
+        if self.state is _OPEN or self.state is State.LOGIN:
             return self._heard + SILENCE_SECONDS
         if self.state is State.CLOSING:
             return self._close_by
@@ -407,22 +429,90 @@ class Session:
 
     # Frames
 
+    def _take_short(self, data: bytes, now: Now) -> bytes:
+        """Handles the whole frames of the short form with which the bytes begin, at the start of a frame and
+        with the session open. Gives the rest, which may be large or not whole; nothing when the session is no
+        more.
+
+        What other players send is most of what comes, so it is decoded here: a call for each would cost more
+        than the work.
+        """
+        members, relayable, received = self.members, self._relayable, self._events.append
+        decode_relayed, new = Relayed.FromString, tuple.__new__
+        start, end = 0, len(data)
+        frames, counted_to = 0, 0  # what is counted below, but not by `_count` yet, begins there
+        due_frames, due_at = ACK_FRAMES - self._unacked_frames, ACK_BYTES - self._unacked_bytes
+        try:
+            while end - start >= 2:
+                tag, stop = data[start + 1], start + 2 + data[start]
+                if tag == 0 or stop > end:
+                    return data[start:]
+                payload, size = data[start + 2 : stop], stop - start
+                if tag != RELAYED and tag != RESPONSE:
+                    self._count(frames, start - counted_to)
+                    frames, start, counted_to = 0, stop, stop
+                    self._frame(tag, payload, size, now)
+                    if self.state is not State.OPEN:
+                        return b""
+                    due_frames, due_at = (
+                        ACK_FRAMES - self._unacked_frames,
+                        start + ACK_BYTES - self._unacked_bytes,
+                    )
+                    continue
+                frames, start = frames + 1, stop
+                if tag == RELAYED:
+                    try:
+                        relayed = decode_relayed(payload)
+                        tag, player = relayed.tag, relayed.player
+                        decode, delivery = relayable[tag]
+                        message = decode(relayed.body)
+                    except KeyError:
+                        # It counts why there is none.
+                        self._message(tag, relayed.body, size, members.get(player) or self._stranger(player))
+                    except (DecodeError, ValueError):
+                        self.dropped.undecodable += 1
+                    else:
+                        sender = members.get(player) or self._stranger(player)
+                        # A `Received`, without the call of its own `__new__`.
+                        received(new(Received, (message, sender, tag, size, delivery)))
+                else:
+                    self._on_response(payload, size, now)
+                if frames >= due_frames or start >= due_at:
+                    self._count(frames, start - counted_to)
+                    frames, counted_to = 0, start
+                    self._acknowledge()
+                    due_frames, due_at = (
+                        ACK_FRAMES - self._unacked_frames,
+                        start + ACK_BYTES - self._unacked_bytes,
+                    )
+            return data[start:]
+        finally:
+            if frames:
+                self._count(frames, start - counted_to)
+
+    def _count(self, frames: int, size: int) -> None:
+        self.frames_received += frames
+        self._unacked_frames += frames
+        self._unacked_bytes += size
+
+    def _acknowledge(self) -> None:
+        """Tells the server what was handled, when that is due."""
+        due = self._unacked_frames >= ACK_FRAMES or self._unacked_bytes >= ACK_BYTES
+        if due and self.state is _OPEN:
+            self._put_ping(Ping())
+
     def _frame(self, tag: int, payload: bytes, size: int, now: Now) -> None:
         if self.state is State.LOGIN and tag not in (WELCOME, DISCONNECT, SCHEMA_WANTED):
             self.dropped.misplaced += 1
             return
         if tag not in UNCOUNTED:
-            self.frames_received += 1
-            self._unacked_frames += 1
-            self._unacked_bytes += size
+            self._count(1, size)
         handler = self._handlers.get(tag)
         if handler is not None:
             handler(payload, size, now)
         else:
             self._on_bare(tag, payload, size)
-        due = self._unacked_frames >= ACK_FRAMES or self._unacked_bytes >= ACK_BYTES
-        if due and self.state is State.OPEN:
-            self._put_ping(Ping())
+        self._acknowledge()
 
     def _on_welcome(self, payload: bytes, size: int, now: Now) -> None:
         if self.state is not State.LOGIN:
@@ -449,6 +539,12 @@ class Session:
             self.state = State.CLOSING
             return
         self.state = State.OPEN
+        if not self._relayable:
+            self._relayable = {
+                rules.tag: (entry[1].FromString, rules.delivery)
+                for rules in self.schema.rules
+                if rules.sender != "SERVER" and (entry := self.schema.by_tag(rules.tag))
+            }
         if welcome.resume_window_ms and welcome.resume_token:
             self._resume_token = welcome.resume_token if self.reconnect else b""
         elif not resumed:
@@ -473,7 +569,7 @@ class Session:
         self.outbox.keeping = bool(self._resume_token)
         self._unacked_frames = self._unacked_bytes = 0
         self._clock.sample(welcome.server_time_us, 0.0, now.monotonic)
-        self._events.append(Opened(welcome, resumed, lost))
+        self._tell(Opened(welcome, resumed, lost))
 
     def _on_disconnect(self, payload: bytes, size: int, now: Now) -> None:
         told = self._decode(Disconnect, payload)
@@ -534,11 +630,13 @@ class Session:
         if ping.sentEpoch and not ping.bounceEpoch:
             self._clock.sample(ping.sentEpoch, ping.rtt_us, now.monotonic)
             self._put_ping(Ping(sentEpoch=ping.sentEpoch, bounceEpoch=now.unix_us))
-            self._events.append(Pinged(self.rtt, self.jitter, ping.sentEpoch / 1e6))
+            self._tell(Pinged(self.rtt, self.jitter, ping.sentEpoch / 1e6))
 
     def _on_response(self, payload: bytes, size: int, now: Now) -> None:
-        response = self._decode(Response, payload)
-        if response is None:
+        try:
+            response = Response.FromString(payload)
+        except (DecodeError, ValueError):
+            self.dropped.undecodable += 1
             return
         if response.tag == JOIN_ROOM and response.status == Status.OK:
             reply = self._decode(JoinRoomReply, response.body)
@@ -548,14 +646,14 @@ class Session:
                 self.members.clear()
             if reply is not None:
                 self.room = reply.room
-        self._events.append(Responded(response))
+        self._tell(Responded(response))
 
     def _on_notice(self, payload: bytes, size: int, now: Now) -> None:
         notice = self._decode(Notice, payload)
         if notice is not None:
             entry = self.schema.by_tag(notice.tag)
             name = entry[0].name if entry else ""
-            self._events.append(Noticed(NoticeReason(notice.reason), notice.tag, name, notice.text))
+            self._tell(Noticed(NoticeReason(notice.reason), notice.tag, name, notice.text))
 
     def _on_member(self, payload: bytes, size: int, now: Now) -> None:
         told = self._decode(MemberMessage, payload)
@@ -578,24 +676,25 @@ class Session:
         else:
             self.dropped.unknown += 1
             return
-        self._events.append(MemberChanged(member, change))
+        self._tell(MemberChanged(member, change))
 
     def _on_room_ended(self, payload: bytes, size: int, now: Now) -> None:
         told = self._decode(RoomEndedMessage, payload)
         if told is not None:
             self.room = ""
             self.members.clear()
-            self._events.append(RoomEnded(told.room, told.reason))
+            self._tell(RoomEnded(told.room, told.reason))
 
     def _on_relayed(self, payload: bytes, size: int, now: Now) -> None:
         relayed = self._decode(Relayed, payload)
         if relayed is None:
             return
         player = relayed.player
-        sender = self.members.get(player)
-        if sender is None:
-            sender = self.me if player == self.player_id else Member(player, "")
-        self._message(relayed.tag, relayed.body, size, sender)
+        self._message(relayed.tag, relayed.body, size, self.members.get(player) or self._stranger(player))
+
+    def _stranger(self, player: int) -> Member:
+        """A player who is not among the members: this one, or one that the server has not told of."""
+        return self.me if player == self.player_id else Member(player, "")
 
     def _on_bare(self, tag: int, payload: bytes, size: int) -> None:
         self._message(tag, payload, size, None)
@@ -611,9 +710,13 @@ class Session:
             return
         message = self._decode(kind, body)
         if message is not None:
-            self._events.append(Received(message, sender, tag, size, rules.delivery))
+            self._tell(Received(message, sender, tag, size, rules.delivery))
 
     # Helpers
+
+    def _tell(self, event: Event) -> None:
+        self._events.append(event)
+        self.only_received = False
 
     def _require_login_fits(self) -> None:
         size = self._login.ByteSize()
@@ -648,7 +751,7 @@ class Session:
             return
         self.state = State.AWAY
         self._urgent, self._farewell = [], []
-        self._events.append(Lost(closed, resumable=bool(self._resume_token)))
+        self._tell(Lost(closed, resumable=bool(self._resume_token)))
 
     def _closing_done(self) -> None:
         if self._again is None:
@@ -661,4 +764,4 @@ class Session:
         self.state = state
         self.closed = closed
         self._resume_token = b""
-        self._events.append(closed)
+        self._tell(closed)

@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagwire.backlog import Backlog
+from tagwire.events import Received
+from tagwire.gen.v1 import Welcome
 
 
 def drained(backlog: Backlog[str]) -> list[str]:
@@ -130,3 +132,55 @@ def test_it_does_what_a_simple_model_does(steps):
     while model:
         assert backlog.pop() == model.popitem(last=False)[0]
     assert backlog.pop() is None
+
+
+def test_behind_the_newest_of_those_queued_together_is_replaced():
+    backlog: Backlog[Received] = Backlog(max_items=10, max_bytes=100)
+    first, second, third = (Received(Welcome(), None, 1, 5, "LATEST") for _ in range(3))
+    assert backlog.push(first, 5, "LATEST", first.key, behind=True)
+    assert backlog.extend([second])
+    assert backlog.push(third, 5, "LATEST", third.key, behind=True)
+    assert (backlog.pop() is first, backlog.pop() is third, backlog.pop()) == (True, True, None)
+    assert (backlog.bytes, backlog.dropped) == (0, 1)
+
+
+KNOWING = st.tuples(st.integers(0, 3), st.sampled_from(["ORDERED", "LATEST", "UNRELIABLE"]))
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.lists(KNOWING, max_size=4).map(lambda some: ("together", some)),
+            KNOWING.map(lambda one: ("behind", [one])),
+            st.just(("pop", [])),
+            st.just(("remove", [])),
+        )
+    )
+)
+def test_what_is_queued_together_is_what_one_by_one_would_be(steps):
+    together: Backlog[Received] = Backlog(max_items=8, max_bytes=40)
+    alone: Backlog[Received] = Backlog(max_items=8, max_bytes=40)
+    kept: list[Received] = []
+    for what, some in steps:
+        items = [Received(Welcome(), None, key, 5, delivery) for key, delivery in some]
+        if what == "together":
+            if together.extend(items):
+                assert all(alone.push(one, one.size, one.delivery, one.key, behind=False) for one in items)
+            else:
+                assert len(alone) + len(items) > 8
+        elif what == "behind":
+            (one,) = items
+            pushed = together.push(one, one.size, one.delivery, one.key, behind=True)
+            assert pushed == alone.push(one, one.size, one.delivery, one.key, behind=True)
+        elif what == "pop":
+            assert together.pop() is alone.pop()
+        elif kept:
+            together.remove(kept[-1])
+            alone.remove(kept[-1])
+        kept += items  # or gone by now, which `remove` takes
+        assert (len(together), together.bytes) == (len(alone), alone.bytes)
+        assert bool(together.entries) == bool(len(together))
+        assert together.dropped == alone.dropped
+    while (item := together.pop()) is not None:
+        assert item is alone.pop()
+    assert alone.pop() is None

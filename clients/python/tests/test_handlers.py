@@ -108,6 +108,9 @@ async def test_handlers_of_one_class_run_in_order_and_can_be_removed(peer: Peer)
     assert seen == ["first", "second", "second"]
     with pytest.raises(ValueError, match="is no handler of Score"):
         client.off(arena.Score, first)
+    link.send(score(3), relayed(2, arena.Chat()))  # the other one is still there
+    await next_of(client)
+    assert seen == ["first", "second", "second", "second"]
     client.off(arena.Score)
     link.send(score(3))
     assert (await next_of(client)).points == 3
@@ -157,7 +160,8 @@ async def test_a_slow_handler_delays_neither_pings_nor_requests_and_keeps_the_or
     await soon(running)
 
 
-async def test_many_handlers_leave_room_for_pings(peer: Peer):
+@pytest.mark.parametrize("messages", [500, 2000])
+async def test_many_handlers_leave_room_for_pings(peer: Peer, messages: int):
     client, link = await peer.connected()
     count = 0
 
@@ -167,14 +171,30 @@ async def test_many_handlers_leave_room_for_pings(peer: Peer):
         count += 1
         time.sleep(0.001)
 
-    link.send(*(score(1) for _ in range(2000)))
-    await until(lambda: len(client._inbox) == 2000)
+    # Below 1024 they are queued together, above one by one.
+    link.send(*(score(1) for _ in range(messages)))
+    await until(lambda: len(client._inbox) == messages)
     running = asyncio.ensure_future(client.run())
     await until(lambda: count)
     link.send(Ping(sentEpoch=1))
     await soon(ping_answer(link))
-    assert count < 1000
+    assert count < messages / 2
     running.cancel()
+
+
+async def test_what_was_replaced_while_it_waited_is_not_handled(peer: Peer, monkeypatch):
+    monkeypatch.setattr(client_module, "INBOX_BEHIND", 4)
+    client, link = await peer.connected()
+    link.send(*(relayed(player, arena.MouseEvent(x=player)) for player in (2, 3, 4)))
+    await until(lambda: len(client._inbox) == 3)
+    link.send(*(relayed(player, arena.MouseEvent(x=10 + player)) for player in (2, 3, 4, 5)))
+    await until(lambda: client.dropped.behind == 2)
+    seen: list[int] = []
+    client.on(arena.MouseEvent, lambda message, sender: seen.append(message.x))
+    link.send(Disconnect(code=0))
+    await soon(client.run())
+    assert seen == [2, 12, 13, 14, 15]
+    assert (len(client._inbox), client._inbox.bytes) == (0, 0)
 
 
 async def test_a_handler_that_is_never_done_is_bounded_as_not_receiving_is(peer: Peer, monkeypatch):

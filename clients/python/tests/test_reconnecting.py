@@ -25,6 +25,7 @@ from tagwire.gen.v1 import (
     Disconnect,
     JoinRoom,
     JoinRoomReply,
+    Limits,
     Ping,
     PlayerLogin,
     Request,
@@ -427,6 +428,16 @@ async def test_each_attempt_and_the_return_are_told_and_to_be_seen(peer: Peer):
     ]
     await client.close()
     await soon(task)
+
+
+async def test_the_limit_of_a_new_session_holds_for_messages_that_were_sent_before(peer: Peer):
+    client, link = await peer.resumable()
+    await client.send(arena.Chat(text="a long line"))
+    link.close()
+    await new_session(peer, limits=Limits(max_frame_bytes=8))
+    await until(lambda: client.reconnecting is None)
+    with pytest.raises(ValueError, match="of 13 bytes, limit 8"):
+        await client.send(arena.Chat(text="a long line"))
 
 
 async def test_without_handlers_it_is_logged_and_a_new_session_is_a_warning(peer: Peer, caplog):

@@ -423,6 +423,65 @@ def test_an_acknowledgement_goes_out_after_64_kib_of_counted_frames(session, clo
     assert [Ping.FromString(payload) for _, payload in sent(session)] == [Ping(frames_received=64)]
 
 
+@pytest.mark.parametrize("what", ["relayed", "answers", "both"])
+def test_what_comes_together_is_acknowledged_where_it_would_be_alone(session, clock, what):
+    frames = {
+        "relayed": relayed(2, arena.MouseEvent(x=1)),
+        "answers": frame_of(Response(key=1, tag=248, status=Status.DENIED)),
+    }
+    frames["both"] = frames["relayed"] + frames["answers"]
+    count = 600 // (2 if what == "both" else 1)
+    session.receive_data(frames[what] * count, clock())
+    assert session.frames_received == 600
+    acks = [Ping.FromString(payload) for tag, payload in sent(session) if tag == 3]
+    assert acks == [Ping(frames_received=256), Ping(frames_received=512)]
+
+
+def test_large_frames_from_others_are_acknowledged_after_64_kib(session, clock):
+    frame = relayed(2, arena.Chat(text="x" * 200))
+    session.receive_data(frame * 255, clock())
+    assert sent(session) == []
+    session.receive_data(frame * 60, clock())
+    assert len(sent(session)) == 1
+
+
+MIXED = (
+    member(2, JOINED, "anna")
+    + relayed(2, arena.MouseEvent(x=1))
+    + relayed(7, arena.Chat(text="x" * 300))  # long
+    + relayed(41, arena.Chat(text="mine"))
+    + frame_of(Response(key=1, tag=248, status=Status.DENIED))
+    + encode(246, Relayed(player=2, tag=6, body=b"").SerializeToString())  # only the server's
+    + encode(246, Relayed(player=2, tag=99, body=b"").SerializeToString())  # unknown
+    + encode(246, Relayed(player=2, tag=2, body=b"\xff").SerializeToString())
+    + encode(246, b"\xff")
+    + encode(243, b"\xff")
+    + frame_of(Ping(sentEpoch=5))
+    + encode(6, arena.Score(player=1, points=2).SerializeToString())
+    + member(2, LEFT)
+    + relayed(2, arena.MouseEvent(x=2))
+    + frame_of(Disconnect(code=3508))
+    + relayed(2, arena.MouseEvent(x=3))
+)
+
+
+@given(st.lists(st.integers(0, len(MIXED)), max_size=8).map(sorted))
+def test_however_the_bytes_are_cut_the_same_comes_of_them(cuts):
+    def after(pieces):
+        clock = Clock()
+        session = started(clock)
+        session.receive_data(frame_of(welcome()), clock())
+        told = session.events()
+        for piece in pieces:
+            session.receive_data(piece, clock())
+            told += session.events()
+        return told, session.dropped, session.frames_received, session.members, session.state, sent(session)
+
+    alone = after([MIXED[at : at + 1] for at in range(len(MIXED))])
+    cut = after([MIXED[start:end] for start, end in zip([0, *cuts], [*cuts, len(MIXED)], strict=True)])
+    assert cut == alone
+
+
 def test_an_answer_to_a_ping_acknowledges_as_well(session, clock):
     one = encode(6, b"")
     session.receive_data(one * 200 + frame_of(Ping(sentEpoch=1)) + one * 200, clock())

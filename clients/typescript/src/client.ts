@@ -27,7 +27,9 @@ import {
   Handlers,
   call,
   deliveryOf,
+  isThenable,
   keyOf,
+  logFailure,
   type AnyHandler,
   type EventClass,
   type EventHandler,
@@ -203,7 +205,8 @@ export class Client implements AsyncIterable<Message> {
   send<D extends DescMessage>(schema: D, fields: MessageInit<D>): Promise<void>;
   async send(what: DescMessage | Message, init?: MessageInit<DescMessage>): Promise<void> {
     const { rules, payload } = this.wire.encode(what, init);
-    await this.wire.sender.send(rules.tag, payload, rules.delivery ?? "ORDERED");
+    const { sender } = this.wire;
+    if (!sender.sendNow(rules.tag, payload)) await sender.send(rules.tag, payload, rules.delivery ?? "ORDERED");
   }
 
   /**
@@ -238,7 +241,7 @@ export class Client implements AsyncIterable<Message> {
     fields: MessageInit<I>,
     options?: RequestOptions,
   ): Promise<MessageShape<O>>;
-  async request<O extends DescMessage>(
+  request<O extends DescMessage>(
     what: DescMessage | Message,
     reply: O,
     third?: unknown,
@@ -358,7 +361,7 @@ export class Client implements AsyncIterable<Message> {
         if (outcome instanceof TagwireError) reject(outcome);
         else resolve(outcome);
       });
-      void this.wire.sender.post([one]);
+      this.wire.sender.postOne(one);
     });
   }
 
@@ -374,12 +377,16 @@ export class Client implements AsyncIterable<Message> {
       const event = this.#inbox.pop();
       if (event) {
         const handlers = this.#handlers.of(event);
-        if (handlers.length > 0) await this.#runHandlers(handlers, event);
-        else if (event instanceof Received) return event;
+        if (handlers.length > 0) {
+          // What most handlers give needs no waiting, and then nothing here does.
+          const running = this.#runHandlers(handlers, event);
+          if (running) await running;
+        } else if (event instanceof Received) return event;
         else this.#fallback.tell(event);
       } else if (!this.closed) {
         if (this.#arrived.settled) this.#arrived = new Deferred();
         await this.#arrived.promise;
+        this.#sliceBegan = this.wire.loop.now().monotonic; // others have had their turn
       } else if (this.wire.closedByUser || this.closed.code === CloseCode.NORMAL) {
         return undefined;
       } else {
@@ -388,21 +395,30 @@ export class Client implements AsyncIterable<Message> {
     }
   }
 
-  async #runHandlers(handlers: readonly AnyHandler[], event: Received | HandledEvent): Promise<void> {
-    // Set before the first is called, which may look for more to take itself.
+  /** Runs the handlers of an event. Gives what to wait for, if there is anything. */
+  #runHandlers(handlers: readonly AnyHandler[], event: Received | HandledEvent): Promise<void> | undefined {
+    for (let at = 0; at < handlers.length; at += 1) {
+      const result = this.#call(handlers[at], event);
+      if (isThenable(result)) return this.#runRest(handlers, at + 1, event, result);
+    }
+    // Many short ones must not hold up pings either.
+    const due = this.wire.loop.now().monotonic - this.#sliceBegan >= HANDLER_SLICE_MS;
+    return due ? this.#runRest(handlers, handlers.length, event, undefined) : undefined;
+  }
+
+  /** Waits for the handler that was called before `next`, then runs the others, and gives way when that is due. */
+  async #runRest(
+    handlers: readonly AnyHandler[],
+    next: number,
+    event: Received | HandledEvent,
+    running: unknown,
+  ): Promise<void> {
     const done = new Deferred<void>();
     this.#handling = done.promise;
     try {
-      for (const handler of handlers) {
-        try {
-          await this.#call(handler, event);
-        } catch (error) {
-          console.error("tagwire: a handler failed", error);
-        }
-      }
-      const now = this.wire.loop.now().monotonic;
-      if (now - this.#sliceBegan >= HANDLER_SLICE_MS) {
-        // Many short ones must not hold up pings either.
+      await settled(running);
+      for (const handler of handlers.slice(next)) await settled(this.#call(handler, event));
+      if (this.wire.loop.now().monotonic - this.#sliceBegan >= HANDLER_SLICE_MS) {
         await new Promise<void>((resolve) => void this.wire.loop.soon(resolve));
         this.#sliceBegan = this.wire.loop.now().monotonic;
       }
@@ -412,10 +428,14 @@ export class Client implements AsyncIterable<Message> {
     }
   }
 
-  #call(handler: AnyHandler, event: Received | HandledEvent): unknown {
+  /** Calls a handler. What it throws is logged. */
+  #call(handler: AnyHandler | undefined, event: Received | HandledEvent): unknown {
     this.#calling = true;
     try {
-      return call(handler, event);
+      return handler && call(handler, event);
+    } catch (error) {
+      logFailure(error);
+      return undefined;
     } finally {
       this.#calling = false;
     }
@@ -452,7 +472,7 @@ export class Client implements AsyncIterable<Message> {
     const pushed = this.#inbox.push(item, size, delivery, key, this.#inbox.length >= INBOX_BEHIND);
     this.wire.session.dropped.behind += this.#inbox.dropped - before;
     if (pushed) {
-      this.#arrived.resolve();
+      if (!this.#arrived.settled) this.#arrived.resolve();
       return;
     }
     this.#overflowed = true;
@@ -466,5 +486,14 @@ export class Client implements AsyncIterable<Message> {
     for (const waiter of this.#pingWaiters) waiter.reject(this.wire.closedError(undefined));
     this.#pingWaiters = [];
     this.#arrived.resolve();
+  }
+}
+
+/** Waits for what a handler gave. That it fails is logged. */
+async function settled(result: unknown): Promise<void> {
+  try {
+    await result;
+  } catch (error) {
+    logFailure(error);
   }
 }

@@ -162,10 +162,20 @@ export class Connection implements Owner {
     }
     this.#stepping = true;
     try {
-      this.#guarded(() => change(now), now);
+      try {
+        change(now);
+      } catch (error) {
+        this.#fail(error, now);
+      }
       for (let events; (events = this.session.events()).length > 0;) {
         if (this.session.state !== "open") this.writable = false;
-        for (const event of events) this.#guarded(() => this.listener.onEvent(event), now);
+        for (const event of events) {
+          try {
+            this.listener.onEvent(event);
+          } catch (error) {
+            this.#fail(error, now);
+          }
+        }
       }
     } finally {
       this.#stepping = false;
@@ -189,14 +199,10 @@ export class Connection implements Owner {
     }
   }
 
-  #guarded(change: () => void, now: Now): void {
-    try {
-      change();
-    } catch (error) {
-      console.error("tagwire failed and closes the connection", error);
-      this.failure ??= error;
-      this.session.close(CloseCode.MALFORMED, `the client failed on it: ${String(error)}`, now);
-    }
+  #fail(error: unknown, now: Now): void {
+    console.error("tagwire failed and closes the connection", error);
+    this.failure ??= error;
+    this.session.close(CloseCode.MALFORMED, `the client failed on it: ${String(error)}`, now);
   }
 
   #flush(): void {

@@ -109,6 +109,16 @@ export function call(handler: AnyHandler, event: Received | HandledEvent): unkno
   return event instanceof Received ? callable(event.message, event.sender) : callable(event);
 }
 
+/** Whether it is a promise, of whatever library. */
+export function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === "object" && value !== null && typeof (value as { then?: unknown }).then === "function";
+}
+
+/** Tells of what a handler threw. */
+export function logFailure(failure: unknown): void {
+  console.error("tagwire: a handler failed", failure);
+}
+
 /** What may happen to an event that waits for its handler. */
 export function deliveryOf(event: HandledEvent): Delivery {
   if (event instanceof Pinged || event instanceof Reconnecting) return "LATEST";

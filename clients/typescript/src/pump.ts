@@ -45,7 +45,9 @@ import {
   Handlers,
   call,
   deliveryOf,
+  isThenable,
   keyOf,
+  logFailure,
   type AnyHandler,
   type EventClass,
   type EventHandler,
@@ -486,13 +488,4 @@ export class SyncClient {
     const now = this.wire.loop.now();
     return (this.wire.session.serverTime(now) ?? 0) - now.monotonic;
   }
-}
-
-/** Whether it is a promise, of whatever library. */
-function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof value === "object" && value !== null && typeof (value as { then?: unknown }).then === "function";
-}
-
-function logFailure(failure: unknown): void {
-  console.error("tagwire: a handler failed", failure);
 }

@@ -20,6 +20,7 @@ import type { Response } from "./gen/tagwire/v1/session_pb.js";
 import type { Loop, Timer } from "./loop.js";
 import type { Delivery } from "./schema.js";
 import type { Session } from "./session.js";
+import { REQUEST } from "./tags.js";
 
 export const OUTBOX_MESSAGES = 1024;
 export const OUTBOX_BYTES = 1024 * 1024;
@@ -83,6 +84,13 @@ export class Sender {
   }
 
   // Messages
+
+  /** Sends a message if nobody waits before it and there is room. False: `send` does it. */
+  sendNow(tag: number, payload: Uint8Array): boolean {
+    if (this.ended || this.#waiters.length > 0 || !this.#clear()) return false;
+    this.way.connection.send(tag, payload);
+    return true;
+  }
 
   /** Sends a message, in its turn. Waits while there is no room; rejects with BufferFull where too many wait. */
   send(tag: number, payload: Uint8Array, delivery: Delivery): Promise<void> {
@@ -155,6 +163,18 @@ export class Sender {
   }
 
   // Requests
+
+  /** Sends one request, which is settled once. */
+  postOne(ask: Ask): void {
+    if (this.ended || this.#waiters.length > 0 || !this.#clear()) {
+      void this.post([ask]);
+      return;
+    }
+    const { payload, key } = this.#session.draftOne(ask);
+    this.way.connection.send(REQUEST, payload);
+    const timer = this.loop.later(ask.timeout, () => this.#timeOut(key, ask));
+    this.#pending.set(key, { key, ask, timer });
+  }
 
   /**
    * Sends one request, or a Batch where `stopOnError` is said. Each is settled once. Done when they were sent, or

@@ -317,22 +317,33 @@ export class Session {
   }
 
   /**
+   * Writes one request. Gives the payload of a Request to `send`, in the order of the drafts, and the key that its
+   * `Responded` will carry.
+   */
+  draftOne({ tag, body }: { tag: number; body: Uint8Array }): { payload: Uint8Array; key: number } {
+    this.#key += 1;
+    const request = create(RequestSchema, { key: BigInt(this.#key), tag, body });
+    return { payload: toBinary(RequestSchema, request), key: this.#key };
+  }
+
+  /**
    * Writes one request, a tag and a body, or a Batch of several where `stopOnError` is said. Gives what to `send`, in
    * the order of the drafts, and the keys that their `Responded` will carry.
    */
   draft(requests: readonly { tag: number; body: Uint8Array }[], stopOnError?: boolean): Draft {
+    const [first] = requests;
+    if (stopOnError === undefined) {
+      if (!first || requests.length !== 1) throw new Error(`${requests.length} requests are no single one`);
+      const { payload, key } = this.draftOne(first);
+      return { tag: tags.REQUEST, payload, keys: [key] };
+    }
     const entries = requests.map(({ tag, body }) => {
       this.#key += 1;
       return create(RequestSchema, { key: BigInt(this.#key), tag, body });
     });
     const keys = entries.map((entry) => Number(entry.key));
-    const [first] = entries;
-    if (stopOnError !== undefined) {
-      const batch = create(BatchSchema, { requests: entries, stopOnError });
-      return { tag: tags.BATCH, payload: toBinary(BatchSchema, batch), keys };
-    }
-    if (!first || entries.length !== 1) throw new Error(`${entries.length} requests are no single one`);
-    return { tag: tags.REQUEST, payload: toBinary(RequestSchema, first), keys };
+    const batch = create(BatchSchema, { requests: entries, stopOnError });
+    return { tag: tags.BATCH, payload: toBinary(BatchSchema, batch), keys };
   }
 
   // Output
