@@ -42,11 +42,12 @@ fn a_login_may_lead_to_no_room() {
     let (mut one, mut other) = (server.player("one"), server.player("other"));
     assert_eq!(one.welcome.room, "");
     one.send(&mouse(1, 1));
-    one.wait(|event| match event {
-        Event::Notice(notice) => Some(assert_eq!(notice.tag, u32::from(arena::MouseEvent::TAG.0))),
+    let noticed = one.wait(|event| match event {
+        Event::Notice(notice) => Some(notice.tag),
         Event::Member(member) => panic!("nobody is told of anybody: {member:?}"),
         _ => None,
     });
+    assert_eq!(noticed, u32::from(arena::MouseEvent::TAG.0));
     assert_eq!(one.join("red").status(), status::Value::Ok);
     assert_eq!(other.join("red").status(), status::Value::Ok);
     one.send(&mouse(2, 2));
