@@ -8,7 +8,7 @@ use anyhow::{Context as _, bail};
 
 use crate::cases::{Case, Plan};
 use crate::load::Crowd;
-use crate::load::cpu::{Cores, now_ns, own_cpu_ns};
+use crate::load::cpu::{Cores, now_ns};
 use crate::peers::{Peer, Setup};
 use crate::process::{Server, free_port};
 use crate::result::{Calls, Sample};
@@ -98,13 +98,13 @@ fn steady(
     let mut play = plan.play();
     crowd.play(&mut *play, now_ns() + ns(times.warm_up))?;
     play.tally().reset();
-    let (cpu, own, start) = (server.cpu_ns()?, own_cpu_ns(), now_ns());
+    let (cpu, idle, start) = (server.cpu_ns()?, crowd.idle_ns(), now_ns());
     let measured = if is_idle { times.measured.max(IDLE) } else { times.measured };
     crowd.play(&mut *play, start + ns(measured))?;
     sample.cpu_ns = server.cpu_ns()? - cpu;
     let took = now_ns() - start;
     sample.seconds = took as f64 / 1e9;
-    sample.generator = (own_cpu_ns() - own) as f64 / took as f64;
+    sample.generator = 1.0 - (crowd.idle_ns() - idle) as f64 / took as f64;
     sample.messages = play.tally().messages;
     sample.latency = play.tally().latency();
     sample.rss_bytes = server.rss_bytes()?;
@@ -148,12 +148,12 @@ fn storm(
         // The server has noticed when it does nothing more.
         sleep(Duration::from_millis(1500));
     }
-    let (cpu, own, start) = (server.cpu_ns()?, own_cpu_ns(), now_ns());
+    let (cpu, idle, start) = (server.cpu_ns()?, crowd.idle_ns(), now_ns());
     enter(crowd, dialects)?;
     sample.cpu_ns = server.cpu_ns()? - cpu;
     let took = now_ns() - start;
     sample.seconds = took as f64 / 1e9;
-    sample.generator = (own_cpu_ns() - own) as f64 / took as f64;
+    sample.generator = 1.0 - (crowd.idle_ns() - idle) as f64 / took as f64;
     sample.messages = clients as u64;
     sample.rss_bytes = server.rss_bytes()?;
     sample.other = BTreeMap::new();

@@ -10,16 +10,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 /// The monotonic clock, nanoseconds.
 pub fn now_ns() -> u64 {
-    nanoseconds(ClockId::Monotonic)
-}
-
-/// Processor time of this process, nanoseconds.
-pub fn own_cpu_ns() -> u64 {
-    nanoseconds(ClockId::ProcessCPUTime)
-}
-
-fn nanoseconds(clock: ClockId) -> u64 {
-    let time = clock_gettime(clock);
+    let time = clock_gettime(ClockId::Monotonic);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32).as_nanos() as u64
 }
 
