@@ -465,7 +465,7 @@ impl Carried {
                 if link.is_cut() {
                     return Ok(ControlFlow::Break(None));
                 }
-                let begin = || InTurn::begin(core.clock.now(), &core.metrics);
+                let begin = || InTurn::begin(core.clock.now(), &core.metrics, session);
                 let in_turn = in_turn.get_or_insert_with(begin);
                 core.router.handle(in_turn, session, protocol, frame).map(|flow| match flow {
                     ControlFlow::Break(stop) => ControlFlow::Break(Some(stop)),

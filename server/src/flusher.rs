@@ -1,6 +1,7 @@
 //! Flushers write what was appended to sessions: one write a session and turn, by direct calls on the sockets.
 //!
-//! A session belongs to one flusher by its id. Whoever appends to a clean session puts it on the flusher's list;
+//! A turn of a connection that only answers writes itself. What is for others is gathered:
+//! a session belongs to one flusher by its id. Whoever appends to a clean session puts it on the flusher's list;
 //! the flusher lets everything else that is ready run once, so that more is appended, then writes them all. What is
 //! appended in one turn of a connection reaches the lists when the turn ends: a flusher on another thread would else
 //! begin to write in the middle of it, and write again for the rest.
@@ -34,28 +35,52 @@ thread_local! {
     static TURN: RefCell<Turn> = const { RefCell::new(Turn { runs: false, dirty: Vec::new() }) };
 }
 
-/// A turn of a connection, until it is dropped. Not to be held across an await.
+/// A turn of a connection or of a room, until it is dropped. Not to be held across an await.
 #[derive(Debug)]
-pub(crate) struct TurnGuard(());
+pub(crate) struct TurnGuard {
+    /// Whose connection's it is, by the number of the session.
+    own: Option<u64>,
+}
 
 impl TurnGuard {
-    pub(crate) fn begin() -> Self {
+    fn new(own: Option<u64>) -> Self {
         TURN.with_borrow_mut(|turn| turn.runs = true);
-        TurnGuard(())
+        TurnGuard { own }
+    }
+
+    /// A turn of a room.
+    pub(crate) fn begin() -> Self {
+        TurnGuard::new(None)
+    }
+
+    /// A turn of that session's connection.
+    pub(crate) fn begin_of(session: &Session) -> Self {
+        TurnGuard::new(Some(session.player.session_id))
     }
 }
 
 impl Drop for TurnGuard {
     fn drop(&mut self) {
-        TURN.with_borrow_mut(|turn| {
+        let own = TURN.with_borrow_mut(|turn| {
             turn.runs = false;
+            if let [session] = turn.dirty.as_slice()
+                && Some(session.player.session_id) == self.own
+            {
+                return turn.dirty.pop();
+            }
             while let Some(session) = turn.dirty.last() {
                 let flusher = Arc::clone(session.flusher());
                 let of_flusher = |session: &mut Arc<Session>| Arc::ptr_eq(session.flusher(), &flusher);
                 flusher.enlist(turn.dirty.extract_if(.., of_flusher));
             }
             turn.dirty.shrink_to(MAX_KEPT);
+            None
         });
+        // Who was read is answered, and nobody else hears anything: the flusher could gather no more for it, and it would be
+        // another task's turn on perhaps another core.
+        if let Some(session) = own {
+            session.flush();
+        }
     }
 }
 

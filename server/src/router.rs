@@ -43,8 +43,8 @@ pub(crate) struct InTurn<'a> {
 
 impl<'a> InTurn<'a> {
     /// The turn begins; it ends when this is dropped.
-    pub(crate) fn begin(now: Now, metrics: &'a Metrics) -> Self {
-        InTurn { now, known: None, tally: Tally::new(metrics), turn: TurnGuard::begin() }
+    pub(crate) fn begin(now: Now, metrics: &'a Metrics, session: &Session) -> Self {
+        InTurn { now, known: None, tally: Tally::new(metrics), turn: TurnGuard::begin_of(session) }
     }
 }
 
