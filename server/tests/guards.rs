@@ -18,11 +18,12 @@ use std::time::{Duration, Instant};
 
 use bounds::{Counted, Parts, Store, Toolchain};
 use common::callgrind;
-use common::program::{Program, command};
+use common::program::{Program, command_of};
 use common::strace::Strace;
 use common::*;
 use peak_alloc::PeakAlloc;
 use tagwire::frame::{Decoder, Limits, encode};
+use tagwire::pb::tagwire::v1;
 use tagwire::prost::Message as _;
 use tagwire::{Access, CloseCode, Delivery, Message, Rules, Schema, Sender, Tag, Target};
 use tagwire_server::read_schema;
@@ -68,19 +69,14 @@ fn proto() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../bench/proto")
 }
 
-/// The shipped server with its defaults, on one thread; only that nobody may send too much is turned off.
+/// The server that is measured, which is the shipped one with the messages of the workloads compiled in, on one thread; only
+/// that nobody may send too much is turned off.
 fn shipped() -> Command {
-    let schema = proto();
-    command(&[
-        "--listen",
-        "127.0.0.1:0",
-        "--schema",
-        schema.to_str().unwrap(),
-        "--set",
-        "threads=1",
-        "--set",
-        "limits.max_frames_per_second=0",
-    ])
+    let game = std::env::var_os("TAGWIRE_GAME").expect("scripts/guards runs this, and builds what it counts");
+    let settings = ["threads=1", "limits.max_frames_per_second=0"];
+    let settings = settings.iter().flat_map(|setting| ["--set", setting]);
+    let arguments: Vec<_> = ["--listen", "127.0.0.1:0"].into_iter().chain(settings).collect();
+    command_of(Path::new(&game), &arguments)
 }
 
 fn player(address: SocketAddr, schema: &Arc<Schema>, name: &str) -> Player {
@@ -101,29 +97,39 @@ fn say<M: Message>(player: &mut Player, messages: impl Iterator<Item = M>) {
     player.flush();
 }
 
-fn hear(player: &mut Player, messages: u32) {
+/// Hears so many messages; how many Pings came between them.
+fn hear(player: &mut Player, messages: u32) -> u32 {
     for _ in 0..messages {
         player.message();
     }
+    let (mut decoder, mut pings) = (Decoder::default(), 0);
+    let mut input = player.received.as_slice();
+    while let Some(frame) = decoder.next(&mut input).unwrap() {
+        pings += u32::from(frame.tag == v1::Ping::TAG);
+    }
     player.received.clear();
+    pings
 }
 
-/// The first tells the others: so many bursts of so many messages, each heard by all before the next.
-fn cast(players: &mut [Player], bursts: u32, messages: u32) {
+/// The first tells the others: so many bursts of so many messages, each heard by all before the next. How many Pings came
+/// meanwhile.
+fn cast(players: &mut [Player], bursts: u32, messages: u32) -> u32 {
     let (from, others) = players.split_first_mut().unwrap();
+    let mut pings = 0;
     for burst in 0..bursts {
         say(from, (0..messages).map(|i| Cast::numbered(burst * messages + i)));
-        for other in &mut *others {
-            hear(other, messages);
-        }
+        pings += others.iter_mut().map(|other| hear(other, messages)).sum::<u32>();
     }
+    pings
 }
 
-fn echo(player: &mut Player, bursts: u32, messages: u32) {
+fn echo(player: &mut Player, bursts: u32, messages: u32) -> u32 {
+    let mut pings = 0;
     for burst in 0..bursts {
         say(player, (0..messages).map(|i| Echo::numbered(burst * messages + i)));
-        hear(player, messages);
+        pings += hear(player, messages);
     }
+    pings
 }
 
 // ---- Instructions ----
@@ -222,7 +228,9 @@ fn served(talk: impl FnOnce(&Program)) -> callgrind::Profile {
 
 /// One tells ten others, in bursts.
 fn relay(bursts: u32, messages: u32) -> callgrind::Profile {
-    served(|server| cast(&mut players(server, 11), bursts, messages))
+    served(|server| {
+        cast(&mut players(server, 11), bursts, messages);
+    })
 }
 
 /// Each comes, and leaves when it is in, so that nobody needs to be told of the next.
@@ -256,29 +264,33 @@ fn instructions() -> Vec<Counted> {
 // ---- System calls ----
 
 /// Calls by name during what is done, and how long that took.
-fn calls(server: &Program, talk: impl FnOnce()) -> (HashMap<String, u64>, f64) {
+fn calls<T>(server: &Program, talk: impl FnOnce() -> T) -> (HashMap<String, u64>, f64, T) {
     let strace = Strace::attach(|| server.threads());
-    talk();
-    strace.detach()
+    let told = talk();
+    let (calls, seconds) = strace.detach();
+    (calls, seconds, told)
 }
 
-/// What a message costs besides what each second does: Pings, and the wheel that they come from.
+/// What a message costs besides Pings and Pongs, which are counted, and the wheel that they come from, which turns by the clock.
 fn calls_a_message(
     name: &'static str,
     clients: usize,
     deliveries: u32,
-    talk: impl FnOnce(&mut Vec<Player>),
+    talk: impl FnOnce(&mut Vec<Player>) -> u32,
 ) -> Counted {
     let server = Program::spawn(shipped());
     let mut players = players(&server, clients);
     answer_pings(&mut players, Duration::from_millis(1100));
-    let (idle, idle_seconds) = calls(&server, || answer_pings(&mut players, Duration::from_secs(2)));
-    let (busy, busy_seconds) = calls(&server, || talk(&mut players));
+    let (idle, idle_seconds, ()) = calls(&server, || answer_pings(&mut players, Duration::from_secs(2)));
+    let (busy, busy_seconds, pings) = calls(&server, || talk(&mut players));
     server.stop();
     let mut parts = Parts::new();
     for (call, count) in busy {
-        let of_seconds = idle.get(&call).copied().unwrap_or(0) as f64 / idle_seconds * busy_seconds;
-        let of_messages = (count as f64 - of_seconds).max(0.0);
+        let of_pings = match call.as_str() {
+            "sendto" | "recvfrom" => f64::from(pings),
+            call => idle.get(call).copied().unwrap_or(0) as f64 / idle_seconds * busy_seconds,
+        };
+        let of_messages = (count as f64 - of_pings).max(0.0);
         if call != "total" {
             parts.insert(call, of_messages / f64::from(deliveries));
         }

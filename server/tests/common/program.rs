@@ -36,7 +36,8 @@ pub fn program_of_example(name: &str, arguments: &[&str]) -> Command {
     command_of(&program, arguments)
 }
 
-fn command_of(program: &Path, arguments: &[&str]) -> Command {
+/// A program that is such a server, with these arguments, not started.
+pub fn command_of(program: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(program);
     // The caller's settings are not the test's.
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("TAGWIRE_")) {
