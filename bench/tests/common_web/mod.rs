@@ -48,6 +48,7 @@ impl Client {
     pub fn say(&mut self, what: Say, body: &[u8]) {
         let mut out = vec![];
         self.dialect.say(what, body, &mut out);
+        self.dialect.flush(&mut out);
         self.stream.write_all(&out).unwrap();
     }
 
@@ -57,6 +58,7 @@ impl Client {
         for body in bodies {
             self.dialect.say(what, body, &mut out);
         }
+        self.dialect.flush(&mut out);
         self.stream.write_all(&out).unwrap();
     }
 
