@@ -24,7 +24,7 @@ use anyhow::{Context as _, ensure};
 use crate::result::Run;
 use figures::Figures;
 
-/// Begins what is written by [`write`]; what stands before it is written by hand.
+/// Begins what is written by [`write()`]; what stands before it is written by hand.
 pub const BEGIN: &str = "<!-- measured -->";
 /// Ends it.
 pub const END: &str = "<!-- /measured -->";
