@@ -14,20 +14,9 @@ use tagwire_bench::report;
 use tagwire_bench::result::Run;
 use tagwire_bench::roster::{self, Entry};
 
-const HELP: &str = "\
-Examples:
-  scripts/bench                               everything: 5 rounds, about an hour
-  scripts/bench --quick                       a first look, under two minutes
-  scripts/bench --peers tonic,nats            the limit, tagwire, and these
-  scripts/bench --workloads W1,W3 --rounds 3
-  scripts/bench --docs                        writes docs/PERFORMANCE.md and its plots, too
-  scripts/bench report target/bench/run.json  tables of an earlier run
-
-Leave the machine alone meanwhile. Exit codes: 0 measured, 1 failed, 2 wrong use.";
-
 /// Measures the speed of tagwire beside the limit and beside what people would use instead.
 #[derive(Debug, Parser)]
-#[command(version, after_help = HELP)]
+#[command(version, after_help = "`scripts/bench --help` has examples.")]
 struct Args {
     #[command(subcommand)]
     command: Option<What>,
