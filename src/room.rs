@@ -101,7 +101,8 @@ pub enum Flush {
     AtOnce,
     /// With the next tick: one write a member and tick, for up to a tick's time of latency. Answers, pings and what
     /// the stack itself says do not wait, and take along what does. What players send to the room is handled with the tick
-    /// as well, before [`Room::tick`]; who comes, goes or asks does not wait. As [`Flush::AtOnce`] in a room without ticks.
+    /// as well, at the latest and before [`Room::tick`]; who comes, goes or asks does not wait. As [`Flush::AtOnce`] in a room
+    /// without ticks.
     OnTick,
 }
 

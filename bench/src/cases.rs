@@ -33,6 +33,9 @@ pub enum Only {
     Tagwire,
 }
 
+/// Idle players are in rooms of so many.
+const IDLE_MEMBERS: usize = 10;
+
 /// What happens in a case.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[allow(missing_docs, reason = "each says what its fields are")]
@@ -101,13 +104,13 @@ impl Plan {
     pub fn seat(&self, number: usize) -> Seat {
         let (room, sends, receives) = match *self {
             Plan::Echo { .. } | Plan::SteadyEcho { .. } => (format!("echo-{number}"), true, true),
-            Plan::Storm { .. } => (String::new(), true, true),
+            Plan::Storm { .. } => (format!("storm-{number}"), false, false),
             Plan::Fan { .. } => ("fan".to_string(), number == 0, number > 0),
             Plan::Rooms { members, tick_ms, .. } => {
                 let kind = if tick_ms.is_some() { "tick" } else { "room" };
                 (format!("{kind}-{}", number / members), true, true)
             }
-            Plan::Idle { .. } => (String::new(), false, true),
+            Plan::Idle { .. } => (format!("room-{}", number / IDLE_MEMBERS), false, true),
         };
         Seat { number: number as u32, name: format!("player{number}"), room, sends, receives }
     }

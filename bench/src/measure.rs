@@ -7,10 +7,12 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 
 use crate::cases::{Case, Plan};
-use crate::load::Crowd;
 use crate::load::cpu::{Cores, now_ns};
+use crate::load::plays::Pace;
+use crate::load::{Crowd, Workload};
 use crate::peers::{Peer, Setup};
 use crate::process::{Server, free_port};
+use crate::report::figures::RSS_AT_HALF;
 use crate::result::{Calls, Sample};
 use crate::strace::Strace;
 
@@ -31,6 +33,12 @@ const ENTER: Duration = Duration::from_secs(60);
 const CONNECT_AT_ONCE: usize = 32;
 /// Idle servers are measured for a whole number of their seconds.
 const IDLE: Duration = Duration::from_secs(3);
+/// All that was on its way has arrived when nothing came for so long.
+const QUIET: Duration = Duration::from_millis(100);
+/// And is given up after so many times that.
+const MAX_DRAINS: u32 = 50;
+/// strace follows some thousand calls a second.
+const TRACED_SLOWER: u32 = 30;
 
 /// Measures it, on its own core, or with `threads` more than one on all.
 ///
@@ -72,8 +80,10 @@ pub fn measure(
     } else {
         steady(peer, plan, times, is_idle, &server, &mut crowd, &mut sample, folder.path())
     };
-    measured.with_context(|| format!("the server's last words: {}", server.log_end()))?;
-    Ok(sample)
+    if measured.is_err() {
+        eprintln!("the server's last words:\n{}", server.log_end());
+    }
+    measured.map(|()| sample)
 }
 
 #[allow(clippy::too_many_arguments, reason = "the parts of one measurement")]
@@ -100,8 +110,13 @@ fn steady(
     play.tally().reset();
     let (cpu, idle, start) = (server.cpu_ns()?, crowd.idle_ns(), now_ns());
     let measured = if is_idle { times.measured.max(IDLE) } else { times.measured };
+    crowd.play(&mut *play, start + ns(measured) / 2)?;
+    sample.other.insert(RSS_AT_HALF.to_string(), server.rss_bytes()? as f64);
     crowd.play(&mut *play, start + ns(measured))?;
-    sample.cpu_ns = server.cpu_ns()? - cpu;
+    sample.cpu_ns = server
+        .cpu_ns()?
+        .checked_sub(cpu)
+        .context("a thread of the server has ended, and took its time along")?;
     let took = now_ns() - start;
     sample.seconds = took as f64 / 1e9;
     sample.generator = 1.0 - (crowd.idle_ns() - idle) as f64 / took as f64;
@@ -111,14 +126,37 @@ fn steady(
     if sample.messages == 0 {
         bail!("nothing was heard");
     }
+    sample.other.extend(play.other().into_iter().map(|(name, value)| (name.to_string(), value)));
     if !times.traced.is_zero() {
+        // All that is counted is said and heard while it is: nothing is on its way at the beginning, nor at the end.
+        play.set_pace(Pace::Silent);
+        if !is_idle {
+            drain(crowd, &mut *play)?;
+        }
         let strace = Strace::attach(server.id(), folder)?;
         play.tally().reset();
+        play.set_pace(Pace::Slower(TRACED_SLOWER));
         crowd.play(&mut *play, now_ns() + ns(times.traced))?;
+        play.set_pace(Pace::Silent);
+        if !is_idle {
+            drain(crowd, &mut *play)?;
+        }
         let messages = play.tally().messages;
         sample.calls = Some(Calls { messages, by_name: strace.stop()? });
     }
     Ok(())
+}
+
+/// Lets all that is on its way arrive.
+fn drain(crowd: &mut Crowd, play: &mut dyn Workload) -> anyhow::Result<()> {
+    for _ in 0..MAX_DRAINS {
+        let before = play.tally().messages;
+        crowd.play(play, now_ns() + ns(QUIET))?;
+        if play.tally().messages == before {
+            return Ok(());
+        }
+    }
+    bail!("what was on its way does not come to an end");
 }
 
 /// All come at once; what they cost until the last is in.
@@ -150,7 +188,10 @@ fn storm(
     }
     let (cpu, idle, start) = (server.cpu_ns()?, crowd.idle_ns(), now_ns());
     enter(crowd, dialects)?;
-    sample.cpu_ns = server.cpu_ns()? - cpu;
+    sample.cpu_ns = server
+        .cpu_ns()?
+        .checked_sub(cpu)
+        .context("a thread of the server has ended, and took its time along")?;
     let took = now_ns() - start;
     sample.seconds = took as f64 / 1e9;
     sample.generator = 1.0 - (crowd.idle_ns() - idle) as f64 / took as f64;

@@ -22,7 +22,7 @@ use crate::result::About;
 /// tagwire on one core.
 pub const TAGWIRE: &str = "tagwire";
 /// tagwire with a thread for each core.
-pub const ALL_CORES: &str = "tagwire, all cores";
+pub const ALL_CORES: &str = "tagwire on all cores";
 
 /// A server that takes part.
 pub struct Entry {
@@ -101,6 +101,11 @@ fn everyone() -> anyhow::Result<Vec<Entry>> {
     ])
 }
 
+/// The limit and tagwire: without them a run says nothing.
+pub fn is_needed(name: &str) -> bool {
+    [Limit::default().name(), TAGWIRE, ALL_CORES].contains(&name)
+}
+
 /// The names of all.
 ///
 /// # Errors
@@ -126,7 +131,7 @@ pub fn prepare(
             bail!("there is no peer {name:?}; there are: {}", names.join(", "));
         }
     }
-    let needed = |entry: &Entry| [Limit::default().name(), TAGWIRE].contains(&entry.name());
+    let needed = |entry: &Entry| is_needed(entry.name());
     entries.retain(|entry| {
         needed(entry) || chosen.is_none_or(|chosen| chosen.iter().any(|name| name == entry.name()))
     });

@@ -9,6 +9,8 @@ use std::process::{Child, Command, Stdio};
 use anyhow::{Context as _, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::load::cpu::{Cores, pin};
+
 /// Counts from its beginning to [`Strace::stop`].
 #[derive(Debug)]
 pub struct Strace {
@@ -23,14 +25,17 @@ impl Strace {
     /// strace is missing, or may not.
     pub fn attach(process: u32, folder: &Path) -> anyhow::Result<Self> {
         let summary = folder.join("strace");
-        let mut child = Command::new("strace")
+        // Not where the generator is, which leaves no time.
+        pin(Cores::All)?;
+        let child = Command::new("strace")
             .args(["-f", "-c", "-U", "name,calls", "-p", &process.to_string(), "-o"])
             .arg(&summary)
             .stderr(Stdio::piped())
-            .spawn()
-            .context(
-                "strace is missing, with which system calls are counted (Debian: apt-get install strace)",
-            )?;
+            .spawn();
+        pin(Cores::One(1))?;
+        let mut child = child.context(
+            "strace is missing, with which system calls are counted (Debian: apt-get install strace)",
+        )?;
         let mut said = String::new();
         let stderr = child.stderr.as_mut().context("strace has no output")?;
         BufReader::new(stderr).read_line(&mut said)?;

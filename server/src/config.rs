@@ -271,7 +271,16 @@ impl Config {
             return Err(ValueError::new("log", &self.log, format!("a level or a filter: {error}"))
                 .fix("use error, warn, info, debug or trace"));
         }
-        if !self.default_room.is_empty() {
+        if self.default_room.is_empty() {
+            if self.classic {
+                return Err(ValueError::new(
+                    "default_room",
+                    "\"\"",
+                    "a name: classic clients cannot join a room, and would be in none for ever",
+                )
+                .fix("set classic = false"));
+            }
+        } else {
             tagwire::name::room(&self.default_room).map_err(|error| {
                 ValueError::new("default_room", format!("{:?}", self.default_room), error)
             })?;

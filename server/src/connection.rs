@@ -458,21 +458,27 @@ impl Carried {
         }
         // Whether it is done or waits, reading goes on.
         let _ = session.poll_flush(link, cx);
-        let turn = {
-            // Begun when something has come: mostly there is nothing more.
-            let mut in_turn = None;
-            reader.poll_turn(cx, |frame| {
-                if link.is_cut() {
-                    return Ok(ControlFlow::Break(None));
-                }
-                let begin = || InTurn::begin(core.clock.now(), &core.metrics, session);
-                let in_turn = in_turn.get_or_insert_with(begin);
-                core.router.handle(in_turn, session, protocol, frame).map(|flow| match flow {
-                    ControlFlow::Break(stop) => ControlFlow::Break(Some(stop)),
-                    ControlFlow::Continue(()) => ControlFlow::Continue(()),
-                })
+        // Begun when something has come: mostly there is nothing more.
+        let mut in_turn = None;
+        let turn = reader.poll_turn(cx, |frame| {
+            if link.is_cut() {
+                return Ok(ControlFlow::Break(None));
+            }
+            let begin = || InTurn::begin(core.clock.now(), &core.metrics, session);
+            let in_turn = in_turn.get_or_insert_with(begin);
+            core.router.handle(in_turn, session, protocol, frame).map(|flow| match flow {
+                ControlFlow::Break(stop) => ControlFlow::Break(Some(stop)),
+                ControlFlow::Continue(()) => ControlFlow::Continue(()),
             })
-        };
+        });
+        if let Poll::Ready(Ok(Turn::Read)) = turn {
+            session.heard(protocol.frames_received());
+            // Within the turn, so that it is written with its answers.
+            if let Some(acknowledgement) = protocol.acknowledgement() {
+                session.send(&acknowledgement);
+            }
+        }
+        drop(in_turn);
         let Poll::Ready(turn) = turn else {
             // Only now: a turn that came to something is followed by another, for which nobody need wake the task.
             if link.poll_cut(cx) {
@@ -482,12 +488,7 @@ impl Carried {
             return Poll::Pending;
         };
         match turn {
-            Ok(Turn::Read) => {
-                session.heard(protocol.frames_received());
-                if let Some(acknowledgement) = protocol.acknowledgement() {
-                    session.send(&acknowledgement);
-                }
-            }
+            Ok(Turn::Read) => {}
             Ok(Turn::Broke(Some(Stop::End(ending)))) => session.end(ending),
             Ok(Turn::Broke(Some(Stop::Full(room, full)))) => *letter = Some(Box::new((room, full))),
             Ok(Turn::Broke(None)) => {}

@@ -38,7 +38,7 @@ fn a_login_is_welcomed_with_what_the_client_needs_to_know() {
 }
 
 fn a_login_may_lead_to_no_room() {
-    let server = TestServer::with(|config| config.default_room = String::new());
+    let server = TestServer::with(|config| (config.default_room, config.classic) = (String::new(), false));
     let (mut one, mut other) = (server.player("one"), server.player("other"));
     assert_eq!(one.welcome.room, "");
     one.send(&mouse(1, 1));

@@ -502,9 +502,11 @@ fn a_full_mailbox_stops_those_who_fill_it() {
     let mut pings = BTreeSet::new();
     while start.elapsed() < Duration::from_millis(3500) {
         for player in [&mut a, &mut b] {
-            if let Event::Ping(ping) = player.next().unwrap() {
-                pings.insert((player.id(), ping.sent_epoch));
-            }
+            let ping = player.wait(|event| match event {
+                Event::Ping(ping) => Some(ping),
+                _ => None,
+            });
+            pings.insert((player.id(), ping.sent_epoch));
         }
     }
     assert!(pings.len() >= 6, "{pings:?}: both are pinged, and inside for longer than a silent peer may be");

@@ -23,7 +23,7 @@ pub struct Seat {
     pub room: String,
     /// It sends to others; false: it only receives (a subscriber).
     pub sends: bool,
-    /// It receives what is sent to its room.
+    /// It receives what is sent to its room. One that neither sends nor receives needs no room.
     pub receives: bool,
 }
 

@@ -62,7 +62,8 @@ impl Tagwire {
         let welcome = v1::Welcome::decode(payload)?;
         ensure!(welcome.resumed == (self.connection > 1), "the session was not resumed");
         self.resume_token = welcome.resume_token;
-        if welcome.resumed || self.seat.room.is_empty() || self.seat.room == welcome.room {
+        let stays_outside = !self.seat.sends && !self.seat.receives;
+        if welcome.resumed || stays_outside || self.seat.room == welcome.room {
             self.state = State::Inside;
             return Ok(true);
         }

@@ -48,21 +48,40 @@ impl Tally {
     }
 }
 
+/// How much is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// As much as the workload has.
+    Full,
+    /// What is said by the clock so many times more slowly: a server whose system calls are counted does less.
+    Slower(u32),
+    /// Nothing new: what is on its way arrives.
+    Silent,
+}
+
 /// A play whose result is a tally.
 pub trait Workload: Play {
     /// What was heard since it was reset.
     fn tally(&mut self) -> &mut Tally;
+
+    /// From the next play on.
+    fn set_pace(&mut self, pace: Pace);
+
+    /// What else was seen, for the result.
+    fn other(&self) -> Vec<(&'static str, f64)> {
+        vec![]
+    }
 }
 
 /// Everyone has so many messages on their way and sends another for each that comes back.
 #[derive(Debug)]
 pub struct Closed {
     say: Say,
-    window: u32,
     bytes: usize,
+    /// What may be said again, by client: at first the whole window.
     arrived: Vec<u32>,
     scratch: Vec<u8>,
-    has_begun: bool,
+    pace: Pace,
     tally: Tally,
 }
 
@@ -70,7 +89,7 @@ impl Closed {
     /// `say` is one that comes back.
     pub fn new(clients: usize, say: Say, window: u32, bytes: usize) -> Self {
         let (scratch, tally) = (Vec::new(), Tally::default());
-        Closed { say, window, bytes, arrived: vec![0; clients], scratch, has_begun: false, tally }
+        Closed { say, bytes, arrived: vec![window; clients], scratch, pace: Pace::Full, tally }
     }
 }
 
@@ -81,6 +100,9 @@ impl Play for Closed {
     }
 
     fn turn(&mut self, who: usize, crowd: &mut Crowd) {
+        if self.pace == Pace::Silent {
+            return;
+        }
         let count = std::mem::take(&mut self.arrived[who]);
         if count == 0 {
             return;
@@ -93,11 +115,8 @@ impl Play for Closed {
     }
 
     fn due(&mut self, _: u64, crowd: &mut Crowd) -> Option<u64> {
-        if !std::mem::replace(&mut self.has_begun, true) {
-            for who in 0..self.arrived.len() {
-                self.arrived[who] = self.window;
-                self.turn(who, crowd);
-            }
+        for who in 0..self.arrived.len() {
+            self.turn(who, crowd);
         }
         None
     }
@@ -106,6 +125,10 @@ impl Play for Closed {
 impl Workload for Closed {
     fn tally(&mut self) -> &mut Tally {
         &mut self.tally
+    }
+
+    fn set_pace(&mut self, pace: Pace) {
+        self.pace = pace;
     }
 }
 
@@ -120,6 +143,7 @@ pub struct Fan {
     heard: VecDeque<u32>,
     oldest: u32,
     scratch: Vec<u8>,
+    pace: Pace,
     tally: Tally,
 }
 
@@ -135,12 +159,13 @@ impl Fan {
             heard: VecDeque::new(),
             oldest: 1,
             scratch: Vec::new(),
+            pace: Pace::Full,
             tally: Tally::default(),
         }
     }
 
     fn fill(&mut self, crowd: &mut Crowd) {
-        while (self.heard.len() as u32) < self.flight {
+        while self.pace != Pace::Silent && (self.heard.len() as u32) < self.flight {
             self.scratch.clear();
             body::body(super::cpu::now_ns(), self.next, self.bytes, &mut self.scratch);
             crowd.say(0, Say::Others, &self.scratch);
@@ -177,6 +202,10 @@ impl Workload for Fan {
     fn tally(&mut self) -> &mut Tally {
         &mut self.tally
     }
+
+    fn set_pace(&mut self, pace: Pace) {
+        self.pace = pace;
+    }
 }
 
 /// Clients that read little at a time.
@@ -200,8 +229,11 @@ pub struct Paced {
     next: u64,
     start_ns: u64,
     slow: Option<Slow>,
+    /// What slow clients heard.
+    slow_heard: u64,
     next_slow_ns: u64,
     scratch: Vec<u8>,
+    pace: Pace,
     tally: Tally,
 }
 
@@ -215,8 +247,10 @@ impl Paced {
             next: 0,
             start_ns: 0,
             slow,
+            slow_heard: 0,
             next_slow_ns: 0,
             scratch: Vec::new(),
+            pace: Pace::Full,
             tally: Tally::default(),
         }
     }
@@ -228,7 +262,9 @@ impl Paced {
 
 impl Play for Paced {
     fn heard(&mut self, who: usize, body: &[u8], now_ns: u64) {
-        if !self.is_slow(who) {
+        if self.is_slow(who) {
+            self.slow_heard += 1;
+        } else {
             self.tally.take(body, now_ns);
         }
     }
@@ -252,8 +288,13 @@ impl Play for Paced {
                 }
             }
         }
+        let slower = match self.pace {
+            Pace::Full => 1.0,
+            Pace::Slower(times) => f64::from(times),
+            Pace::Silent => return None,
+        };
         loop {
-            let at = self.start_ns + (self.next as f64 * self.every_ns) as u64;
+            let at = self.start_ns + (self.next as f64 * self.every_ns * slower) as u64;
             if at > now_ns {
                 return Some(if self.slow.is_some() { at.min(self.next_slow_ns) } else { at });
             }
@@ -272,6 +313,16 @@ impl Play for Paced {
 impl Workload for Paced {
     fn tally(&mut self) -> &mut Tally {
         &mut self.tally
+    }
+
+    fn set_pace(&mut self, pace: Pace) {
+        self.pace = pace;
+        (self.start_ns, self.next) = (0, 0);
+    }
+
+    fn other(&self) -> Vec<(&'static str, f64)> {
+        let slow = self.slow.map(|_| ("slow_heard", self.slow_heard as f64));
+        slow.into_iter().collect()
     }
 }
 
@@ -293,4 +344,6 @@ impl Workload for Idle {
     fn tally(&mut self) -> &mut Tally {
         &mut self.tally
     }
+
+    fn set_pace(&mut self, _: Pace) {}
 }

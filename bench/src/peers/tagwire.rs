@@ -12,9 +12,11 @@ use crate::dialect::tls::{self, Tls};
 use crate::dialect::websocket::WebSocket;
 use crate::dialect::{Dialect, Seat};
 
-/// Settings that differ from the defaults: numbers alone, so that all is still counted and compared.
-const SETTINGS: [&str; 6] = [
+/// Settings that differ from the defaults. Limits stay on, with other numbers; a login leads to no room, for in one room each of
+/// thousands would be told of all the others.
+const SETTINGS: [&str; 7] = [
     "default_room=",
+    "classic=false",
     "limits.max_frames_per_second=1000000000",
     "limits.max_bytes_per_second=1000000000",
     "limits.max_room_members=20000",

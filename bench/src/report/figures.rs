@@ -9,7 +9,7 @@ pub const LIMIT: &str = "raw epoll";
 /// The shipped server, one thread.
 pub const OURS: &str = "tagwire";
 /// The same, with a thread for each core.
-pub const OURS_ALL_CORES: &str = "tagwire, all cores";
+pub const OURS_ALL_CORES: &str = "tagwire on all cores";
 
 /// Workloads and their cases in the order in which they are told, with what each is.
 pub const WORKLOADS: [(&str, &str, &[&str]); 8] = [

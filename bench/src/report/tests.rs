@@ -38,7 +38,7 @@ fn run(samples: Vec<Sample>) -> Run {
         peers: vec![
             about("raw epoll", "the limit"),
             about("tagwire", "as shipped, threads = 1"),
-            about("tagwire, all cores", "as shipped"),
+            about("tagwire on all cores", "as shipped"),
             about("tonic", "0.14 <b>|"),
         ],
         missing: vec![("nats".to_string(), "no nats-server: apt-get install nats-server".to_string())],
@@ -61,7 +61,7 @@ fn made_up() -> Run {
     samples.extend(rounds("W1", "window 16", "raw epoll", [1000, 2000, 4000]));
     samples.extend(rounds("W1", "window 16", "tagwire", [1100, 2600, 4600]));
     samples.extend(rounds("W1", "window 16", "tonic", [2000, 0, 10_000]));
-    samples.extend(rounds("W1", "window 16", "tagwire, all cores", [1100, 2600, 4600]));
+    samples.extend(rounds("W1", "window 16", "tagwire on all cores", [1100, 2600, 4600]));
     // Out of order, as a growth curve's may be.
     for connections in ["1000", "10", "100"] {
         samples.extend(rounds("connections", connections, "tagwire", [1000, 1010, 1020]));
@@ -167,7 +167,7 @@ fn every_goal_is_measured_where_all_is() {
     let mut samples = Vec::new();
     for (workload, _, cases) in figures::WORKLOADS {
         for case in cases {
-            for peer in ["raw epoll", "tagwire", "tagwire, all cores", "tonic"] {
+            for peer in ["raw epoll", "tagwire", "tagwire on all cores", "tonic"] {
                 samples.extend(rounds(workload, case, peer, [1000; 3]).map(|mut sample| {
                     sample.other.insert(RSS_AT_HALF.to_string(), 1e6);
                     sample

@@ -18,6 +18,9 @@ __all__ = ["Backlog", "Entry"]
 MIN_GONE = 64
 """Those that are gone are swept out when they are more than those that wait, and more than this."""
 
+GONE_SHARE = 8
+"""Or when they hold more than this part of the bytes that may wait."""
+
 
 class Entry(Protocol):
     """Something that waits and knows how."""
@@ -57,11 +60,15 @@ class Backlog(Generic[T]):
         self.entries: deque[Any] = deque()
         """What waits, and what is gone from between. Empty: nothing waits."""
         self._gone: set[int] = set()
+        self._gone_bytes = 0
         self.latest: dict[Hashable, Any] | None = None
         """The newest LATEST entry of each key. None while nobody was behind since it was empty, as in most
         queues: then `entries` and `bytes` are all that there is, and nothing is gone from between."""
 
     def __len__(self) -> int:
+        return self._count()
+
+    def _count(self) -> int:
         return len(self.entries) - len(self._gone)
 
     def push(self, item: T, size: int, delivery: str, key: Hashable, *, behind: bool) -> bool:
@@ -77,7 +84,7 @@ class Backlog(Generic[T]):
         older = self._index().get(key) if delivery == "LATEST" and behind else None
         gone = 0 if older is None else 1
         freed = 0 if older is None else older.size
-        count = len(self) - gone
+        count = self._count() - gone
         if count and (count >= self.max_items or self.bytes - freed + size > self.max_bytes):
             return False
         if older is not None:
@@ -94,7 +101,7 @@ class Backlog(Generic[T]):
         """Queues items that are entries themselves, while the taker keeps up. False: there is no room for all
         of them, and nothing has changed."""
         size = sum([item.size for item in items])
-        if len(self) + len(items) > self.max_items or self.bytes + size > self.max_bytes:
+        if self._count() + len(items) > self.max_items or self.bytes + size > self.max_bytes:
             return False
         self.entries.extend(items)
         self.bytes += size
@@ -129,6 +136,7 @@ class Backlog(Generic[T]):
         """Forgets everything that waits."""
         self.entries.clear()
         self._gone.clear()
+        self._gone_bytes = 0
         self.latest = None
         self.bytes = 0
 
@@ -140,6 +148,7 @@ class Backlog(Generic[T]):
     def _remove(self, entry: Any) -> None:
         """Takes out one from between: it stays where it is until those before it are gone."""
         self._gone.add(id(entry))
+        self._gone_bytes += entry.size
         self.bytes -= entry.size
         self._forget(entry)
         self._drop_gone()
@@ -152,11 +161,15 @@ class Backlog(Generic[T]):
     def _drop_gone(self) -> None:
         """Keeps the first entry one that waits, and the index only as long as anything does."""
         while self.entries and id(self.entries[0]) in self._gone:
-            self._gone.remove(id(self.entries.popleft()))
-        if len(self._gone) > len(self) + MIN_GONE:
+            first = self.entries.popleft()
+            self._gone.remove(id(first))
+            self._gone_bytes -= first.size
+        many = self._gone_bytes > self.max_bytes // GONE_SHARE
+        if many or len(self._gone) > self._count() + MIN_GONE:
             waiting = [entry for entry in self.entries if id(entry) not in self._gone]
             self.entries.clear()
             self.entries.extend(waiting)
             self._gone.clear()
+            self._gone_bytes = 0
         if not self.entries:
             self.latest = None

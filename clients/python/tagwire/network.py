@@ -95,6 +95,10 @@ class Arrivals(Backlog[Arrival]):
         with self._lock:
             super().clear()
 
+    def __len__(self) -> int:
+        with self._lock:
+            return super().__len__()
+
 
 class Wire(Client):
     """The client on the network's thread. Queues for the game what happens, instead of telling it at once."""

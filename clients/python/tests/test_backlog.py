@@ -129,6 +129,8 @@ def test_it_does_what_a_simple_model_does(steps):
             model = kept
         assert len(backlog) == len(model) <= 6
         assert backlog.bytes == sum(s for s, _, _ in model.values())
+        # What was replaced is not held much longer.
+        assert sum(entry.size for entry in backlog.entries) <= backlog.bytes + backlog.max_bytes // 8
     while model:
         assert backlog.pop() == model.popitem(last=False)[0]
     assert backlog.pop() is None

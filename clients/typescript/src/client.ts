@@ -332,7 +332,8 @@ export class Client implements AsyncIterable<Message> {
    * Done after `close` or a normal end by the server, once all that was received before is handled; rejects with
    * `ConnectionClosed` after any other end. Messages without a handler are thrown away and counted in
    * `dropped.unhandled`. A handler is let finish before the next one begins; pings, requests and members go on
-   * meanwhile.
+   * meanwhile. What has come together is handled in one go: set handlers before this is called, for one that is set
+   * after awaiting something of another may come too late.
    */
   async run(): Promise<void> {
     while (await this.#take()) this.wire.session.dropped.unhandled += 1;
@@ -368,7 +369,7 @@ export class Client implements AsyncIterable<Message> {
   /** The next message without a handler, or `undefined` after a normal end. Calls the handlers of what is before it. */
   async #take(): Promise<Received | undefined> {
     if (this.#calling)
-      throw new TypeError("a client was iterated or run ; it was called by a handler, and would wait for itself");
+      throw new TypeError("a client was iterated or run by a handler, and would wait for itself");
     for (;;) {
       if (this.#handling) {
         await this.#handling;

@@ -139,6 +139,8 @@ impl Mailbox {
 
     /// Waits for room for a letter; after others who wait already. `None`: the room has ended.
     pub(crate) async fn place_for(&self, letter: &Letter) -> Option<Place> {
+        // It may fit only when what waits for the tick is gone.
+        self.wake();
         Arc::clone(&self.space).acquire_many_owned(self.price(letter)).await.ok().map(Place)
     }
 

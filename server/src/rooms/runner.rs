@@ -100,42 +100,62 @@ impl Runner {
             mailbox.wait_for_ticks();
         }
         loop {
-            let end = tokio::select! {
+            let turn = tokio::select! {
                 // A tick must not wait for a mailbox that never is empty, nor the mail for a tick that is always late.
                 biased;
-                () = next(&mut ticks) => self.ticked(hosted),
+                () = next(&mut ticks) => self.ticked(hosted).await,
                 () = mailbox.woken() => self.turn(hosted, MAIL_PER_TURN),
             };
-            if let Err(end) = end {
-                return end;
-            }
-            if !self.mail.is_empty() {
-                mailbox.wake();
-                yield_now().await;
+            match turn {
+                Ok(More::No) => {}
+                Ok(More::Yes) => {
+                    mailbox.wake();
+                    yield_now().await;
+                }
+                Err(end) => return end,
             }
         }
     }
 
-    fn ticked(&mut self, hosted: &mut Hosted) -> Result<(), End> {
-        if hosted.deferred() {
-            // All that came in time belongs to this tick.
-            self.turn(hosted, self.mail.len())?;
-            return hosted.tick();
+    async fn ticked(&mut self, hosted: &mut Hosted) -> Result<More, End> {
+        let mut start = Instant::now();
+        if !hosted.deferred() {
+            hosted.tick(start)?;
+            return self.turn(hosted, MAIL_PER_TURN);
         }
-        hosted.tick()?;
-        self.turn(hosted, MAIL_PER_TURN)
+        // All that came in time belongs to this tick; what comes meanwhile, to the next.
+        let mut left = self.mail.len();
+        while left > 0 {
+            let slice = left.min(MAIL_PER_TURN);
+            self.turn(hosted, slice)?;
+            left -= slice;
+            if left > 0 {
+                let paused = Instant::now();
+                yield_now().await;
+                start += paused.elapsed();
+            }
+        }
+        hosted.tick(start)?;
+        Ok(More::No)
     }
 
     /// Takes so much of the mail, as far as it is there.
-    fn turn(&mut self, hosted: &mut Hosted, most: usize) -> Result<(), End> {
+    fn turn(&mut self, hosted: &mut Hosted, most: usize) -> Result<More, End> {
         let _turn = TurnGuard::begin();
         hosted.now = self.rooms.clock.now();
         for _ in 0..most {
-            let Ok(mail) = self.mail.try_recv() else { break };
+            // Whatever comes after this was said to wake the room, if it may not wait.
+            let Ok(mail) = self.mail.try_recv() else { return Ok(More::No) };
             hosted.mail(mail)?;
         }
-        Ok(())
+        Ok(if self.mail.is_empty() { More::No } else { More::Yes })
     }
+}
+
+/// Whether a turn ended before the mail did.
+enum More {
+    Yes,
+    No,
 }
 
 async fn next(ticks: &mut Option<Interval>) {
@@ -436,10 +456,10 @@ impl Hosted {
         end
     }
 
-    fn tick(&mut self) -> Result<(), End> {
+    /// `start`: when the work of this tick began.
+    fn tick(&mut self, start: Instant) -> Result<(), End> {
         let _turn = TurnGuard::begin();
         self.now = self.rooms.clock.now();
-        let start = Instant::now();
         self.tick += 1;
         for ((sender, tag), Waiting { message, payload, to }) in std::mem::take(&mut self.waiting) {
             self.send(Some(sender), tag, message, &payload, &to, Lane::Latest { sender, tag });
