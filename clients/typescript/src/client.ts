@@ -368,7 +368,8 @@ export class Client implements AsyncIterable<Message> {
 
   /** The next message without a handler, or `undefined` after a normal end. Calls the handlers of what is before it. */
   async #take(): Promise<Received | undefined> {
-    if (this.#calling) throw new TypeError("a client was iterated or run by a handler, and would wait for itself");
+    if (this.#calling)
+      throw new TypeError("a client was iterated or run: it was called by a handler, and would wait for itself");
     for (;;) {
       if (this.#handling) {
         await this.#handling;
