@@ -1,7 +1,6 @@
 //! Flushers write what was appended to sessions: one write a session and turn, by direct calls on the sockets.
 //!
-//! A turn of a connection that only answers writes itself. What is for others is gathered:
-//! a session belongs to one flusher by its id. Whoever appends to a clean session puts it on the flusher's list;
+//! A turn of a connection that only answers writes itself. All else is gathered: a session belongs to one flusher by its id. Whoever appends to a clean session puts it on the flusher's list;
 //! the flusher lets everything else that is ready run once, so that more is appended, then writes them all. What is
 //! appended in one turn of a connection reaches the lists when the turn ends: a flusher on another thread would else
 //! begin to write in the middle of it, and write again for the rest.
