@@ -10,7 +10,7 @@ use tagwire::pb::tagwire::v1;
 use tagwire::prost::Message as _;
 use tagwire::prost::encoding;
 use tagwire::session::client::{ClientSession, Credentials, Event};
-use tagwire::session::dialect::FanOut;
+use tagwire::session::fan_out::FanOut;
 use tagwire::session::limits::{Limit, SessionLimits};
 use tagwire::session::outbox::{Lane, Outbox, OutboxLimits, Pushed};
 use tagwire::session::ping::Pinger;
@@ -343,13 +343,15 @@ fn is_allowed(schema: &Schema, message: usize, frame: Frame<'_>, access: Access)
 
 /// What others get; checked to say the same in both dialects.
 fn fanned_out(frame: Frame<'_>) -> Vec<u8> {
-    let mut fan = FanOut::relayed(7, frame.tag, frame.payload);
-    if let Some(classic) = fan.frame(Dialect::Classic) {
+    let mut fan = FanOut::new();
+    fan.push(Some(7), 0, frame.tag, frame.payload, Lane::Ordered);
+    let classic = fan.frames(Dialect::Classic).bytes();
+    if !classic.is_empty() {
         let [(tag, payload)] = whole(classic).try_into().expect("one frame");
         assert_eq!((tag, payload.as_slice()), (frame.tag, frame.payload));
         assert!(payload.len() < 256 && tag.0 < 240, "classic clients know the short form alone");
     }
-    let native = fan.frame(Dialect::Native).expect("native clients are told all").to_vec();
+    let native = fan.frames(Dialect::Native).bytes().to_vec();
     let [(tag, payload)] = whole(&native).try_into().expect("one frame");
     let relayed = v1::Relayed::decode(payload.as_slice()).expect("own frames");
     assert_eq!((tag, relayed.player, relayed.tag), (v1::Relayed::TAG, 7, u32::from(frame.tag.0)));

@@ -471,6 +471,9 @@ impl Carried {
                 ControlFlow::Continue(()) => ControlFlow::Continue(()),
             })
         });
+        if let Some(in_turn) = &mut in_turn {
+            core.router.deliver(in_turn, session, protocol);
+        }
         if let Poll::Ready(Ok(Turn::Read)) = turn {
             session.heard(protocol.frames_received());
             // Within the turn, so that it is written with its answers.

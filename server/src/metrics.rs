@@ -12,6 +12,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 use tagwire::pb::tagwire::v1::{status, verdict};
+use tagwire::session::Dialect;
+use tagwire::session::fan_out::FanOut;
 use tagwire::session::outbox::ResumeError;
 use tagwire::session::resume::ResumeRefused;
 use tagwire::{CloseCode, Schema};
@@ -104,12 +106,20 @@ impl<'a> Tally<'a> {
         self.received_bytes += bytes as u64;
     }
 
-    /// It was handed to members of a room.
-    pub(crate) fn delivered(&mut self, message: usize, bytes: usize, delivered: &Delivered) {
-        self.begin(message);
-        self.delivered += delivered.receivers;
-        self.delivered_bytes += bytes as u64 * delivered.receivers;
-        self.metrics.unfit(delivered);
+    /// Messages were handed to members of a room.
+    pub(crate) fn delivered(&mut self, fan_out: &FanOut, delivered: &Delivered) {
+        let Delivered { native, classic } = *delivered;
+        for outgoing in fan_out.messages() {
+            let mut receivers = native;
+            if Dialect::Classic.fits(outgoing.tag, outgoing.payload_bytes) {
+                receivers += classic;
+            } else if classic > 0 {
+                self.metrics.unfit.inc_by(classic);
+            }
+            self.begin(outgoing.message);
+            self.delivered += receivers;
+            self.delivered_bytes += outgoing.payload_bytes as u64 * receivers;
+        }
     }
 
     fn add_up(&mut self) {
@@ -346,21 +356,6 @@ impl Metrics {
     /// A browser, or what is like one, was answered so.
     pub(crate) fn web_request(&self, status: u16) {
         self.web_requests.get_or_create(&Status { status: status.to_string() }).inc();
-    }
-
-    /// It was handed to members of a room.
-    pub(crate) fn delivered(&self, message: usize, bytes: usize, delivered: &Delivered) {
-        if let Some(counters) = self.messages.get(message) {
-            counters.delivered.inc_by(delivered.receivers);
-            counters.delivered_bytes.inc_by(bytes as u64 * delivered.receivers);
-        }
-        self.unfit(delivered);
-    }
-
-    fn unfit(&self, delivered: &Delivered) {
-        if delivered.unfit > 0 {
-            self.unfit.inc_by(delivered.unfit);
-        }
     }
 
     /// A room's tick took so long; the next is due after that period.

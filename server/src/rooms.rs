@@ -33,7 +33,7 @@ use crate::session::{Ending, Session};
 
 pub(crate) use code::{Kind, KindError};
 pub(crate) use mailbox::{Letter, Mailbox, Unposted};
-pub(crate) use room::{Busy, Delivered, Room};
+pub(crate) use room::{Delivered, Room};
 
 use mailbox::Mail;
 use room::Members;
@@ -416,7 +416,7 @@ fn tell<'m>(members: impl Iterator<Item = &'m Arc<Session>>, message: &v1::Membe
     // A classic client knows nothing of members.
     members
         .filter(|other| other.player.dialect == Dialect::Native)
-        .for_each(|other| other.send_frame(&frame, lane, false));
+        .for_each(|other| other.send_frame(&frame, lane));
 }
 
 fn presence(away: bool) -> event::Value {

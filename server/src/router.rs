@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tagwire::bytes::Bytes;
 use tagwire::room::To;
 use tagwire::session::Fault;
-use tagwire::session::dialect::FanOut;
+use tagwire::session::fan_out::FanOut;
 use tagwire::session::outbox::Lane;
 use tagwire::session::server::{Dropped, Incoming, Reply, ServerSession};
 use tagwire::time::Now;
@@ -17,8 +17,11 @@ use crate::flusher::TurnGuard;
 use crate::hook::{Hooks, Stopped};
 use crate::metrics::{Metrics, Tally};
 use crate::requests::{Requests, Step};
-use crate::rooms::{Busy, Letter, Mailbox, Room, Rooms, Unposted};
+use crate::rooms::{Letter, Mailbox, Room, Rooms, Unposted};
 use crate::session::{Ending, Session};
+
+/// So much is gathered of a client's messages before the room is handed them.
+const MAX_RUN_BYTES: usize = 16 * 1024;
 
 /// Why nothing more of a client is read.
 #[derive(Debug)]
@@ -29,12 +32,18 @@ pub(crate) enum Stop {
     Full(Arc<Room>, Letter),
 }
 
-/// A turn of a connection: what the frames that come in it have in common is looked up once, and counted together.
+/// A turn of a connection: what the frames that come in it have in common is looked up once, and counted together. Ends
+/// with [`Router::deliver`].
 #[derive(Debug)]
 pub(crate) struct InTurn<'a> {
     /// One look at the clock a turn.
     now: Now,
     known: Option<Known>,
+    /// Messages of the client to the members of the room in `known`, one behind the other, which go on together: before
+    /// anything else comes of the turn.
+    run: FanOut,
+    /// To the client, too.
+    to_all: bool,
     tally: Tally<'a>,
     /// Ends behind what is counted, for then it may be written.
     #[expect(dead_code, reason = "ends the turn when it is dropped")]
@@ -44,7 +53,8 @@ pub(crate) struct InTurn<'a> {
 impl<'a> InTurn<'a> {
     /// The turn begins; it ends when this is dropped.
     pub(crate) fn begin(now: Now, metrics: &'a Metrics, session: &Session) -> Self {
-        InTurn { now, known: None, tally: Tally::new(metrics), turn: TurnGuard::begin_of(session) }
+        let (tally, turn) = (Tally::new(metrics), TurnGuard::begin_of(session));
+        InTurn { now, known: None, run: FanOut::new(), to_all: false, tally, turn }
     }
 }
 
@@ -55,6 +65,17 @@ struct Known {
     moves: u32,
     room: Arc<Room>,
     max_deliveries_per_second: u32,
+}
+
+impl Known {
+    /// The session has moved since.
+    fn is_old(&self, session: &Session) -> bool {
+        self.moves != session.moves()
+    }
+}
+
+fn to(to_all: bool, player: u32) -> To {
+    if to_all { To::All } else { To::AllBut(player) }
 }
 
 fn post(room: &Arc<Room>, code: &Mailbox, letter: Letter) -> ControlFlow<Stop> {
@@ -82,43 +103,17 @@ impl Router {
         protocol: &mut ServerSession,
         frame: Frame<'_>,
     ) -> Result<ControlFlow<Stop>, Fault> {
-        let InTurn { now, known, tally, .. } = turn;
-        let now = *now;
-        match protocol.handle_frame(now, frame)? {
+        let now = turn.now;
+        let incoming = protocol.handle_frame(now, frame)?;
+        if !matches!(incoming, Incoming::Relay { .. }) {
+            self.deliver(turn, session, protocol);
+        }
+        match incoming {
             Incoming::Relay { message, tag, to_all, payload } => {
-                self.count(tally, session, message, payload.len());
-                let changed = match self.hooks.incoming(tag, payload, || session.in_room()) {
-                    Ok(changed) => changed,
-                    Err(stopped) => return Ok(self.stopped(stopped)),
-                };
-                let payload = changed.as_deref().unwrap_or(payload);
-                let Some(Known { room, max_deliveries_per_second, .. }) = Self::known(known, session) else {
-                    self.roomless(now, session, protocol, message, tag);
-                    return Ok(ControlFlow::Continue(()));
-                };
-                if let Err(Busy(max)) = room.take_deliveries(now, *max_deliveries_per_second) {
-                    self.dropped(session, protocol.undelivered(now, tag, max));
-                    return Ok(ControlFlow::Continue(()));
-                }
-                let player = session.player.player_id;
-                let delivery =
-                    self.schema.messages().get(message).map_or(Delivery::Ordered, |m| m.rules.delivery);
-                let lane = Lane::new(delivery, player, tag);
-                if let Some(code) = &room.code {
-                    let payload = Bytes::copy_from_slice(payload);
-                    let letter = Letter::Relay { player, message, tag, payload, lane, to_all };
-                    return Ok(post(room, code, letter));
-                }
-                let to = if to_all { To::All } else { To::AllBut(player) };
-                let changed = match self.hooks.outgoing(Some(player), &to, tag, payload) {
-                    Ok(changed) => changed,
-                    Err(stopped) => return Ok(self.stopped(stopped)),
-                };
-                let payload = changed.as_deref().unwrap_or(payload);
-                let delivered = room.deliver(&mut FanOut::relayed(player, tag, payload), &to, lane, false);
-                tally.delivered(message, payload.len(), &delivered);
+                return Ok(self.relay(turn, session, protocol, (message, tag, payload), to_all));
             }
             Incoming::Push { message, tag, payload } => {
+                let InTurn { known, tally, .. } = turn;
                 let Some(Known { room, .. }) = Self::known(known, session) else {
                     self.roomless(now, session, protocol, message, tag);
                     return Ok(ControlFlow::Continue(()));
@@ -158,11 +153,74 @@ impl Router {
         Ok(ControlFlow::Continue(()))
     }
 
+    /// A message goes to the members of the room.
+    fn relay(
+        &self,
+        turn: &mut InTurn<'_>,
+        session: &Arc<Session>,
+        protocol: &mut ServerSession,
+        (message, tag, payload): (usize, Tag, &[u8]),
+        to_all: bool,
+    ) -> ControlFlow<Stop> {
+        self.count(&mut turn.tally, session, message, payload.len());
+        let changed = match self.hooks.incoming(tag, payload, || session.in_room()) {
+            Ok(changed) => changed,
+            Err(stopped) => return self.stopped(stopped),
+        };
+        let payload = changed.as_deref().unwrap_or(payload);
+        let is_full = turn.run.bytes() >= MAX_RUN_BYTES;
+        if is_full || turn.to_all != to_all || turn.known.as_ref().is_some_and(|known| known.is_old(session))
+        {
+            self.deliver(turn, session, protocol);
+        }
+        let Some(Known { room, .. }) = Self::known(&mut turn.known, session) else {
+            self.roomless(turn.now, session, protocol, message, tag);
+            return ControlFlow::Continue(());
+        };
+        let player = session.player.player_id;
+        let delivery = self.schema.messages().get(message).map_or(Delivery::Ordered, |m| m.rules.delivery);
+        let lane = Lane::new(delivery, player, tag);
+        if let Some(code) = &room.code {
+            let payload = Bytes::copy_from_slice(payload);
+            return post(room, code, Letter::Relay { player, message, tag, payload, lane, to_all });
+        }
+        let changed = match self.hooks.outgoing(Some(player), &to(to_all, player), tag, payload) {
+            Ok(changed) => changed,
+            Err(stopped) => return self.stopped(stopped),
+        };
+        turn.to_all = to_all;
+        turn.run.push(Some(player), message, tag, changed.as_deref().unwrap_or(payload), lane);
+        ControlFlow::Continue(())
+    }
+
+    /// What was gathered goes to the members of the room. To be called when the turn is over.
+    pub(crate) fn deliver(
+        &self,
+        turn: &mut InTurn<'_>,
+        session: &Arc<Session>,
+        protocol: &mut ServerSession,
+    ) {
+        let InTurn { now, known: Some(known), run, to_all, tally, .. } = turn else { return };
+        if run.is_empty() {
+            return;
+        }
+        let Known { room, max_deliveries_per_second: max, .. } = known;
+        let taken = room.take_deliveries(*now, *max, run.messages().len());
+        let too_many: Vec<Tag> = run.messages()[taken..].iter().map(|message| message.tag).collect();
+        run.truncate(taken);
+        let delivered = room.deliver(run, &to(*to_all, session.player.player_id), false);
+        tally.delivered(run, &delivered);
+        run.truncate(0);
+        for tag in too_many {
+            self.dropped(session, protocol.undelivered(*now, tag, *max));
+        }
+    }
+
     /// Where the session is; `None`: in no room.
     fn known<'k>(known: &'k mut Option<Known>, session: &Session) -> Option<&'k Known> {
-        // Before the room is looked up: where it moves meanwhile, the next message looks again.
-        let moves = session.moves();
-        if known.as_ref().is_none_or(|known| known.moves != moves) {
+        if known.as_ref().is_none_or(|known| known.is_old(session)) {
+            // Before the room is looked up: where it moves meanwhile, the next message looks again.
+            let moves = session.moves();
             *known = session.room().map(|room| {
                 let max_deliveries_per_second = room.max_deliveries_per_second();
                 Known { moves, room, max_deliveries_per_second }

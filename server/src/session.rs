@@ -12,7 +12,8 @@ use tagwire::frame::encode_message;
 use tagwire::pb::tagwire::v1::{self, verdict};
 use tagwire::room;
 use tagwire::session::Dialect;
-use tagwire::session::outbox::{AckError, Lane, Outbox, OutboxLimits, Pushed};
+use tagwire::session::fan_out::Frames;
+use tagwire::session::outbox::{AckError, Lane, Lost, Outbox, OutboxLimits, Pushed};
 use tagwire::session::ping::{PING_INTERVAL_US, Pinger};
 use tagwire::session::requests::Requests;
 use tagwire::session::resume::ResumeToken;
@@ -141,10 +142,23 @@ impl Session {
         self.out.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes one encoded frame. It is written with all that comes in the same turn; `deferred`: with what comes next that
-    /// is not, or with [`Session::flush_soon`].
-    pub(crate) fn send_frame(self: &Arc<Self>, frame: &[u8], lane: Lane, deferred: bool) {
-        self.append(deferred, |out| match out.outbox.push(frame, lane) {
+    /// Takes messages of the game. They are written with all that comes in the same turn; `deferred`: with what comes next
+    /// that is not, or with [`Session::flush_soon`].
+    pub(crate) fn send_frames(self: &Arc<Self>, frames: Frames<'_>, deferred: bool) {
+        self.append(deferred, |out| {
+            let Lost { replaced, dropped } = out.outbox.push_all(frames);
+            if replaced > 0 {
+                self.metrics.conflated.inc_by(replaced);
+            }
+            if dropped > 0 {
+                self.metrics.shed.inc_by(dropped);
+            }
+        });
+    }
+
+    /// Takes one encoded frame of the stack.
+    pub(crate) fn send_frame(self: &Arc<Self>, frame: &[u8], lane: Lane) {
+        self.append(false, |out| match out.outbox.push(frame, lane) {
             Pushed::Appended | Pushed::Aside => {}
             Pushed::Replaced => drop(self.metrics.conflated.inc()),
             Pushed::Dropped => drop(self.metrics.shed.inc()),
@@ -162,7 +176,7 @@ impl Session {
     pub(crate) fn send_latest<M: Message>(self: &Arc<Self>, player: u32, message: &M) {
         let mut frame = Vec::with_capacity(64);
         if self.player.dialect.encode_stack(message, &mut frame) {
-            self.send_frame(&frame, Lane::Latest { sender: player, tag: M::TAG }, false);
+            self.send_frame(&frame, Lane::Latest { sender: player, tag: M::TAG });
         }
     }
 

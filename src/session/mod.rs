@@ -2,6 +2,7 @@
 //!
 //! - [`server`]: the server's side of one session. [`client`]: the client's.
 //! - [`login`]: what opens a session. [`ping`]: round trips. [`dialect`]: what is sent to whom in which form.
+//! - [`fan_out`]: what goes to many.
 //! - [`resume`]: what opens it again after a lost connection. [`asking`]: asking for the schema instead.
 //! - [`requests`]: which keys run and have run. [`limits`]: how much a client may send. [`outbox`]: what waits for a socket. [`fault`]: what ends a session, and
 //!   with which code.
@@ -9,6 +10,7 @@
 pub mod asking;
 pub mod client;
 pub mod dialect;
+pub mod fan_out;
 pub mod fault;
 pub mod limits;
 pub mod login;

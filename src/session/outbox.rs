@@ -19,6 +19,7 @@ use std::collections::BTreeMap;
 
 use crate::frame;
 use crate::schema::{Delivery, Message};
+use crate::session::fan_out::Frames;
 use crate::session::is_counted;
 use crate::tag::Tag;
 use crate::time::Now;
@@ -85,6 +86,15 @@ pub enum Pushed {
     Replaced,
     /// It is gone.
     Dropped,
+}
+
+/// What became of several frames, as far as something was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Lost {
+    /// Frames that waited aside and were replaced.
+    pub replaced: u64,
+    /// Frames that are gone.
+    pub dropped: u64,
 }
 
 /// The other side acknowledged frames that it was never sent.
@@ -178,6 +188,29 @@ impl Outbox {
                 Pushed::Appended
             }
         }
+    }
+
+    /// Takes messages of the game. While the socket keeps up, they are copied all at once.
+    pub fn push_all(&mut self, frames: Frames<'_>) -> Lost {
+        let mut lost = Lost::default();
+        let (count, mut bytes) = (frames.count(), frames.bytes());
+        if !self.blocked {
+            // Each is counted, for none is of the connection itself.
+            self.committed += count as u64;
+            self.frames += count;
+            self.bytes.extend_from_slice(bytes);
+            return lost;
+        }
+        for lane in frames.lanes() {
+            let (frame, rest) = bytes.split_at(frame::encoded_head(bytes).len);
+            bytes = rest;
+            match self.push(frame, lane) {
+                Pushed::Appended | Pushed::Aside => {}
+                Pushed::Replaced => lost.replaced += 1,
+                Pushed::Dropped => lost.dropped += 1,
+            }
+        }
+        lost
     }
 
     fn append(&mut self, frame: &[u8]) {

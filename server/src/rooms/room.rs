@@ -8,25 +8,21 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGua
 use arc_swap::ArcSwap;
 use tagwire::rate::{Rate, TokenBucket};
 use tagwire::room::To;
-use tagwire::session::dialect::FanOut;
-use tagwire::session::outbox::Lane;
+use tagwire::session::Dialect;
+use tagwire::session::fan_out::FanOut;
 use tagwire::time::Now;
 
 use super::mailbox::Mailbox;
 use crate::config::Limits;
 use crate::session::Session;
 
-/// To how many members a message went.
+/// To how many members messages went.
 #[derive(Debug, Default)]
 pub(crate) struct Delivered {
-    pub(crate) receivers: u64,
-    /// Those whose dialect cannot carry it.
-    pub(crate) unfit: u64,
+    pub(crate) native: u64,
+    /// Got those alone that their dialect can carry.
+    pub(crate) classic: u64,
 }
-
-/// A room has as many deliveries in a second as it may have: this many.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Busy(pub(crate) u32);
 
 pub(crate) type Members = BTreeMap<u32, Arc<Session>>;
 
@@ -84,16 +80,20 @@ impl Room {
         MembersMut { members, count: &self.count }
     }
 
-    /// Hands a message to members. Every form of it is encoded once. `deferred`: [`Room::flush`] follows.
-    pub(crate) fn deliver(&self, fan_out: &mut FanOut<'_>, to: &To, lane: Lane, deferred: bool) -> Delivered {
+    /// Hands messages to members. `deferred`: [`Room::flush`] follows.
+    pub(crate) fn deliver(&self, fan_out: &mut FanOut, to: &To, deferred: bool) -> Delivered {
         let mut delivered = Delivered::default();
         let members = self.members();
-        let mut hand = |member: &Arc<Session>| match fan_out.frame(member.player.dialect) {
-            Some(frame) => {
-                member.send_frame(frame, lane, deferred);
-                delivered.receivers += 1;
+        let mut hand = |member: &Arc<Session>| {
+            let dialect = member.player.dialect;
+            match dialect {
+                Dialect::Native => delivered.native += 1,
+                Dialect::Classic => delivered.classic += 1,
             }
-            None => delivered.unfit += 1,
+            let frames = fan_out.frames(dialect);
+            if !frames.bytes().is_empty() {
+                member.send_frames(frames, deferred);
+            }
         };
         match to {
             To::One(player) => members.get(player).into_iter().for_each(&mut hand),
@@ -121,19 +121,22 @@ impl Room {
         self.limits.load().max_room_deliveries_per_second
     }
 
-    /// Takes a message to all members out of what the room may deliver in a second.
-    ///
-    /// # Errors
-    /// The room is busy; nobody is to get it.
-    pub(crate) fn take_deliveries(&self, now: Now, max_per_second: u32) -> Result<(), Busy> {
+    /// Takes messages to all members out of what the room may deliver in a second: how many of them it may, the first of
+    /// them.
+    pub(crate) fn take_deliveries(&self, now: Now, max_per_second: u32, messages: usize) -> usize {
         let max = max_per_second;
         if max == 0 {
-            return Ok(());
+            return messages;
         }
         // A room of more members than the limit would else never hear anything.
         let count = u32::try_from(self.count.load(Ordering::Relaxed)).unwrap_or(u32::MAX).min(max);
         let mut bucket = self.deliveries.lock().unwrap_or_else(PoisonError::into_inner);
         let bucket = bucket.get_or_insert_with(|| TokenBucket::full(now));
-        bucket.take(now, Rate::per_second(max), count).map_err(|_| Busy(max))
+        let mut take = |count| bucket.take(now, Rate::per_second(max), count).is_ok();
+        let all = u32::try_from(messages).ok().and_then(|messages| count.checked_mul(messages));
+        if all.is_some_and(&mut take) {
+            return messages;
+        }
+        (0..messages).take_while(|_| take(count)).count()
     }
 }

@@ -10,7 +10,7 @@ use tagwire::bytes::Bytes;
 use tagwire::pb::tagwire::v1::{self, status};
 use tagwire::room::{Context, Effect, Effects, Flush, MAX_TICK_HZ, Options, Player, Relayed, To};
 use tagwire::service::Refusal;
-use tagwire::session::dialect::FanOut;
+use tagwire::session::fan_out::FanOut;
 use tagwire::session::outbox::Lane;
 use tagwire::time::Now;
 use tagwire::{CloseCode, Tag};
@@ -25,6 +25,7 @@ use super::mailbox::{Letter, Mail};
 use super::{Boundary, Room, Rooms, too_late};
 use crate::flusher::TurnGuard;
 use crate::hook::Stopped;
+use crate::metrics::Tally;
 use crate::requests::response;
 use crate::session::{Ending, Session};
 
@@ -406,12 +407,10 @@ impl Hosted {
             }
         };
         let payload = changed.as_deref().unwrap_or(payload);
-        let mut fan_out = match sender {
-            Some(player) => FanOut::relayed(player, tag, payload),
-            None => FanOut::sent(tag, payload),
-        };
-        let delivered = self.room.deliver(&mut fan_out, to, lane, self.deferred());
-        self.rooms.metrics.delivered(message, payload.len(), &delivered);
+        let mut fan_out = FanOut::new();
+        fan_out.push(sender, message, tag, payload, lane);
+        let delivered = self.room.deliver(&mut fan_out, to, self.deferred());
+        Tally::new(&self.rooms.metrics).delivered(&fan_out, &delivered);
     }
 
     fn request(
