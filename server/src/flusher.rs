@@ -28,10 +28,12 @@ struct Turn {
     runs: bool,
     /// Sessions that were appended to in it.
     dirty: Vec<Arc<Session>>,
+    /// They have not all the same flusher.
+    mixed: bool,
 }
 
 thread_local! {
-    static TURN: RefCell<Turn> = const { RefCell::new(Turn { runs: false, dirty: Vec::new() }) };
+    static TURN: RefCell<Turn> = const { RefCell::new(Turn { runs: false, dirty: Vec::new(), mixed: false }) };
 }
 
 /// A turn of a connection or of a room, until it is dropped. Not to be held across an await.
@@ -67,12 +69,18 @@ impl Drop for TurnGuard {
             {
                 return turn.dirty.pop();
             }
-            while let Some(session) = turn.dirty.last() {
+            let Turn { dirty, mixed, .. } = turn;
+            while let Some(session) = dirty.last() {
                 let flusher = Arc::clone(session.flusher());
-                let of_flusher = |session: &mut Arc<Session>| Arc::ptr_eq(session.flusher(), &flusher);
-                flusher.enlist(turn.dirty.extract_if(.., of_flusher));
+                if *mixed {
+                    let of_flusher = |session: &mut Arc<Session>| Arc::ptr_eq(session.flusher(), &flusher);
+                    flusher.enlist(dirty.extract_if(.., of_flusher));
+                } else {
+                    flusher.enlist(dirty.drain(..));
+                }
             }
-            turn.dirty.shrink_to(MAX_KEPT);
+            *mixed = false;
+            dirty.shrink_to(MAX_KEPT);
             None
         });
         // Who was read is answered, and nobody else hears anything: the flusher could gather no more for it, and it would be
@@ -98,6 +106,8 @@ impl Flusher {
     pub(crate) fn push(session: &Arc<Session>) {
         let waits = TURN.with_borrow_mut(|turn| {
             if turn.runs {
+                let first = turn.dirty.first();
+                turn.mixed |= first.is_some_and(|first| !Arc::ptr_eq(first.flusher(), session.flusher()));
                 turn.dirty.push(Arc::clone(session));
             }
             turn.runs

@@ -1,6 +1,6 @@
 //! Messages on their way to many: each form of them is encoded once, then shared.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::mem;
 
 use crate::session::Dialect;
@@ -38,7 +38,7 @@ pub struct FanOut {
     messages: Vec<Outgoing>,
     native: Vec<u8>,
     /// Made when the first who speaks it is there.
-    classic: Option<Vec<u8>>,
+    classic: OnceCell<Vec<u8>>,
 }
 
 impl Default for FanOut {
@@ -51,7 +51,7 @@ impl FanOut {
     /// An empty one.
     pub fn new() -> Self {
         let (messages, native) = SPARE.take();
-        FanOut { messages, native, classic: None }
+        FanOut { messages, native, classic: OnceCell::new() }
     }
 
     /// Adds a message. `sender`: the player; `None`: the server. `message`: its place in the schema.
@@ -59,7 +59,7 @@ impl FanOut {
         Dialect::Native.encode_game(sender, tag, payload, &mut self.native);
         let end = self.native.len();
         self.messages.push(Outgoing { message, tag, payload_bytes: payload.len(), lane, end });
-        self.classic = None;
+        self.classic.take();
     }
 
     /// What was added.
@@ -81,17 +81,17 @@ impl FanOut {
     pub fn truncate(&mut self, count: usize) {
         self.messages.truncate(count);
         self.native.truncate(self.messages.last().map_or(0, |last| last.end));
-        self.classic = None;
+        self.classic.take();
     }
 
     /// Those of the messages that can be said in that dialect.
-    pub fn frames(&mut self, dialect: Dialect) -> Frames<'_> {
+    pub fn frames(&self, dialect: Dialect) -> Frames<'_> {
         let FanOut { messages, native, classic } = self;
         let bytes = match dialect {
             Dialect::Native => native,
-            Dialect::Classic => classic.get_or_insert_with(|| {
+            Dialect::Classic => classic.get_or_init(|| {
                 let mut classic = Vec::with_capacity(native.len());
-                for &Outgoing { tag, payload_bytes, end, .. } in &*messages {
+                for &Outgoing { tag, payload_bytes, end, .. } in messages {
                     if dialect.fits(tag, payload_bytes) {
                         dialect.encode_game(None, tag, &native[end - payload_bytes..end], &mut classic);
                     }
@@ -196,11 +196,11 @@ mod tests {
 
     #[test]
     fn a_buffer_that_was_used_before_begins_empty() {
-        let mut first = alone(7, b"first");
+        let first = alone(7, b"first");
         assert_eq!(first.frames(Dialect::Native).bytes(), b"\x05\x07first");
         assert_eq!(first.frames(Dialect::Classic).bytes(), b"\x05\x07first");
         drop(first);
-        let mut second = alone(8, b"2");
+        let second = alone(8, b"2");
         assert_eq!(second.frames(Dialect::Native).bytes(), b"\x01\x082");
         assert_eq!(second.messages().len(), 1);
         drop(second);

@@ -36,15 +36,15 @@ pub const PEER_TIMEOUT_US: u64 = 10_000_000;
 
 /// True for the frames that are counted, known or not; those of the connection itself are not.
 pub fn is_counted(tag: Tag) -> bool {
-    ![
-        v1::PlayerLogin::TAG,
-        v1::Ping::TAG,
-        v1::Welcome::TAG,
-        v1::Disconnect::TAG,
-        v1::SchemaWanted::TAG,
-        v1::SchemaOffer::TAG,
-    ]
-    .contains(&tag)
+    !matches!(
+        tag,
+        v1::PlayerLogin::TAG
+            | v1::Ping::TAG
+            | v1::Welcome::TAG
+            | v1::Disconnect::TAG
+            | v1::SchemaWanted::TAG
+            | v1::SchemaOffer::TAG
+    )
 }
 
 /// Counts what one side received, and says when to tell the other.

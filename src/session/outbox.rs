@@ -279,7 +279,7 @@ impl Outbox {
         self.written += count;
         self.written_ever += count as u64;
         assert!(self.written <= self.bytes.len(), "more written than there is");
-        let waited = self.frames;
+        let (waited, keeps_none) = (self.frames, self.kept == self.boundary);
         if self.written == self.bytes.len() {
             // As nearly always: there is no need to look at every frame.
             (self.boundary, self.frames) = (self.written, 0);
@@ -296,13 +296,17 @@ impl Outbox {
             *bytes = bytes.saturating_sub(count);
             *frames = frames.saturating_sub(waited - self.frames);
         }
+        let is_over = self.boundary - self.kept > self.limits.max_kept_bytes;
         while self.boundary - self.kept > self.limits.max_kept_bytes {
             self.forget_one();
         }
-        self.forget_uncounted();
+        // Else what is kept begins with a frame that counts, as before.
+        if keeps_none || is_over {
+            self.forget_uncounted();
+        }
         self.compact();
         self.blocked = self.written < self.bytes.len();
-        if !self.blocked {
+        if !self.blocked && self.behind.is_some() {
             self.append_aside();
         }
     }
@@ -530,6 +534,8 @@ fn counted(mut bytes: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::session::Dialect;
+    use crate::session::fan_out::FanOut;
     use crate::tag::Tag;
     use proptest::prelude::*;
 
@@ -851,6 +857,47 @@ mod tests {
     }
 
     proptest! {
+        /// Messages that come together are what they are one by one, whether the socket keeps up or not.
+        #[test]
+        fn what_comes_at_once_is_what_comes_one_by_one(
+            lanes in prop::collection::vec((0u8..3, 1u32..3, any::<u8>()), 0..20),
+            written in prop::option::of(0usize..30),
+        ) {
+            let mut fan_out = FanOut::new();
+            for (lane, sender, value) in lanes {
+                let lane = [Lane::Ordered, latest(sender, 6), Lane::Unreliable][usize::from(lane)];
+                let tag = if value < 200 { Tag(6) } else { Tag(300) };
+                fan_out.push(Some(sender), 0, tag, &[value], lane);
+            }
+            for dialect in [Dialect::Native, Dialect::Classic] {
+                let [mut at_once, mut one_by_one] = [Outbox::new(LIMITS), Outbox::new(LIMITS)];
+                for outbox in [&mut at_once, &mut one_by_one] {
+                    outbox.push(&frame(5, 20), Lane::Ordered);
+                    if let Some(written) = written {
+                        outbox.wrote(written.min(outbox.unwritten().len()));
+                    }
+                }
+                let frames = fan_out.frames(dialect);
+                let lost = at_once.push_all(frames);
+                let (mut expected, mut rest) = (Lost::default(), frames.bytes());
+                for lane in frames.lanes() {
+                    let (frame, others) = rest.split_at(frame::encoded_head(rest).len);
+                    rest = others;
+                    match one_by_one.push(frame, lane) {
+                        Pushed::Replaced => expected.replaced += 1,
+                        Pushed::Dropped => expected.dropped += 1,
+                        Pushed::Appended | Pushed::Aside => {}
+                    }
+                }
+                prop_assert!(rest.is_empty(), "a lane for each");
+                prop_assert_eq!(lost, expected);
+                let sums = |outbox: &Outbox| (outbox.len(), outbox.frames(), outbox.committed);
+                prop_assert_eq!(sums(&at_once), sums(&one_by_one));
+                prop_assert_eq!(drain(&mut at_once), drain(&mut one_by_one));
+                prop_assert_eq!(sums(&at_once), sums(&one_by_one));
+            }
+        }
+
         /// Whatever happens in whatever order: whole frames, ORDERED all, once and in order, LATEST newest last.
         #[test]
         fn the_stream_is_whole_and_in_order(steps in prop::collection::vec(step(), 1..200)) {

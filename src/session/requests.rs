@@ -35,7 +35,8 @@ struct Keys {
     /// Rising, as they come.
     running: Vec<u64>,
     lanes: usize,
-    remembered: VecDeque<Response>,
+    /// With their bytes.
+    remembered: VecDeque<(usize, Response)>,
     remembered_bytes: usize,
 }
 
@@ -51,7 +52,8 @@ impl Requests {
             return Begin::Running;
         }
         if key <= keys.highest {
-            let known = keys.remembered.iter().find(|response| response.key == key).cloned();
+            let known = keys.remembered.iter().find(|(_, response)| response.key == key);
+            let known = known.map(|(_, response)| response.clone());
             return Begin::Answered(known.unwrap_or_else(|| Response {
                 key,
                 tag,
@@ -94,13 +96,14 @@ impl Requests {
             // Many a session asks for one thing and no more.
             keys.remembered.reserve_exact(1);
         }
-        keys.remembered_bytes += response.encoded_len();
-        keys.remembered.push_back(response);
+        let bytes = response.encoded_len();
+        keys.remembered_bytes += bytes;
+        keys.remembered.push_back((bytes, response));
         while keys.remembered.len() > REMEMBERED_ANSWERS
             || keys.remembered_bytes > REMEMBERED_BYTES && keys.remembered.len() > 1
         {
             let forgotten = keys.remembered.pop_front();
-            keys.remembered_bytes -= forgotten.map_or(0, |response| response.encoded_len());
+            keys.remembered_bytes -= forgotten.map_or(0, |(bytes, _)| bytes);
         }
         true
     }

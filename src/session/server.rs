@@ -335,11 +335,11 @@ impl ServerSession {
                 Ok(Incoming::Leave { code, reason })
             }
             v1::Request::TAG => {
-                let request = v1::Request::decode(Bytes::copy_from_slice(frame.payload));
+                let request = v1::Request::decode(frame.payload);
                 self.handle_request(now, request.map_err(malformed)?, None)
             }
             v1::Batch::TAG => {
-                let batch = v1::Batch::decode(Bytes::copy_from_slice(frame.payload));
+                let batch = v1::Batch::decode(frame.payload);
                 self.handle_batch(now, batch.map_err(malformed)?)
             }
             v1::Welcome::TAG => Err(wrong_direction::<v1::Welcome>()),
@@ -499,7 +499,7 @@ impl ServerSession {
             self.rates.strike(now, too_fast, delivery)?;
             // A request is answered whatever becomes of it.
             if frame.tag == v1::Request::TAG
-                && let Ok(request) = v1::Request::decode(Bytes::copy_from_slice(frame.payload))
+                && let Ok(request) = v1::Request::decode(frame.payload)
             {
                 return self.handle_request(now, request, Some(too_fast));
             }

@@ -81,16 +81,21 @@ impl Room {
     }
 
     /// Hands messages to members. `deferred`: [`Room::flush`] follows.
-    pub(crate) fn deliver(&self, fan_out: &mut FanOut, to: &To, deferred: bool) -> Delivered {
+    pub(crate) fn deliver(&self, fan_out: &FanOut, to: &To, deferred: bool) -> Delivered {
         let mut delivered = Delivered::default();
         let members = self.members();
+        let native = fan_out.frames(Dialect::Native);
         let mut hand = |member: &Arc<Session>| {
-            let dialect = member.player.dialect;
-            match dialect {
-                Dialect::Native => delivered.native += 1,
-                Dialect::Classic => delivered.classic += 1,
-            }
-            let frames = fan_out.frames(dialect);
+            let frames = match member.player.dialect {
+                Dialect::Native => {
+                    delivered.native += 1;
+                    native
+                }
+                Dialect::Classic => {
+                    delivered.classic += 1;
+                    fan_out.frames(Dialect::Classic)
+                }
+            };
             if !frames.bytes().is_empty() {
                 member.send_frames(frames, deferred);
             }

@@ -409,7 +409,7 @@ impl Hosted {
         let payload = changed.as_deref().unwrap_or(payload);
         let mut fan_out = FanOut::new();
         fan_out.push(sender, message, tag, payload, lane);
-        let delivered = self.room.deliver(&mut fan_out, to, self.deferred());
+        let delivered = self.room.deliver(&fan_out, to, self.deferred());
         Tally::new(&self.rooms.metrics).delivered(&fan_out, &delivered);
     }
 
