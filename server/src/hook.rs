@@ -24,7 +24,7 @@ pub trait Hook: Send + Sync + 'static {
     }
 
     /// This goes to players: what a player sent to the room (`from`), what a room's code sends, or the answer to a request
-    /// that went well. Once, however many receive it.
+    /// that went well. Once, however many receive it. Nobody does where the room has had all its deliveries of this second.
     fn outgoing(&self, from: Option<u32>, to: &To, message: &mut Passing<'_>) -> Verdict {
         let _ = (from, to, message);
         Verdict::Pass

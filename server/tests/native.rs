@@ -102,29 +102,27 @@ fn chat_goes_to_all_and_mouse_to_the_others() {
 }
 
 fn what_comes_in_one_read_keeps_its_order() {
-    each(|server| {
-        let (mut a, mut b) = (server.player("a"), server.player("b"));
-        let chat = |text: &str| frame(&arena::Chat { text: text.to_string() });
-        // To all, to the others, one that nobody knows.
-        let sent = [chat("1"), chat("2"), frame(&mouse(3, 3)), chat("4"), hex("01c800"), chat("5")];
-        a.send_bytes(&sent.concat());
-        let told = |player: &mut Player, count| -> Vec<String> {
-            let told = |event| match event {
-                Event::Message { tag, payload, .. } if tag == arena::Chat::TAG => {
-                    Some(arena::Chat::decode(&*payload).unwrap().text)
-                }
-                Event::Message { .. } => Some("mouse".to_string()),
-                Event::Notice(notice) => Some(format!("notice of {}", notice.tag)),
-                _ => None,
-            };
-            (0..count).map(|_| player.wait(told)).collect()
+    let server = TestServer::start();
+    let (mut a, mut b) = (server.player("a"), server.player("b"));
+    let chat = |text: &str| frame(&arena::Chat { text: text.to_string() });
+    // To all, to the others, one that nobody knows.
+    let sent = [chat("1"), chat("2"), frame(&mouse(3, 3)), chat("4"), hex("01c800"), chat("5")];
+    a.send_bytes(&sent.concat());
+    let told = |player: &mut Player, count| -> Vec<String> {
+        let told = |event| match event {
+            Event::Message { tag, payload, .. } if tag == arena::Chat::TAG => {
+                Some(arena::Chat::decode(&*payload).unwrap().text)
+            }
+            Event::Message { .. } => Some("mouse".to_string()),
+            Event::Notice(notice) => Some(format!("notice of {}", notice.tag)),
+            _ => None,
         };
-        assert_eq!(told(&mut a, 5), ["1", "2", "4", "notice of 200", "5"]);
-        assert_eq!(told(&mut b, 5), ["1", "2", "mouse", "4", "5"]);
-    });
+        (0..count).map(|_| player.wait(told)).collect()
+    };
+    assert_eq!(told(&mut a, 5), ["1", "2", "4", "notice of 200", "5"]);
+    assert_eq!(told(&mut b, 5), ["1", "2", "mouse", "4", "5"]);
 }
 
-#[test]
 fn the_largest_frame_arrives() {
     let server = TestServer::start();
     let (mut a, mut b) = (server.player("a"), server.player("b"));
