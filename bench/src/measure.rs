@@ -7,10 +7,12 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 
 use crate::cases::{Case, Plan};
+use crate::dialect::Dialect;
 use crate::load::cpu::{Cores, now_ns};
+use crate::load::crowd::Entering;
 use crate::load::plays::Pace;
 use crate::load::{Crowd, Workload};
-use crate::peers::{Peer, Setup};
+use crate::peers::{CONFLATED, Peer, Setup};
 use crate::process::{Server, free_port};
 use crate::report::figures::RSS_AT_HALF;
 use crate::result::{Calls, Sample};
@@ -21,7 +23,7 @@ use crate::strace::Strace;
 pub struct Times {
     /// Before anything counts.
     pub warm_up: Duration,
-    /// While it counts.
+    /// While it counts; half of it where that brings enough messages.
     pub measured: Duration,
     /// While system calls are counted; zero: they are not.
     pub traced: Duration,
@@ -29,12 +31,22 @@ pub struct Times {
 
 /// So long may it take until all clients are in.
 const ENTER: Duration = Duration::from_secs(60);
-/// Connections that are opened before what came on the others is read.
+/// Connections that are opened before what the first of them say is written.
 const CONNECT_AT_ONCE: usize = 32;
+/// Clients that are on their way in at once, but for a storm.
+const ENTER_AT_ONCE: usize = 64;
 /// Idle servers are measured for a whole number of their seconds.
-const IDLE: Duration = Duration::from_secs(3);
+pub const IDLE: Duration = Duration::from_secs(3);
+/// Half of the time is enough when so many messages came in it.
+pub const ENOUGH: u64 = 50_000;
+/// Nobody hears anything for so long: the server has stalled.
+const MAX_SILENCE: Duration = Duration::from_secs(1);
+/// The same of a client, after what was measured.
+const MAX_WAIT: Duration = Duration::from_secs(5);
 /// All that was on its way has arrived when nothing came for so long.
 const QUIET: Duration = Duration::from_millis(100);
+/// How often is asked who has not heard anything yet, nanoseconds.
+const LISTEN_NS: u64 = 2_000_000;
 /// And is given up after so many times that.
 const MAX_DRAINS: u32 = 50;
 /// strace follows some thousand calls a second.
@@ -54,18 +66,17 @@ pub fn measure(
     let folder = tempfile::Builder::new().prefix("tagwire-bench-").tempdir()?;
     let plan = &case.plan;
     let is_idle = matches!(plan, Plan::Idle { .. });
-    let cores = if threads == 1 { Cores::One(0) } else { Cores::All };
+    let cores = if threads == 1 { Cores::Server } else { Cores::All };
     let setup = Setup {
         port: free_port()?,
         folder: folder.path().to_path_buf(),
         threads,
         connections: plan.clients(),
-        tick_ms: if let Plan::Rooms { tick_ms, .. } = plan { *tick_ms } else { None },
         ping_ms: is_idle.then_some(1000),
         body_bytes: plan.bytes(),
     };
     let log = folder.path().join("log");
-    let server = Server::start(peer.command(&setup)?, setup.port, &log, cores, Cores::One(1))?;
+    let server = Server::start(peer.command(&setup)?, setup.port, &log, cores)?;
     let mut sample = Sample {
         workload: case.workload.to_string(),
         case: case.name.clone(),
@@ -99,24 +110,34 @@ fn steady(
 ) -> anyhow::Result<()> {
     let end = now_ns() + ns(ENTER);
     for number in 0..plan.clients() {
-        crowd.connect(peer.client(&plan.seat(number)))?;
-        if number % CONNECT_AT_ONCE == 0 {
-            crowd.play(&mut crate::load::crowd::Entering, now_ns() + 100_000)?;
+        let client = peer.client(&plan.seat(number));
+        if plan.is_slow(number) {
+            crowd.connect_thinly(client)?
+        } else {
+            crowd.connect(client)?
+        }
+        // No more than wait in the shortest queue of a peer (mosquitto's, 100), or TCP tries again after seconds, in which no ping is
+        // answered.
+        while crowd.entering() >= ENTER_AT_ONCE && now_ns() < end {
+            crowd.play(&mut Entering, now_ns() + 100_000)?;
         }
     }
     crowd.enter(end)?;
     let mut play = plan.play();
     crowd.play(&mut *play, now_ns() + ns(times.warm_up))?;
+    let counted = if plan.watches_memory() { peer.counted(server)? } else { vec![] };
     play.tally().reset();
+    crowd.listen();
     let (cpu, idle, start) = (server.cpu_ns()?, crowd.idle_ns(), now_ns());
     let measured = if is_idle { times.measured.max(IDLE) } else { times.measured };
     crowd.play(&mut *play, start + ns(measured) / 2)?;
-    sample.other.insert(RSS_AT_HALF.to_string(), server.rss_bytes()? as f64);
-    crowd.play(&mut *play, start + ns(measured))?;
-    sample.cpu_ns = server
-        .cpu_ns()?
-        .checked_sub(cpu)
-        .context("a thread of the server has ended, and took its time along")?;
+    if plan.watches_memory() {
+        sample.other.insert(RSS_AT_HALF.to_string(), server.rss_bytes()? as f64);
+    }
+    if is_idle || plan.watches_memory() || play.tally().messages < ENOUGH {
+        crowd.play(&mut *play, start + ns(measured))?;
+    }
+    sample.cpu_ns = server.cpu_ns()?.checked_sub(cpu).context("the server's processor time ran backwards")?;
     let took = now_ns() - start;
     sample.seconds = took as f64 / 1e9;
     sample.generator = 1.0 - (crowd.idle_ns() - idle) as f64 / took as f64;
@@ -125,6 +146,16 @@ fn steady(
     sample.rss_bytes = server.rss_bytes()?;
     if sample.messages == 0 {
         bail!("nothing was heard");
+    }
+    if plan.watches_memory() {
+        let before: BTreeMap<_, _> = counted.into_iter().collect();
+        for (name, value) in peer.counted(server)? {
+            sample.other.insert(name.to_string(), value - before.get(name).unwrap_or(&0.0));
+        }
+    }
+    goes_on(plan, crowd, &mut *play)?;
+    if (0..plan.clients()).any(|who| plan.is_slow(who)) && sample.other.get(CONFLATED) == Some(&0.0) {
+        bail!("nothing was replaced: the slow ones are not slow enough for their sockets to be full");
     }
     sample.other.extend(play.other().into_iter().map(|(name, value)| (name.to_string(), value)));
     if !times.traced.is_zero() {
@@ -145,6 +176,35 @@ fn steady(
         sample.calls = Some(Calls { messages, by_name: strace.stop()? });
     }
     Ok(())
+}
+
+/// Nothing has stalled while it was measured: it was never silent for long, and everyone who receives still hears something.
+fn goes_on(plan: &Plan, crowd: &mut Crowd, play: &mut dyn Workload) -> anyhow::Result<()> {
+    let is_idle = matches!(plan, Plan::Idle { .. });
+    // Pings may all come together, once a second.
+    let max_silence = if is_idle { 2 * MAX_SILENCE } else { MAX_SILENCE };
+    let silence_ns = crowd.longest_silence_ns();
+    if silence_ns > ns(max_silence) {
+        bail!("it stalled: nobody heard anything for {:.1} s", silence_ns as f64 / 1e9);
+    }
+    if !is_idle {
+        crowd.listen();
+    }
+    let deaf = |crowd: &Crowd| -> Vec<usize> {
+        (0..plan.clients()).filter(|who| plan.receives(*who) && !crowd.has_heard(*who)).collect()
+    };
+    let end_ns = now_ns() + ns(MAX_WAIT);
+    loop {
+        match *deaf(crowd) {
+            [] => return Ok(()),
+            [first, ..] if now_ns() >= end_ns => bail!(
+                "it stalled: {} of {} clients hear nothing any more, the first of them client {first}",
+                deaf(crowd).len(),
+                plan.clients()
+            ),
+            _ => crowd.play(play, now_ns() + LISTEN_NS)?,
+        }
+    }
 }
 
 /// Lets all that is on its way arrive.
@@ -169,12 +229,12 @@ fn storm(
     crowd: &mut Crowd,
     sample: &mut Sample,
 ) -> anyhow::Result<()> {
-    let enter = |crowd: &mut Crowd, dialects: Vec<Box<dyn crate::dialect::Dialect>>| {
+    let enter = |crowd: &mut Crowd, dialects: Vec<Box<dyn Dialect>>| {
         let start = now_ns();
         for (number, dialect) in dialects.into_iter().enumerate() {
             crowd.connect(dialect)?;
             if number % CONNECT_AT_ONCE == 0 {
-                crowd.play(&mut crate::load::crowd::Entering, now_ns())?;
+                crowd.play(&mut Entering, now_ns())?;
             }
         }
         crowd.enter(start + ns(ENTER))
@@ -188,10 +248,7 @@ fn storm(
     }
     let (cpu, idle, start) = (server.cpu_ns()?, crowd.idle_ns(), now_ns());
     enter(crowd, dialects)?;
-    sample.cpu_ns = server
-        .cpu_ns()?
-        .checked_sub(cpu)
-        .context("a thread of the server has ended, and took its time along")?;
+    sample.cpu_ns = server.cpu_ns()?.checked_sub(cpu).context("the server's processor time ran backwards")?;
     let took = now_ns() - start;
     sample.seconds = took as f64 / 1e9;
     sample.generator = 1.0 - (crowd.idle_ns() - idle) as f64 / took as f64;
