@@ -39,14 +39,20 @@ const ENTER_AT_ONCE: usize = 64;
 pub const IDLE: Duration = Duration::from_secs(3);
 /// Half of the time is enough when so many messages came in it.
 pub const ENOUGH: u64 = 50_000;
-/// Nobody hears anything for so long: the server has stalled.
-const MAX_SILENCE: Duration = Duration::from_secs(1);
-/// The same of a client, after what was measured.
-const MAX_WAIT: Duration = Duration::from_secs(5);
+/// How long is waited before something has stalled.
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    /// Nobody hears anything for so long.
+    silence: Duration,
+    /// The same of one client, after what was measured.
+    wait: Duration,
+}
+
+const PATIENCE: Patience = Patience { silence: Duration::from_secs(1), wait: Duration::from_secs(5) };
+/// How often is asked who has not heard anything yet.
+const LISTEN: Duration = Duration::from_millis(2);
 /// All that was on its way has arrived when nothing came for so long.
 const QUIET: Duration = Duration::from_millis(100);
-/// How often is asked who has not heard anything yet, nanoseconds.
-const LISTEN_NS: u64 = 2_000_000;
 /// And is given up after so many times that.
 const MAX_DRAINS: u32 = 50;
 /// strace follows some thousand calls a second.
@@ -153,7 +159,7 @@ fn steady(
             sample.other.insert(name.to_string(), value - before.get(name).unwrap_or(&0.0));
         }
     }
-    goes_on(plan, crowd, &mut *play)?;
+    goes_on(plan, crowd, &mut *play, PATIENCE)?;
     if (0..plan.clients()).any(|who| plan.is_slow(who)) && sample.other.get(CONFLATED) == Some(&0.0) {
         bail!("nothing was replaced: the slow ones are not slow enough for their sockets to be full");
     }
@@ -179,10 +185,15 @@ fn steady(
 }
 
 /// Nothing has stalled while it was measured: it was never silent for long, and everyone who receives still hears something.
-fn goes_on(plan: &Plan, crowd: &mut Crowd, play: &mut dyn Workload) -> anyhow::Result<()> {
+fn goes_on(
+    plan: &Plan,
+    crowd: &mut Crowd,
+    play: &mut dyn Workload,
+    patience: Patience,
+) -> anyhow::Result<()> {
     let is_idle = matches!(plan, Plan::Idle { .. });
     // Pings may all come together, once a second.
-    let max_silence = if is_idle { 2 * MAX_SILENCE } else { MAX_SILENCE };
+    let max_silence = if is_idle { 2 * patience.silence } else { patience.silence };
     let silence_ns = crowd.longest_silence_ns();
     if silence_ns > ns(max_silence) {
         bail!("it stalled: nobody heard anything for {:.1} s", silence_ns as f64 / 1e9);
@@ -193,7 +204,7 @@ fn goes_on(plan: &Plan, crowd: &mut Crowd, play: &mut dyn Workload) -> anyhow::R
     let deaf = |crowd: &Crowd| -> Vec<usize> {
         (0..plan.clients()).filter(|who| plan.receives(*who) && !crowd.has_heard(*who)).collect()
     };
-    let end_ns = now_ns() + ns(MAX_WAIT);
+    let end_ns = now_ns() + ns(patience.wait);
     loop {
         match *deaf(crowd) {
             [] => return Ok(()),
@@ -202,7 +213,7 @@ fn goes_on(plan: &Plan, crowd: &mut Crowd, play: &mut dyn Workload) -> anyhow::R
                 deaf(crowd).len(),
                 plan.clients()
             ),
-            _ => crowd.play(play, now_ns() + LISTEN_NS)?,
+            _ => crowd.play(play, now_ns() + ns(LISTEN))?,
         }
     }
 }
@@ -260,4 +271,66 @@ fn storm(
 
 fn ns(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::{Ipv4Addr, TcpListener};
+    use std::thread;
+
+    use super::*;
+    use crate::body::MIN_BYTES;
+    use crate::dialect::plain::Plain;
+    use crate::dialect::{Say, Seat};
+
+    /// A server that gives back what clients say, up to so many bytes to each, and then keeps the connection and is silent.
+    fn server(bytes: &'static [usize]) -> u16 {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        thread::spawn(move || {
+            for &bytes in bytes {
+                let (mut socket, _) = listener.accept().expect("a client");
+                thread::spawn(move || {
+                    let (mut piece, mut left) = ([0; 1000], bytes);
+                    // The client is gone when its test is over.
+                    while let Ok(read @ 1..) = socket.read(&mut piece) {
+                        let given = read.min(left);
+                        left -= given;
+                        let _ = socket.write_all(&piece[..given]);
+                    }
+                });
+            }
+        });
+        port
+    }
+
+    /// What comes of an echo of two clients with such a server.
+    fn echo(bytes: &'static [usize]) -> anyhow::Result<()> {
+        let plan = Plan::Echo { clients: 2, window: 1, bytes: MIN_BYTES, say: Say::All };
+        let patience = Patience { silence: Duration::from_millis(300), wait: Duration::from_millis(100) };
+        let mut crowd = Crowd::new(server(bytes)).expect("epoll");
+        for number in 0..2 {
+            let seat = Seat { room: "room".to_string(), ..plan.seat(number) };
+            crowd.connect(Box::new(Plain::new(&seat))).expect("connected");
+        }
+        crowd.enter(now_ns() + ns(ENTER)).expect("both are in");
+        let mut play = plan.play();
+        crowd.listen();
+        crowd.play(&mut *play, now_ns() + ns(patience.silence) + ns(QUIET)).expect("played");
+        goes_on(&plan, &mut crowd, &mut *play, patience)
+    }
+
+    #[test]
+    fn a_server_that_stalls_has_not_been_measured() {
+        // The way in is six bytes, a message 18.
+        const LONG: usize = 6 + 3 * 18;
+        echo(&[usize::MAX, usize::MAX]).expect("nothing stalls");
+        let why = |bytes| echo(bytes).expect_err("it stalls").to_string();
+        assert_eq!(
+            why(&[usize::MAX, LONG]),
+            "it stalled: 1 of 2 clients hear nothing any more, the first of them client 1"
+        );
+        assert!(why(&[LONG, LONG]).starts_with("it stalled: nobody heard anything for 0."));
+    }
 }
