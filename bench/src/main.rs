@@ -143,11 +143,10 @@ fn measure_all(args: &Args) -> anyhow::Result<()> {
         let what = format!("{} {}, {}", case.workload, case.name, entry.name());
         let measured = measure(peer, entry.threads(), case, item.round, times(item));
         if process::ended_by().is_some() {
+            let when = if measured.is_ok() { "after" } else { "in the middle of" };
+            run.samples.extend(measured.ok());
             save(&run, &args.out)?;
-            bail!(
-                "ended by a signal in the middle of {what}; {} has what was measured before",
-                args.out.display()
-            );
+            bail!("ended by a signal {when} {what}; {} has what was measured before", args.out.display());
         }
         progress.done(expected(item));
         let far =

@@ -7,7 +7,7 @@ use crate::measure::{ENOUGH, IDLE, Times};
 use crate::roster::{Entry, is_needed};
 
 /// Growth curves are measured in so many rounds at most: each of their points stands between others that say the same.
-const CURVE_ROUNDS: u32 = 3;
+pub const CURVE_ROUNDS: u32 = 3;
 
 /// One sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
