@@ -16,6 +16,8 @@ use crate::dialect::{Dialect, Heard, Say};
 
 const EVENTS: usize = 1024;
 const READ_BYTES: usize = 256 * 1024;
+/// Clients come from so many addresses: when half of the ports of one are taken, the kernel takes milliseconds to find another that is free.
+const ADDRESSES: usize = 16;
 /// A segment of TCP where packets have 1,500 bytes.
 const THIN_SEGMENT_BYTES: u32 = 1460;
 /// What the kernel keeps for a client on a thin line.
@@ -115,11 +117,13 @@ impl Crowd {
     }
 
     fn connect_by(&mut self, socket: Socket, mut dialect: Box<dyn Dialect>) -> anyhow::Result<()> {
+        let who = self.clients.len();
+        let address = Ipv4Addr::new(127, 0, 0, 2 + (who % ADDRESSES) as u8);
+        socket.bind(&SocketAddr::from((address, 0)).into())?;
         socket.connect(&SocketAddr::from((Ipv4Addr::LOCALHOST, self.port)).into()).context("connect")?;
         let socket = TcpStream::from(socket);
         socket.set_nodelay(true)?;
         socket.set_nonblocking(true)?;
-        let who = self.clients.len();
         epoll::add(&self.epoll, &socket, EventData::new_u64(who as u64), EventFlags::IN)?;
         let mut out = Vec::new();
         dialect.open(&mut out);
