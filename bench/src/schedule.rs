@@ -48,7 +48,7 @@ pub fn times(is_quick: bool, round: u32, plan: &Plan, peer: &str) -> Times {
     let traced = if is_traced { ms(700) } else { ms(0) };
     if plan.watches_memory() {
         // Until the sockets of the slow are full, and then long enough for what is not bounded to grow.
-        let times = Times { warm_up: ms(4000), measured: ms(4000), traced };
+        let times = Times { warm_up: ms(8000), measured: ms(4000), traced };
         return if is_quick { Times { warm_up: ms(2500), measured: ms(2000), ..times } } else { times };
     }
     if is_quick {
