@@ -1,5 +1,7 @@
 //! What is measured.
 
+use anyhow::bail;
+
 use crate::body::MIN_BYTES;
 use crate::dialect::{Say, Seat};
 use crate::load::Workload;
@@ -46,9 +48,9 @@ pub enum Plan {
     SteadyEcho { clients: usize, hz: f64 },
     /// One sends to `subscribers`, `flight` messages on their way.
     Fan { subscribers: usize, flight: u32, bytes: usize },
-    /// `players` in rooms of `members`; each sends `hz` times a second to the others. Some are `slow`; what is sent waits for a
-    /// tick of `tick_ms`.
-    Rooms { players: usize, members: usize, hz: f64, say: Say, tick_ms: Option<u64>, slow: Option<Slow> },
+    /// `players` in rooms of `members`; each sends `hz` times a second to the others. Some are `slow`; what is sent is
+    /// `collected` for a tick of 20 ms.
+    Rooms { players: usize, members: usize, hz: f64, say: Say, collected: bool, slow: Option<Slow> },
     /// `clients` are there, each pinged once a second.
     Idle { clients: usize },
     /// `clients` connect and log in, all at once; or all come back to their sessions at once, to `resume` them.
@@ -82,9 +84,9 @@ impl Plan {
             Plan::Echo { say: Say::Request, .. } => vec![Feature::Request],
             Plan::Echo { .. } | Plan::SteadyEcho { .. } => vec![Feature::All],
             Plan::Fan { .. } => vec![Feature::Rooms],
-            Plan::Rooms { say, tick_ms, .. } => {
+            Plan::Rooms { say, collected, .. } => {
                 let mut features = vec![Feature::Rooms];
-                if tick_ms.is_some() {
+                if collected {
                     features.push(Feature::Tick);
                 }
                 match say {
@@ -100,14 +102,30 @@ impl Plan {
         }
     }
 
+    /// What becomes of memory while it goes on is judged too: it is measured for the whole time.
+    pub fn watches_memory(&self) -> bool {
+        matches!(self, Plan::Rooms { say: Say::Latest, .. })
+    }
+
+    /// A client hears something, again and again.
+    pub fn receives(&self, number: usize) -> bool {
+        self.seat(number).receives
+    }
+
+    /// A client reads little at a time.
+    pub fn is_slow(&self, number: usize) -> bool {
+        matches!(self, Plan::Rooms { slow: Some(slow), .. } if slow.has(number))
+    }
+
     /// Who the clients are.
     pub fn seat(&self, number: usize) -> Seat {
         let (room, sends, receives) = match *self {
             Plan::Echo { .. } | Plan::SteadyEcho { .. } => (format!("echo-{number}"), true, true),
-            Plan::Storm { .. } => (format!("storm-{number}"), false, false),
+            // One room, for those who cannot be without: making thousands is no part of a login.
+            Plan::Storm { .. } => ("storm".to_string(), false, false),
             Plan::Fan { .. } => ("fan".to_string(), number == 0, number > 0),
-            Plan::Rooms { members, tick_ms, .. } => {
-                let kind = if tick_ms.is_some() { "tick" } else { "room" };
+            Plan::Rooms { members, collected, .. } => {
+                let kind = if collected { "tick" } else { "room" };
                 (format!("{kind}-{}", number / members), true, true)
             }
             Plan::Idle { .. } => (format!("room-{}", number / IDLE_MEMBERS), false, true),
@@ -129,6 +147,33 @@ impl Plan {
     }
 }
 
+/// Those that were asked for, by workload or as "W1 window 16"; else all, or those of a first look.
+///
+/// # Errors
+/// There is none of that name.
+pub fn chosen(names: Option<&[String]>, is_quick: bool) -> anyhow::Result<Vec<Case>> {
+    let mut cases = all();
+    if let Some(names) = names {
+        let is = |case: &Case, name: &String| {
+            *name == case.workload || *name == format!("{} {}", case.workload, case.name)
+        };
+        for name in names {
+            if !cases.iter().any(|case| is(case, name)) {
+                bail!("there is no workload {name:?}; `scripts/bench list` prints all");
+            }
+        }
+        cases.retain(|case| names.iter().any(|name| is(case, name)));
+    } else if is_quick {
+        // What takes thousands of connections is left out, and so are the growth curves and what no goal is about.
+        cases.retain(|case| {
+            case.plan.clients() <= 1001
+                && case.workload.starts_with('W')
+                && !["W2 1 KiB", "W5 window 1"].contains(&&*format!("{} {}", case.workload, case.name))
+        });
+    }
+    Ok(cases)
+}
+
 /// All that is measured, in the order of the tables.
 pub fn all() -> Vec<Case> {
     let case = |workload, name: &str, plan| Case {
@@ -140,10 +185,17 @@ pub fn all() -> Vec<Case> {
     };
     let echo = |clients, window| Plan::Echo { clients, window, bytes: MIN_BYTES, say: Say::All };
     let fan = |flight, bytes| Plan::Fan { subscribers: 1000, flight, bytes };
-    let rooms = |say, tick_ms| Plan::Rooms { players: 500, members: 10, hz: 20.0, say, tick_ms, slow: None };
+    let rooms =
+        |say, collected| Plan::Rooms { players: 500, members: 10, hz: 20.0, say, collected, slow: None };
     let ask = |window| Plan::Echo { clients: 100, window, bytes: MIN_BYTES, say: Say::Request };
-    let crowd =
-        |slow| Plan::Rooms { players: 1000, members: 1000, hz: 10.0, say: Say::Latest, tick_ms: None, slow };
+    let crowd = |slow| Plan::Rooms {
+        players: 1000,
+        members: 1000,
+        hz: 2.0,
+        say: Say::Latest,
+        collected: false,
+        slow,
+    };
     let ours = |case: Case| Case { only: Only::Tagwire, ..case };
     let over = |over, case: Case| Case { over, only: Only::Tagwire, ..case };
     let mut cases = vec![
@@ -153,9 +205,9 @@ pub fn all() -> Vec<Case> {
         case("W2", "1 in flight", fan(1, MIN_BYTES)),
         case("W2", "16 in flight", fan(16, MIN_BYTES)),
         case("W2", "1 KiB", fan(1, 1024)),
-        case("W3", "at once", rooms(Say::Step, None)),
-        case("W3", "20 ms tick", rooms(Say::Step, Some(20))),
-        ours(case("W3", "with constraints", rooms(Say::CheckedStep, None))),
+        case("W3", "at once", rooms(Say::Step, false)),
+        case("W3", "20 ms tick", rooms(Say::Step, true)),
+        ours(case("W3", "with constraints", rooms(Say::CheckedStep, false))),
         case("W4", "10000 idle", Plan::Idle { clients: 10_000 }),
         case("W4", "19000 idle", Plan::Idle { clients: 19_000 }),
         case("W5", "window 16", ask(16)),
@@ -163,11 +215,11 @@ pub fn all() -> Vec<Case> {
         case("W6", "logins", Plan::Storm { clients: 5000, resume: false }),
         ours(case("W6", "resumes", Plan::Storm { clients: 5000, resume: true })),
         ours(case("W7", "all fast", crowd(None))),
-        ours(case("W7", "a tenth slow", crowd(Some(Slow { every: 10, bytes: 4096 })))),
+        ours(case("W7", "a tenth slow", crowd(Some(Slow { every: 10, bytes: 1024 })))),
         over(Over::WebSocket, case("W8", "W1 websocket", echo(100, 16))),
         over(Over::Tls, case("W8", "W1 tls", echo(100, 16))),
-        over(Over::WebSocket, case("W8", "W3 websocket", rooms(Say::Step, None))),
-        over(Over::Tls, case("W8", "W3 tls", rooms(Say::Step, None))),
+        over(Over::WebSocket, case("W8", "W3 websocket", rooms(Say::Step, false))),
+        over(Over::Tls, case("W8", "W3 tls", rooms(Say::Step, false))),
     ];
     let limit =
         |workload, name: usize, plan| Case { only: Only::Limit, ..case(workload, &name.to_string(), plan) };
@@ -178,7 +230,7 @@ pub fn all() -> Vec<Case> {
     for count in [1, 10, 100, 1000] {
         let players = count * 10;
         let hz = 5_000.0 / players as f64;
-        let plan = Plan::Rooms { players, members: 10, hz, say: Say::Step, tick_ms: None, slow: None };
+        let plan = Plan::Rooms { players, members: 10, hz, say: Say::Step, collected: false, slow: None };
         cases.push(limit("rooms", count, plan));
     }
     for bytes in [16, 64, 256, 1024, 4096, 16_384] {

@@ -1,8 +1,8 @@
 //! Measures how fast the server is: the same load, workload by workload, on it and on its peers, in rounds with fresh processes.
 //!
 //! ```text
-//! main -> roster, cases -> measure -> peers, process (start a server)
-//!                              -> load (sockets, clock, what clients do) -> dialect (bytes)
+//! main -> roster, cases, schedule -> measure -> peers, process (start a server)
+//!                                        -> load (sockets, clock, what clients do) -> dialect (bytes)
 //!      -> result (JSON) -> report (tables, plots)
 //! ```
 
@@ -16,6 +16,7 @@ pub mod process;
 pub mod report;
 pub mod result;
 pub mod roster;
+pub mod schedule;
 pub mod strace;
 
 /// What was generated of `proto/`.

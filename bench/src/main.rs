@@ -3,16 +3,16 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context as _, bail};
 use clap::{Parser, Subcommand};
-use tagwire_bench::cases::{self, Case, Plan};
 use tagwire_bench::load::cpu;
-use tagwire_bench::measure::{Times, measure};
-use tagwire_bench::report;
+use tagwire_bench::measure::measure;
 use tagwire_bench::result::Run;
 use tagwire_bench::roster::{self, Entry};
+use tagwire_bench::schedule::{self, Item, Progress};
+use tagwire_bench::{cases, process, report};
 
 /// Measures the speed of tagwire beside the limit and beside what people would use instead.
 #[derive(Debug, Parser)]
@@ -62,7 +62,9 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+            // As a shell tells of it.
+            let signal = process::ended_by().and_then(|number| u8::try_from(128 + number).ok());
+            signal.map_or(ExitCode::FAILURE, ExitCode::from)
         }
     }
 }
@@ -103,43 +105,14 @@ fn tell(run: &Run, docs: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Those that were asked for.
-fn chosen(args: &Args) -> anyhow::Result<Vec<Case>> {
-    let mut cases = cases::all();
-    if let Some(names) = &args.workloads {
-        let is = |case: &Case, name: &String| {
-            *name == case.workload || *name == format!("{} {}", case.workload, case.name)
-        };
-        for name in names {
-            if !cases.iter().any(|case| is(case, name)) {
-                bail!("there is no workload {name:?}; `scripts/bench list` prints all");
-            }
-        }
-        cases.retain(|case| names.iter().any(|name| is(case, name)));
-    } else if args.quick {
-        // What takes thousands of connections is left out, and so are the growth curves.
-        cases.retain(|case| case.plan.clients() <= 1001 && case.workload.starts_with('W'));
-    }
-    Ok(cases)
-}
-
-fn times(quick: bool, round: u32, plan: &Plan) -> Times {
-    let ms = Duration::from_millis;
-    let traced = if round > 0 || matches!(plan, Plan::Storm { .. }) { ms(0) } else { ms(700) };
-    if quick {
-        Times { warm_up: ms(200), measured: ms(500), traced: traced / 3 }
-    } else {
-        Times { warm_up: ms(500), measured: ms(2000), traced }
-    }
-}
-
 fn measure_all(args: &Args) -> anyhow::Result<()> {
     let began = Instant::now();
-    let cases = chosen(args)?;
+    let cases = cases::chosen(args.workloads.as_deref(), args.quick)?;
     let rounds = args.rounds.unwrap_or(if args.quick { 1 } else { 5 });
     cpu::raise_descriptors()?;
+    process::end_with_signals()?;
     if cpu::cores()? < 2 {
-        bail!("two cores are needed: one for the servers, one for the load");
+        eprintln!("there is one core only: {}, and costs are higher than they would be", cpu::places()?);
     }
     let target = args.out.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(target).with_context(|| format!("{}", target.display()))?;
@@ -149,47 +122,58 @@ fn measure_all(args: &Args) -> anyhow::Result<()> {
     }
     let mut run = Run {
         began: output("date", &["-u", "+%Y-%m-%dT%H:%M:%SZ"]),
-        machine: machine(),
+        machine: machine()?,
         commit: output("git", &["-C", &home().display().to_string(), "rev-parse", "--short", "HEAD"]),
         rounds,
         peers: entries.iter().map(Entry::about).collect(),
         missing,
         samples: vec![],
     };
+    let items = schedule::items(&cases, &entries, rounds);
+    let times = |item: &Item| {
+        schedule::times(args.quick, item.round, &cases[item.case].plan, entries[item.entry].name())
+    };
+    let expected = |item: &Item| schedule::expected(times(item), &cases[item.case].plan);
+    let mut progress = Progress::new(items.iter().map(expected));
+    eprintln!("{} samples, about {:.0} min", items.len(), progress.expected().as_secs_f64() / 60.0);
     let mut is_whole = true;
-    for round in 0..rounds {
-        for case in &cases {
-            // Each is first in turn, so that none always runs on a machine that is warmer.
-            for place in 0..entries.len() {
-                let entry = &entries[(place + round as usize) % entries.len()];
-                let Some(peer) = entry.peer(case) else { continue };
-                let what = format!("{} {}, {}", case.workload, case.name, entry.name());
-                let times = times(args.quick, round, &case.plan);
-                match measure(peer, entry.threads(), case, round, times) {
-                    Ok(sample) => {
-                        eprintln!(
-                            "[{:4.0} s] round {} of {rounds}: {what}: {:.3} us a message, {:.0} messages/s, generator {:.0} %",
-                            began.elapsed().as_secs_f64(),
-                            round + 1,
-                            sample.cpu_ns as f64 / sample.messages as f64 / 1e3,
-                            sample.messages as f64 / sample.seconds,
-                            sample.generator * 100.0,
-                        );
-                        run.samples.push(sample);
-                    }
-                    Err(error) => {
-                        eprintln!("{what}: {error:#}");
-                        let why = format!("{error:#}").lines().next().unwrap_or("").to_string();
-                        is_whole &= !roster::is_needed(entry.name());
-                        if !run.missing.iter().any(|(name, _)| *name == what) {
-                            run.missing.push((what, why));
-                        }
-                    }
+    for (place, item) in items.iter().enumerate() {
+        let (case, entry) = (&cases[item.case], &entries[item.entry]);
+        let peer = entry.peer(case).context("it was chosen for this case")?;
+        let what = format!("{} {}, {}", case.workload, case.name, entry.name());
+        let measured = measure(peer, entry.threads(), case, item.round, times(item));
+        if process::ended_by().is_some() {
+            let when = if measured.is_ok() { "after" } else { "in the middle of" };
+            run.samples.extend(measured.ok());
+            save(&run, &args.out)?;
+            bail!("ended by a signal {when} {what}; {} has what was measured before", args.out.display());
+        }
+        progress.done(expected(item));
+        let far =
+            format!("[{}] round {} of {rounds}: {what}", progress.tell(began.elapsed()), item.round + 1);
+        match measured {
+            Ok(sample) => {
+                eprintln!(
+                    "{far}: {:.3} us a message, {:.0} messages/s, generator {:.0} %",
+                    sample.cpu_ns as f64 / sample.messages as f64 / 1e3,
+                    sample.messages as f64 / sample.seconds,
+                    sample.generator * 100.0,
+                );
+                run.samples.push(sample);
+            }
+            Err(error) => {
+                eprintln!("{far}: {error:#}");
+                let why = format!("{error:#}").lines().next().unwrap_or("").to_string();
+                is_whole &= !roster::is_needed(entry.name());
+                if !run.missing.iter().any(|(name, _)| *name == what) {
+                    run.missing.push((what, why));
                 }
             }
         }
         // What was measured is not lost where a later round is interrupted.
-        fs::write(&args.out, serde_json::to_vec_pretty(&run)?)?;
+        if items.get(place + 1).is_none_or(|next| next.round > item.round) {
+            save(&run, &args.out)?;
+        }
     }
     tell(&run, args.docs)?;
     println!("{}: {} samples, {:.0} s", args.out.display(), run.samples.len(), began.elapsed().as_secs_f64());
@@ -199,6 +183,10 @@ fn measure_all(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn save(run: &Run, file: &Path) -> anyhow::Result<()> {
+    fs::write(file, serde_json::to_vec_pretty(run)?).with_context(|| format!("{}", file.display()))
+}
+
 /// What a command prints, its first line; empty where it is not there.
 fn output(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output();
@@ -206,20 +194,20 @@ fn output(program: &str, arguments: &[&str]) -> String {
     text.lines().next().unwrap_or("").trim().to_string()
 }
 
-fn machine() -> Vec<(String, String)> {
+fn machine() -> anyhow::Result<Vec<(String, String)>> {
     let field = |file: &str, name: &str| {
         let text = fs::read_to_string(file).unwrap_or_default();
         let line = text.lines().find(|line| line.starts_with(name)).unwrap_or("").to_string();
         line.split_once(':').map_or(String::new(), |(_, value)| value.trim().to_string())
     };
-    [
+    Ok([
         ("processor", field("/proc/cpuinfo", "model name")),
-        ("cores", cpu::cores().map_or(String::new(), |cores| cores.to_string())),
+        ("cores", format!("{}; {}", cpu::cores()?, cpu::places()?)),
         ("memory", field("/proc/meminfo", "MemTotal")),
         ("kernel", output("uname", &["-sr"])),
         ("libc", output("ldd", &["--version"])),
         ("rustc", output("rustc", &["-V"])),
     ]
     .map(|(name, value)| (name.to_string(), value))
-    .to_vec()
+    .to_vec())
 }

@@ -7,10 +7,12 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 
 use crate::cases::{Case, Plan};
+use crate::dialect::Dialect;
 use crate::load::cpu::{Cores, now_ns};
+use crate::load::crowd::Entering;
 use crate::load::plays::Pace;
 use crate::load::{Crowd, Workload};
-use crate::peers::{Peer, Setup};
+use crate::peers::{CONFLATED, Peer, Setup};
 use crate::process::{Server, free_port};
 use crate::report::figures::RSS_AT_HALF;
 use crate::result::{Calls, Sample};
@@ -21,7 +23,7 @@ use crate::strace::Strace;
 pub struct Times {
     /// Before anything counts.
     pub warm_up: Duration,
-    /// While it counts.
+    /// While it counts; half of it where that brings enough messages.
     pub measured: Duration,
     /// While system calls are counted; zero: they are not.
     pub traced: Duration,
@@ -29,10 +31,26 @@ pub struct Times {
 
 /// So long may it take until all clients are in.
 const ENTER: Duration = Duration::from_secs(60);
-/// Connections that are opened before what came on the others is read.
+/// Connections that are opened before what the first of them say is written.
 const CONNECT_AT_ONCE: usize = 32;
+/// Clients that are on their way in at once, but for a storm.
+const ENTER_AT_ONCE: usize = 64;
 /// Idle servers are measured for a whole number of their seconds.
-const IDLE: Duration = Duration::from_secs(3);
+pub const IDLE: Duration = Duration::from_secs(3);
+/// Half of the time is enough when so many messages came in it.
+pub const ENOUGH: u64 = 50_000;
+/// How long is waited before something has stalled.
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    /// Nobody hears anything for so long.
+    silence: Duration,
+    /// The same of one client, after what was measured.
+    wait: Duration,
+}
+
+const PATIENCE: Patience = Patience { silence: Duration::from_secs(1), wait: Duration::from_secs(5) };
+/// How often is asked who has not heard anything yet.
+const LISTEN: Duration = Duration::from_millis(2);
 /// All that was on its way has arrived when nothing came for so long.
 const QUIET: Duration = Duration::from_millis(100);
 /// And is given up after so many times that.
@@ -54,18 +72,17 @@ pub fn measure(
     let folder = tempfile::Builder::new().prefix("tagwire-bench-").tempdir()?;
     let plan = &case.plan;
     let is_idle = matches!(plan, Plan::Idle { .. });
-    let cores = if threads == 1 { Cores::One(0) } else { Cores::All };
+    let cores = if threads == 1 { Cores::Server } else { Cores::All };
     let setup = Setup {
         port: free_port()?,
         folder: folder.path().to_path_buf(),
         threads,
         connections: plan.clients(),
-        tick_ms: if let Plan::Rooms { tick_ms, .. } = plan { *tick_ms } else { None },
         ping_ms: is_idle.then_some(1000),
         body_bytes: plan.bytes(),
     };
     let log = folder.path().join("log");
-    let server = Server::start(peer.command(&setup)?, setup.port, &log, cores, Cores::One(1))?;
+    let server = Server::start(peer.command(&setup)?, setup.port, &log, cores)?;
     let mut sample = Sample {
         workload: case.workload.to_string(),
         case: case.name.clone(),
@@ -99,24 +116,34 @@ fn steady(
 ) -> anyhow::Result<()> {
     let end = now_ns() + ns(ENTER);
     for number in 0..plan.clients() {
-        crowd.connect(peer.client(&plan.seat(number)))?;
-        if number % CONNECT_AT_ONCE == 0 {
-            crowd.play(&mut crate::load::crowd::Entering, now_ns() + 100_000)?;
+        let client = peer.client(&plan.seat(number));
+        if plan.is_slow(number) {
+            crowd.connect_thinly(client)?
+        } else {
+            crowd.connect(client)?
+        }
+        // No more than wait in the shortest queue of a peer (mosquitto's, 100), or TCP tries again after seconds, in which no ping is
+        // answered.
+        while crowd.entering() >= ENTER_AT_ONCE && now_ns() < end {
+            crowd.play(&mut Entering, now_ns() + 100_000)?;
         }
     }
     crowd.enter(end)?;
     let mut play = plan.play();
     crowd.play(&mut *play, now_ns() + ns(times.warm_up))?;
+    let counted = if plan.watches_memory() { peer.counted(server)? } else { vec![] };
     play.tally().reset();
+    crowd.listen();
     let (cpu, idle, start) = (server.cpu_ns()?, crowd.idle_ns(), now_ns());
     let measured = if is_idle { times.measured.max(IDLE) } else { times.measured };
     crowd.play(&mut *play, start + ns(measured) / 2)?;
-    sample.other.insert(RSS_AT_HALF.to_string(), server.rss_bytes()? as f64);
-    crowd.play(&mut *play, start + ns(measured))?;
-    sample.cpu_ns = server
-        .cpu_ns()?
-        .checked_sub(cpu)
-        .context("a thread of the server has ended, and took its time along")?;
+    if plan.watches_memory() {
+        sample.other.insert(RSS_AT_HALF.to_string(), server.rss_bytes()? as f64);
+    }
+    if is_idle || plan.watches_memory() || play.tally().messages < ENOUGH {
+        crowd.play(&mut *play, start + ns(measured))?;
+    }
+    sample.cpu_ns = server.cpu_ns()?.checked_sub(cpu).context("the server's processor time ran backwards")?;
     let took = now_ns() - start;
     sample.seconds = took as f64 / 1e9;
     sample.generator = 1.0 - (crowd.idle_ns() - idle) as f64 / took as f64;
@@ -125,6 +152,16 @@ fn steady(
     sample.rss_bytes = server.rss_bytes()?;
     if sample.messages == 0 {
         bail!("nothing was heard");
+    }
+    if plan.watches_memory() {
+        let before: BTreeMap<_, _> = counted.into_iter().collect();
+        for (name, value) in peer.counted(server)? {
+            sample.other.insert(name.to_string(), value - before.get(name).unwrap_or(&0.0));
+        }
+    }
+    goes_on(plan, crowd, &mut *play, PATIENCE)?;
+    if (0..plan.clients()).any(|who| plan.is_slow(who)) && sample.other.get(CONFLATED) == Some(&0.0) {
+        bail!("nothing was replaced: the slow ones are not slow enough for their sockets to be full");
     }
     sample.other.extend(play.other().into_iter().map(|(name, value)| (name.to_string(), value)));
     if !times.traced.is_zero() {
@@ -145,6 +182,40 @@ fn steady(
         sample.calls = Some(Calls { messages, by_name: strace.stop()? });
     }
     Ok(())
+}
+
+/// Nothing has stalled while it was measured: it was never silent for long, and everyone who receives still hears something.
+fn goes_on(
+    plan: &Plan,
+    crowd: &mut Crowd,
+    play: &mut dyn Workload,
+    patience: Patience,
+) -> anyhow::Result<()> {
+    let is_idle = matches!(plan, Plan::Idle { .. });
+    // Pings may all come together, once a second.
+    let max_silence = if is_idle { 2 * patience.silence } else { patience.silence };
+    let silence_ns = crowd.longest_silence_ns();
+    if silence_ns > ns(max_silence) {
+        bail!("it stalled: nobody heard anything for {:.1} s", silence_ns as f64 / 1e9);
+    }
+    if !is_idle {
+        crowd.listen();
+    }
+    let deaf = |crowd: &Crowd| -> Vec<usize> {
+        (0..plan.clients()).filter(|who| plan.receives(*who) && !crowd.has_heard(*who)).collect()
+    };
+    let end_ns = now_ns() + ns(patience.wait);
+    loop {
+        match *deaf(crowd) {
+            [] => return Ok(()),
+            [first, ..] if now_ns() >= end_ns => bail!(
+                "it stalled: {} of {} clients hear nothing any more, the first of them client {first}",
+                deaf(crowd).len(),
+                plan.clients()
+            ),
+            _ => crowd.play(play, now_ns() + ns(LISTEN))?,
+        }
+    }
 }
 
 /// Lets all that is on its way arrive.
@@ -169,12 +240,12 @@ fn storm(
     crowd: &mut Crowd,
     sample: &mut Sample,
 ) -> anyhow::Result<()> {
-    let enter = |crowd: &mut Crowd, dialects: Vec<Box<dyn crate::dialect::Dialect>>| {
+    let enter = |crowd: &mut Crowd, dialects: Vec<Box<dyn Dialect>>| {
         let start = now_ns();
         for (number, dialect) in dialects.into_iter().enumerate() {
             crowd.connect(dialect)?;
             if number % CONNECT_AT_ONCE == 0 {
-                crowd.play(&mut crate::load::crowd::Entering, now_ns())?;
+                crowd.play(&mut Entering, now_ns())?;
             }
         }
         crowd.enter(start + ns(ENTER))
@@ -188,10 +259,7 @@ fn storm(
     }
     let (cpu, idle, start) = (server.cpu_ns()?, crowd.idle_ns(), now_ns());
     enter(crowd, dialects)?;
-    sample.cpu_ns = server
-        .cpu_ns()?
-        .checked_sub(cpu)
-        .context("a thread of the server has ended, and took its time along")?;
+    sample.cpu_ns = server.cpu_ns()?.checked_sub(cpu).context("the server's processor time ran backwards")?;
     let took = now_ns() - start;
     sample.seconds = took as f64 / 1e9;
     sample.generator = 1.0 - (crowd.idle_ns() - idle) as f64 / took as f64;
@@ -203,4 +271,66 @@ fn storm(
 
 fn ns(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::{Ipv4Addr, TcpListener};
+    use std::thread;
+
+    use super::*;
+    use crate::body::MIN_BYTES;
+    use crate::dialect::plain::Plain;
+    use crate::dialect::{Say, Seat};
+
+    /// A server that gives back what clients say, up to so many bytes to each, and then keeps the connection and is silent.
+    fn server(bytes: &'static [usize]) -> u16 {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        thread::spawn(move || {
+            for &bytes in bytes {
+                let (mut socket, _) = listener.accept().expect("a client");
+                thread::spawn(move || {
+                    let (mut piece, mut left) = ([0; 1000], bytes);
+                    // The client is gone when its test is over.
+                    while let Ok(read @ 1..) = socket.read(&mut piece) {
+                        let given = read.min(left);
+                        left -= given;
+                        let _ = socket.write_all(&piece[..given]);
+                    }
+                });
+            }
+        });
+        port
+    }
+
+    /// What comes of an echo of two clients with such a server.
+    fn echo(bytes: &'static [usize]) -> anyhow::Result<()> {
+        let plan = Plan::Echo { clients: 2, window: 1, bytes: MIN_BYTES, say: Say::All };
+        let patience = Patience { silence: Duration::from_millis(300), wait: Duration::from_millis(100) };
+        let mut crowd = Crowd::new(server(bytes)).expect("epoll");
+        for number in 0..2 {
+            let seat = Seat { room: "room".to_string(), ..plan.seat(number) };
+            crowd.connect(Box::new(Plain::new(&seat))).expect("connected");
+        }
+        crowd.enter(now_ns() + ns(ENTER)).expect("both are in");
+        let mut play = plan.play();
+        crowd.listen();
+        crowd.play(&mut *play, now_ns() + ns(patience.silence) + ns(QUIET)).expect("played");
+        goes_on(&plan, &mut crowd, &mut *play, patience)
+    }
+
+    #[test]
+    fn a_server_that_stalls_has_not_been_measured() {
+        // The way in is six bytes, a message 18.
+        const LONG: usize = 6 + 3 * 18;
+        echo(&[usize::MAX, usize::MAX]).expect("nothing stalls");
+        let why = |bytes| echo(bytes).expect_err("it stalls").to_string();
+        assert_eq!(
+            why(&[usize::MAX, LONG]),
+            "it stalled: 1 of 2 clients hear nothing any more, the first of them client 1"
+        );
+        assert!(why(&[LONG, LONG]).starts_with("it stalled: nobody heard anything for 0."));
+    }
 }

@@ -1,13 +1,17 @@
-//! A server as a process: started, watched, and stopped.
+//! Servers and what watches them, as processes: started, watched, and stopped, also where a signal stops us.
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::thread::sleep;
+use std::process::{Child, Command, Stdio, exit};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::runtime;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::load::cpu::{Cores, cpu_ns, pin, rss_bytes};
 
@@ -15,6 +19,61 @@ use crate::load::cpu::{Cores, cpu_ns, pin, rss_bytes};
 const START: Duration = Duration::from_secs(20);
 /// How often that is tried.
 const RETRY: Duration = Duration::from_millis(20);
+/// So long has the run to end by itself, what it measured written, when a signal has ended its servers.
+const ENDING: Duration = Duration::from_secs(3);
+
+/// What runs, and whether it is over: then nothing is started any more.
+#[derive(Debug)]
+struct Running {
+    children: Vec<Pid>,
+    ended_by: Option<i32>,
+}
+
+static RUNNING: Mutex<Running> = Mutex::new(Running { children: vec![], ended_by: None });
+
+fn running() -> MutexGuard<'static, Running> {
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The signal that has ended the run.
+pub fn ended_by() -> Option<i32> {
+    running().ended_by
+}
+
+/// From now on SIGINT, SIGTERM and SIGHUP end all processes that were started here. What waits for them then fails, and the run with
+/// it; if it does not soon, this process ends.
+///
+/// # Errors
+/// The signals cannot be caught.
+pub fn end_with_signals() -> anyhow::Result<()> {
+    let runtime = runtime::Builder::new_current_thread().enable_io().build()?;
+    let (mut interrupt, mut terminate, mut hangup) = {
+        let _inside = runtime.enter();
+        let [interrupt, terminate, hangup] =
+            [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(signal);
+        (interrupt?, terminate?, hangup?)
+    };
+    thread::Builder::new().name("signals".to_string()).spawn(move || {
+        let number = runtime.block_on(async {
+            tokio::select! {
+                _ = interrupt.recv() => SignalKind::interrupt(),
+                _ = terminate.recv() => SignalKind::terminate(),
+                _ = hangup.recv() => SignalKind::hangup(),
+            }
+            .as_raw_value()
+        });
+        let mut running = running();
+        running.ended_by = Some(number);
+        for child in &running.children {
+            // One that has ended by itself is not there.
+            let _ = kill_process(*child, Signal::KILL);
+        }
+        drop(running);
+        sleep(ENDING);
+        exit(128 + number);
+    })?;
+    Ok(())
+}
 
 /// A port of 127.0.0.1 that is free now.
 ///
@@ -24,35 +83,79 @@ pub fn free_port() -> anyhow::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no port is free")?.local_addr()?.port())
 }
 
+/// A child that ends with us; killed when it is dropped.
+#[derive(Debug)]
+pub struct Process(Child);
+
+impl Process {
+    /// Starts it on `cores`. The caller is where the load is afterwards.
+    ///
+    /// # Errors
+    /// It does not start, or a signal has ended the run.
+    pub fn start(command: &mut Command, cores: Cores) -> anyhow::Result<Self> {
+        let mut running = running();
+        if let Some(number) = running.ended_by {
+            bail!("ended by signal {number}");
+        }
+        // What is started is where we are.
+        pin(cores)?;
+        let child = command.spawn().with_context(|| format!("{command:?} does not start"));
+        pin(Cores::Load)?;
+        let child = child?;
+        running.children.push(Pid::from_child(&child));
+        Ok(Process(child))
+    }
+
+    /// Its number.
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// It.
+    pub fn child(&mut self) -> &mut Child {
+        &mut self.0
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        kill_process(Pid::from_child(&self.0), signal).with_context(|| format!("process {}", self.id()))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Not while a signal is dealt with: the number may be another's when this one was waited for.
+        let mut running = running();
+        // An error means that it has ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+        let own = Pid::from_child(&self.0);
+        running.children.retain(|child| *child != own);
+    }
+}
+
 /// A running server; killed when it is dropped.
 #[derive(Debug)]
 pub struct Server {
-    child: Child,
+    process: Process,
     log: PathBuf,
 }
 
 impl Server {
-    /// Starts it on `cores`, its output into `log`, and waits until it listens. The caller is on `own` core afterwards.
+    /// Starts it on `cores`, its output into `log`, and waits until it listens.
     ///
     /// # Errors
     /// It does not start: the end of its log is told.
-    pub fn start(
-        mut command: Command,
-        port: u16,
-        log: &Path,
-        cores: Cores,
-        own: Cores,
-    ) -> anyhow::Result<Self> {
+    pub fn start(mut command: Command, port: u16, log: &Path, cores: Cores) -> anyhow::Result<Self> {
         let output = File::create(log)?;
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
-        // What is started is where we are.
-        pin(cores)?;
-        let child = command.spawn().with_context(|| format!("{command:?} does not start"));
-        pin(own)?;
-        let mut server = Server { child: child?, log: log.to_path_buf() };
+        let mut server = Server { process: Process::start(&mut command, cores)?, log: log.to_path_buf() };
         let end = Instant::now() + START;
         while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
-            if let Some(status) = server.child.try_wait()? {
+            if let Some(status) = server.process.child().try_wait()? {
                 bail!("the server ended at once ({status}): {}", server.log_end());
             }
             if Instant::now() > end {
@@ -65,7 +168,7 @@ impl Server {
 
     /// Its number.
     pub fn id(&self) -> u32 {
-        self.child.id()
+        self.process.id()
     }
 
     /// Processor time that it has used, nanoseconds.
@@ -84,17 +187,23 @@ impl Server {
         rss_bytes(self.id())
     }
 
-    /// The end of what it printed.
-    pub fn log_end(&self) -> String {
-        let text = fs::read(&self.log).unwrap_or_default();
-        String::from_utf8_lossy(&text[text.len().saturating_sub(2000)..]).into_owned()
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        self.process.signal(signal)
     }
-}
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        // An error means that it has ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+    /// What it printed.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+
+    /// The end of that.
+    pub fn log_end(&self) -> String {
+        let text = self.log();
+        let from = text.len().saturating_sub(2000);
+        text[(from..).find(|at| text.is_char_boundary(*at)).unwrap_or(0)..].to_string()
     }
 }

@@ -59,7 +59,7 @@ pub struct Sample {
     pub generator: f64,
     /// Other things that were seen, by name: "conflated", "dropped".
     pub other: BTreeMap<String, f64>,
-    /// Counted in a run of its own under strace, not in the one that was timed: calls, and messages meanwhile.
+    /// Counted under strace, after what was timed: calls, and messages meanwhile.
     pub calls: Option<Calls>,
 }
 

@@ -6,15 +6,14 @@ use anyhow::{Context as _, bail};
 
 use crate::cases::{Case, Only};
 use crate::load::cpu;
+use crate::peers::built::{naive, tonic};
 use crate::peers::colyseus::Colyseus;
 use crate::peers::go::Go;
 use crate::peers::limit::Limit;
 use crate::peers::mosquitto::Mosquitto;
-use crate::peers::naive::Naive;
 use crate::peers::nats::Nats;
 use crate::peers::python::Python;
 use crate::peers::tagwire::{Over, Tagwire};
-use crate::peers::tonic::Tonic;
 use crate::peers::ws::Ws;
 use crate::peers::{Peer, folder};
 use crate::result::About;
@@ -84,14 +83,18 @@ impl Entry {
     }
 }
 
-fn everyone() -> anyhow::Result<Vec<Entry>> {
+/// All who may, none of them ready.
+///
+/// # Errors
+/// The kernel does not say how many cores there are.
+pub fn everyone() -> anyhow::Result<Vec<Entry>> {
     let programs = folder()?;
     Ok(vec![
         Entry::new(Limit::default()),
         Entry::tagwire(TAGWIRE, 1),
         Entry::tagwire(ALL_CORES, cpu::cores()?),
-        Entry::new(Naive::new(&programs)),
-        Entry::new(Tonic::new(&programs)),
+        Entry::new(naive(&programs)),
+        Entry::new(tonic(&programs)),
         Entry::new(Go::default()),
         Entry::new(Nats::default()),
         Entry::new(Mosquitto::default()),

@@ -4,17 +4,18 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, bail};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
-use crate::load::cpu::{Cores, pin};
+use crate::load::cpu::Cores;
+use crate::process::Process;
 
 /// Counts from its beginning to [`Strace::stop`].
 #[derive(Debug)]
 pub struct Strace {
-    child: Child,
+    process: Process,
     summary: PathBuf,
 }
 
@@ -25,24 +26,22 @@ impl Strace {
     /// strace is missing, or may not.
     pub fn attach(process: u32, folder: &Path) -> anyhow::Result<Self> {
         let summary = folder.join("strace");
-        // Not where the generator is, which leaves no time.
-        pin(Cores::All)?;
-        let child = Command::new("strace")
+        let mut command = Command::new("strace");
+        command
             .args(["-f", "-c", "-U", "name,calls", "-p", &process.to_string(), "-o"])
             .arg(&summary)
-            .stderr(Stdio::piped())
-            .spawn();
-        pin(Cores::One(1))?;
-        let mut child = child.context(
+            .stderr(Stdio::piped());
+        // Not where the generator is, which leaves no time.
+        let mut process = Process::start(&mut command, Cores::All).context(
             "strace is missing, with which system calls are counted (Debian: apt-get install strace)",
         )?;
         let mut said = String::new();
-        let stderr = child.stderr.as_mut().context("strace has no output")?;
+        let stderr = process.child().stderr.as_mut().context("strace has no output")?;
         BufReader::new(stderr).read_line(&mut said)?;
         if !said.contains("attached") {
             bail!("strace: {said}");
         }
-        Ok(Strace { child, summary })
+        Ok(Strace { process, summary })
     }
 
     /// Detaches: the calls that ended meanwhile, by name.
@@ -50,8 +49,8 @@ impl Strace {
     /// # Errors
     /// strace wrote nothing that can be read.
     pub fn stop(mut self) -> anyhow::Result<BTreeMap<String, u64>> {
-        kill_process(Pid::from_child(&self.child), Signal::INT)?;
-        self.child.wait()?;
+        self.process.signal(Signal::INT)?;
+        self.process.child().wait()?;
         let text = fs::read_to_string(&self.summary)?;
         let line = |line: &str| {
             let mut words = line.split_whitespace();

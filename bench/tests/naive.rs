@@ -7,10 +7,10 @@ mod common_grpc;
 use std::path::Path;
 
 use common_grpc::{answers, pings, relays, threads};
-use tagwire_bench::peers::naive::Naive;
+use tagwire_bench::peers::built::{self, Built};
 
-fn naive() -> Naive {
-    Naive::new(Path::new(env!("CARGO_BIN_EXE_naive")).parent().expect("a folder"))
+fn naive() -> Built {
+    built::naive(Path::new(env!("CARGO_BIN_EXE_naive")).parent().expect("a folder"))
 }
 
 #[test]

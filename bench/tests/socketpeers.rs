@@ -53,7 +53,6 @@ impl Server {
             folder: folder.path().to_owned(),
             threads: 1,
             connections: 10,
-            tick_ms: None,
             ping_ms,
             body_bytes: 16384,
         };

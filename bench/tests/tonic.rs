@@ -9,10 +9,10 @@ use std::path::Path;
 
 use common_grpc::{Client, Running, answers, body_of, pings, relays, threads};
 use tagwire_bench::dialect::Say;
-use tagwire_bench::peers::tonic::Tonic;
+use tagwire_bench::peers::built::{self, Built};
 
-fn tonic() -> Tonic {
-    Tonic::new(Path::new(env!("CARGO_BIN_EXE_tonic-server")).parent().expect("a folder"))
+fn tonic() -> Built {
+    built::tonic(Path::new(env!("CARGO_BIN_EXE_tonic-server")).parent().expect("a folder"))
 }
 
 #[test]

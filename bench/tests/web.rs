@@ -52,7 +52,6 @@ fn start(peer: &mut dyn Peer, ping_ms: Option<u64>) -> Option<Running> {
         folder: folder.path().to_path_buf(),
         threads: 1,
         connections: 4,
-        tick_ms: None,
         ping_ms,
         body_bytes: 16 * 1024,
     };

@@ -13,7 +13,7 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use prost::Message as _;
 use tagwire_bench::dialect::plain;
 use tagwire_bench::schema::bench::v1::{AskReply, AskRequest, Cast, Echo, Latest, Step};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, interval_at};
 use tokio_util::bytes::{Buf as _, BufMut as _, BytesMut};
@@ -21,6 +21,9 @@ use tokio_util::codec::{Decoder, Encoder, Framed};
 
 /// What may wait for a client; then those who send to it wait.
 const QUEUE: usize = 1024;
+
+/// Connections that wait to be accepted; with tokio's own 1024 a storm of them waits for TCP to try again, by the second.
+const BACKLOG: u32 = 4096;
 
 /// Relays messages in rooms, as one would write it first.
 #[derive(Parser)]
@@ -202,7 +205,10 @@ async fn client(
 }
 
 async fn serve(arguments: Arguments) -> anyhow::Result<()> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, arguments.port)).await?;
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.bind((Ipv4Addr::LOCALHOST, arguments.port).into())?;
+    let listener = socket.listen(BACKLOG)?;
     let rooms = Arc::new(Rooms::default());
     let ping_every = arguments.ping_ms.map(Duration::from_millis);
     loop {

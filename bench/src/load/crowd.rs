@@ -1,7 +1,7 @@
 //! All clients of a run, and what they do.
 
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 
 use anyhow::{Context as _, bail};
 use rustix::buffer::spare_capacity;
@@ -9,12 +9,19 @@ use rustix::event::Timespec;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
+use socket2::{Domain, Protocol, Socket, Type};
 
 use super::cpu::now_ns;
 use crate::dialect::{Dialect, Heard, Say};
 
 const EVENTS: usize = 1024;
 const READ_BYTES: usize = 256 * 1024;
+/// Clients come from so many addresses: when half of the ports of one are taken, the kernel takes milliseconds to find another that is free.
+const ADDRESSES: usize = 16;
+/// A segment of TCP where packets have 1,500 bytes.
+const THIN_SEGMENT_BYTES: u32 = 1460;
+/// What the kernel keeps for a client on a thin line.
+const THIN_BUFFER_BYTES: usize = 4096;
 
 /// What happens in a workload. Clients are known by their place in the crowd.
 pub trait Play {
@@ -49,6 +56,8 @@ struct Client {
     is_ready: bool,
     /// It reads only when it is told to.
     is_slow: bool,
+    /// It heard something since [`Crowd::listen`].
+    has_heard: bool,
 }
 
 /// Clients with their sockets.
@@ -62,6 +71,8 @@ pub struct Crowd {
     scratch: Vec<u8>,
     failed: Option<anyhow::Error>,
     idle_ns: u64,
+    heard_ns: u64,
+    longest_silence_ns: u64,
 }
 
 impl Crowd {
@@ -79,6 +90,8 @@ impl Crowd {
             scratch: vec![0; READ_BYTES],
             failed: None,
             idle_ns: 0,
+            heard_ns: 0,
+            longest_silence_ns: 0,
         })
     }
 
@@ -86,11 +99,31 @@ impl Crowd {
     ///
     /// # Errors
     /// It cannot connect.
-    pub fn connect(&mut self, mut dialect: Box<dyn Dialect>) -> anyhow::Result<()> {
-        let socket = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).context("connect")?;
+    pub fn connect(&mut self, dialect: Box<dyn Dialect>) -> anyhow::Result<()> {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
+        self.connect_by(socket, dialect)
+    }
+
+    /// The same for one on a thin line: its packets are as on a network, not as on loopback, and little of what it does not read waits in
+    /// the sockets of both sides, where megabytes would have room.
+    ///
+    /// # Errors
+    /// It cannot connect.
+    pub fn connect_thinly(&mut self, dialect: Box<dyn Dialect>) -> anyhow::Result<()> {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_tcp_mss(THIN_SEGMENT_BYTES)?;
+        socket.set_recv_buffer_size(THIN_BUFFER_BYTES)?;
+        self.connect_by(socket, dialect)
+    }
+
+    fn connect_by(&mut self, socket: Socket, mut dialect: Box<dyn Dialect>) -> anyhow::Result<()> {
+        let who = self.clients.len();
+        let address = Ipv4Addr::new(127, 0, 0, 2 + (who % ADDRESSES) as u8);
+        socket.bind(&SocketAddr::from((address, 0)).into())?;
+        socket.connect(&SocketAddr::from((Ipv4Addr::LOCALHOST, self.port)).into()).context("connect")?;
+        let socket = TcpStream::from(socket);
         socket.set_nodelay(true)?;
         socket.set_nonblocking(true)?;
-        let who = self.clients.len();
         epoll::add(&self.epoll, &socket, EventData::new_u64(who as u64), EventFlags::IN)?;
         let mut out = Vec::new();
         dialect.open(&mut out);
@@ -103,6 +136,7 @@ impl Crowd {
             is_full: false,
             is_ready: false,
             is_slow: false,
+            has_heard: false,
         });
         self.touch(who);
         Ok(())
@@ -118,9 +152,30 @@ impl Crowd {
         self.idle_ns
     }
 
+    /// From now on is known who hears something, and how long nobody does.
+    pub fn listen(&mut self) {
+        (self.heard_ns, self.longest_silence_ns) = (now_ns(), 0);
+        self.clients.iter_mut().for_each(|client| client.has_heard = false);
+    }
+
+    /// The longest time in which nobody heard anything, since [`Crowd::listen`], nanoseconds.
+    pub fn longest_silence_ns(&self) -> u64 {
+        self.longest_silence_ns.max(now_ns().saturating_sub(self.heard_ns))
+    }
+
+    /// Whether a client heard something since [`Crowd::listen`].
+    pub fn has_heard(&self, who: usize) -> bool {
+        self.clients[who].has_heard
+    }
+
     /// True where there is nobody.
     pub fn is_empty(&self) -> bool {
         self.clients.is_empty()
+    }
+
+    /// How many are not in yet.
+    pub fn entering(&self) -> usize {
+        self.clients.len() - self.ready
     }
 
     /// True when all are in.
@@ -249,10 +304,16 @@ impl Crowd {
             Err(error) => return Err(error).with_context(|| format!("client {who}")),
         };
         let now = now_ns();
-        let mut became_ready = false;
+        let (mut became_ready, mut has_heard) = (false, false);
         let mut heard = |heard: Heard<'_>| match heard {
-            Heard::Body(body) => play.heard(who, body, now),
-            Heard::Ping => play.pinged(who),
+            Heard::Body(body) => {
+                has_heard = true;
+                play.heard(who, body, now);
+            }
+            Heard::Ping => {
+                has_heard = true;
+                play.pinged(who);
+            }
             Heard::Ready => became_ready = true,
         };
         let (input, out) = (&self.scratch[..read], &mut client.out);
@@ -267,6 +328,11 @@ impl Crowd {
         if became_ready && !client.is_ready {
             client.is_ready = true;
             self.ready += 1;
+        }
+        if has_heard {
+            client.has_heard = true;
+            self.longest_silence_ns = self.longest_silence_ns.max(now.saturating_sub(self.heard_ns));
+            self.heard_ns = now;
         }
         if !self.clients[who].out.is_empty() {
             self.touch(who);

@@ -17,13 +17,15 @@ const LONGEST_NS: u64 = 60_000_000_000;
 pub struct Tally {
     /// Bodies, or pings.
     pub messages: u64,
+    /// Bodies that slow clients heard, besides.
+    pub slow: u64,
     delays: Histogram<u64>,
 }
 
 impl Default for Tally {
     fn default() -> Self {
         let delays = Histogram::new_with_max(LONGEST_NS, 3).expect("the bounds are constants");
-        Tally { messages: 0, delays }
+        Tally { messages: 0, slow: 0, delays }
     }
 }
 
@@ -37,7 +39,7 @@ impl Tally {
 
     /// Forgets everything: the warm-up is over.
     pub fn reset(&mut self) {
-        self.messages = 0;
+        (self.messages, self.slow) = (0, 0);
         self.delays.reset();
     }
 
@@ -217,6 +219,13 @@ pub struct Slow {
     pub bytes: usize,
 }
 
+impl Slow {
+    /// Whether a client is one.
+    pub fn has(self, who: usize) -> bool {
+        who % self.every == self.every - 1
+    }
+}
+
 const SLOW_NS: u64 = 100_000_000;
 
 /// Everyone sends so often, one after the other, evenly, whatever comes. A delay counts from when it was due.
@@ -229,8 +238,6 @@ pub struct Paced {
     next: u64,
     start_ns: u64,
     slow: Option<Slow>,
-    /// What slow clients heard.
-    slow_heard: u64,
     next_slow_ns: u64,
     scratch: Vec<u8>,
     pace: Pace,
@@ -247,7 +254,6 @@ impl Paced {
             next: 0,
             start_ns: 0,
             slow,
-            slow_heard: 0,
             next_slow_ns: 0,
             scratch: Vec::new(),
             pace: Pace::Full,
@@ -256,14 +262,14 @@ impl Paced {
     }
 
     fn is_slow(&self, who: usize) -> bool {
-        self.slow.is_some_and(|slow| who % slow.every == slow.every - 1)
+        self.slow.is_some_and(|slow| slow.has(who))
     }
 }
 
 impl Play for Paced {
     fn heard(&mut self, who: usize, body: &[u8], now_ns: u64) {
         if self.is_slow(who) {
-            self.slow_heard += 1;
+            self.tally.slow += 1;
         } else {
             self.tally.take(body, now_ns);
         }
@@ -321,7 +327,7 @@ impl Workload for Paced {
     }
 
     fn other(&self) -> Vec<(&'static str, f64)> {
-        let slow = self.slow.map(|_| ("slow_heard", self.slow_heard as f64));
+        let slow = self.slow.map(|_| ("slow_heard", self.tally.slow as f64));
         slow.into_iter().collect()
     }
 }

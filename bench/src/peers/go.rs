@@ -32,7 +32,7 @@ impl Peer for Go {
 
     fn can(&self, feature: Feature) -> bool {
         match feature {
-            Feature::All | Feature::Rooms | Feature::Ping | Feature::Request | Feature::Threads => true,
+            Feature::All | Feature::Rooms | Feature::Ping | Feature::Request => true,
             // Steps of a slow reader are neither dropped nor replaced: it holds up its room.
             Feature::Latest | Feature::Tick | Feature::Checks | Feature::Resume => false,
         }

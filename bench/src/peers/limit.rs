@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{Feature, Peer, Setup, binary};
+use super::{Feature, Peer, Setup, folder, program};
 use crate::dialect::plain::Plain;
 use crate::dialect::{Dialect, Seat};
 
@@ -28,7 +28,7 @@ impl Peer for Limit {
     }
 
     fn prepare(&mut self, _: &Path, _: &Path) -> anyhow::Result<()> {
-        self.program = binary("epoll")?;
+        self.program = program(&folder()?, "epoll", "")?;
         Ok(())
     }
 

@@ -1,22 +1,22 @@
 //! The servers that are compared: how each is made ready and started, and what it can do.
 
+pub mod built;
 pub mod colyseus;
 pub mod go;
 pub mod limit;
 mod made;
 pub mod mosquitto;
-pub mod naive;
 pub mod nats;
 mod node;
 pub mod python;
 pub mod tagwire;
-pub mod tonic;
 pub mod ws;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::dialect::{Dialect, Seat};
+use crate::process::Server;
 
 /// What a peer needs to know of a run before it starts.
 #[derive(Debug, Clone)]
@@ -29,13 +29,14 @@ pub struct Setup {
     pub threads: usize,
     /// How many clients come.
     pub connections: usize,
-    /// It collects what is sent to a room for so long; `None`: it does not.
-    pub tick_ms: Option<u64>,
     /// It pings each client so often; `None`: as it does by itself.
     pub ping_ms: Option<u64>,
     /// The largest body, bytes.
     pub body_bytes: usize,
 }
+
+/// Messages that the next of their sender replaced: a name in what [`Peer::counted`] tells.
+pub const CONFLATED: &str = "conflated";
 
 /// What a workload asks of a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,8 +57,6 @@ pub enum Feature {
     Latest,
     /// Sessions that are opened again.
     Resume,
-    /// More than one thread.
-    Threads,
 }
 
 /// A server that can be measured.
@@ -85,6 +84,14 @@ pub trait Peer {
 
     /// A client of it.
     fn client(&self, seat: &Seat) -> Box<dyn Dialect>;
+
+    /// What it has counted itself, by name, for the result.
+    ///
+    /// # Errors
+    /// It does not say.
+    fn counted(&self, _server: &Server) -> anyhow::Result<Vec<(&'static str, f64)>> {
+        Ok(vec![])
+    }
 }
 
 /// Where the programs of this package are: beside the running one.
@@ -96,16 +103,32 @@ pub fn folder() -> anyhow::Result<PathBuf> {
     Ok(own.parent().unwrap_or(Path::new(".")).to_path_buf())
 }
 
-/// A program of this package.
+/// A program of this package, in `folder`; `flags` of cargo build it besides `--bins`.
 ///
 /// # Errors
 /// It was not built: the command that builds it.
-pub fn binary(name: &str) -> anyhow::Result<PathBuf> {
-    let program = folder()?.join(name);
+fn program(folder: &Path, name: &str, flags: &str) -> anyhow::Result<PathBuf> {
+    let program = folder.join(name);
     anyhow::ensure!(
         program.is_file(),
-        "{} is missing; build it: cargo build --release -p tagwire-bench --bins",
+        "{} is missing; build it: cargo build --release -p tagwire-bench --bins{flags}",
         program.display()
     );
     Ok(program)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_is_not_built_says_what_builds_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let why =
+            program(folder.path(), "tonic-server", " --features tonic").expect_err("missing").to_string();
+        assert!(why.contains("tonic-server is missing"), "{why}");
+        assert!(why.ends_with("cargo build --release -p tagwire-bench --bins --features tonic"), "{why}");
+        std::fs::write(folder.path().join("epoll"), "").expect("a file");
+        assert_eq!(program(folder.path(), "epoll", "").expect("there"), folder.path().join("epoll"));
+    }
 }

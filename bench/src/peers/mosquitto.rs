@@ -38,8 +38,7 @@ impl Peer for Mosquitto {
             | Feature::Latest
             | Feature::Tick
             | Feature::Checks
-            | Feature::Resume
-            | Feature::Threads => false,
+            | Feature::Resume => false,
         }
     }
 

@@ -32,7 +32,7 @@ impl Peer for Nats {
 
     fn can(&self, feature: Feature) -> bool {
         match feature {
-            Feature::All | Feature::Rooms | Feature::Ping | Feature::Threads => true,
+            Feature::All | Feature::Rooms | Feature::Ping => true,
             // A request is answered by another client, never by the server; a slow reader is cut off.
             Feature::Request | Feature::Latest | Feature::Tick | Feature::Checks | Feature::Resume => false,
         }

@@ -35,7 +35,7 @@ impl Peer for Python {
         match feature {
             Feature::All | Feature::Rooms | Feature::Ping | Feature::Request => true,
             // What a slow reader does not take is kept, without a bound.
-            Feature::Latest | Feature::Tick | Feature::Checks | Feature::Resume | Feature::Threads => false,
+            Feature::Latest | Feature::Tick | Feature::Checks | Feature::Resume => false,
         }
     }
 

@@ -19,7 +19,7 @@ pub const WORKLOADS: [(&str, &str, &[&str]); 8] = [
     ("W4", "idle players, a ping each second", &["10000 idle", "19000 idle"]),
     ("W5", "requests and their answers", &["window 16", "window 1"]),
     ("W6", "5,000 at once", &["logins", "resumes"]),
-    ("W7", "one room of 1,000, 10 Hz each, the newest counts", &["all fast", "a tenth slow"]),
+    ("W7", "one room of 1,000, 2 Hz each, the newest counts", &["all fast", "a tenth slow"]),
     (
         "W8",
         "W1 (window 16) and W3 (at once) by other ways in",

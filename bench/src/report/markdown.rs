@@ -6,6 +6,7 @@ use super::figures::{CURVES, Figures, Key, Kind, LIMIT, Quantity, RSS_AT_HALF, W
 use super::goals::{GOALS, Goal, Outcome};
 use super::numbers::{bound, bytes, mebibytes, microseconds, number, of_goal, plain, with_span};
 use super::svg::{About, Plot};
+use crate::schedule::CURVE_ROUNDS;
 
 /// Below so many rounds a median says little.
 pub(super) const ENOUGH_ROUNDS: u32 = 5;
@@ -45,9 +46,9 @@ fn how(figures: &Figures<'_>, page: &mut String) {
     }
     line!(
         page,
-        "\n{} rounds; in each every peer starts anew. Figures are medians over the rounds.\n\
+        "\n{} rounds, of growth curves at most {CURVE_ROUNDS}; in each every peer starts anew. Figures are medians over the rounds.\n\
          A ratio is taken within a round, between two costs of that round; behind it in brackets the smallest and the largest of all rounds.\n\
-         Costs are processor time of all threads and processes of the server. System calls were counted by strace in a run of its own.",
+         Costs are processor time of all threads and processes of the server. System calls were counted by strace after what was timed.",
         run.rounds
     );
     if run.rounds < ENOUGH_ROUNDS {

@@ -7,7 +7,7 @@ use super::goals::{GOALS, Outcome};
 use super::markdown::ENOUGH_ROUNDS;
 use super::numbers::{bound, microseconds, number, of_goal, plain, with_span};
 
-/// All that was measured; goals that were not are left out.
+/// All that was measured, and the names of the goals that were not.
 pub(super) fn table(figures: &Figures<'_>) -> String {
     let mut text = String::new();
     for workload in figures.workloads() {
@@ -74,12 +74,15 @@ pub(super) fn table(figures: &Figures<'_>) -> String {
         }
     }
 
-    let mut rows = Vec::new();
+    let (mut rows, mut not_measured) = (Vec::new(), Vec::new());
     for goal in &GOALS {
         let (seen, verdict) = match goal.judge(figures) {
             Outcome::Met(seen) => (seen, "met"),
             Outcome::Over(seen) => (seen, "OVER"),
-            Outcome::NotMeasured => continue,
+            Outcome::NotMeasured => {
+                not_measured.push(format!("{}: {}", goal.workload, goal.what));
+                continue;
+            }
         };
         rows.push([
             format!("{}: {}", goal.workload, goal.what),
@@ -89,6 +92,9 @@ pub(super) fn table(figures: &Figures<'_>) -> String {
         ]);
     }
     columns(&rows, &mut text);
+    for goal in not_measured {
+        let _ = writeln!(text, "not measured: {goal}");
+    }
     for (name, why) in &figures.run.missing {
         let _ = writeln!(text, "not here: {name}: {why}");
     }

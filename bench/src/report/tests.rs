@@ -163,6 +163,19 @@ fn goals_are_met_or_over_or_not_measured() {
 }
 
 #[test]
+fn the_terminal_names_every_goal() {
+    let run = made_up();
+    let text = table(&run);
+    let figures = Figures::new(&run);
+    for goal in &GOALS {
+        let name = format!("{}: {}", goal.workload, goal.what);
+        let is_measured = goal.judge(&figures) != Outcome::NotMeasured;
+        assert_eq!(text.contains(&format!("\nnot measured: {name}\n")), !is_measured, "{name}");
+        assert_eq!(text.lines().any(|line| line.starts_with(&name)), is_measured, "{name}");
+    }
+}
+
+#[test]
 fn every_goal_is_measured_where_all_is() {
     let mut samples = Vec::new();
     for (workload, _, cases) in figures::WORKLOADS {

@@ -29,7 +29,6 @@ impl Running {
             folder: folder.path().to_owned(),
             threads,
             connections: 4,
-            tick_ms: None,
             ping_ms,
             body_bytes: 16384,
         };
