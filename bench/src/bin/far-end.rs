@@ -38,6 +38,9 @@ struct Options {
     /// Send this many bursts of 64 messages of another player, each once the one before was read; 0: send none
     #[arg(long, default_value_t = 0)]
     bursts: u64,
+    /// Write them so that each ends within a frame: by a prime number of bytes, the next after those of 64 messages
+    #[arg(long)]
+    cut: bool,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -46,7 +49,7 @@ fn main() -> anyhow::Result<()> {
     println!("{}", listener.local_addr()?.port());
     let (stream, peer) = listener.accept().context("waiting for the client")?;
     stream.set_nodelay(true)?;
-    let mut far_end = FarEnd::new(stream, peer)?;
+    let mut far_end = FarEnd::new(stream, peer, options.cut)?;
     // By its first message the client says that it is ready.
     while far_end.frames_received == 0 && !far_end.over {
         far_end.hear()?;
@@ -69,7 +72,10 @@ struct FarEnd {
     decoder: Decoder,
     input: Vec<u8>,
     out: Vec<u8>,
+    /// 64 messages, the bytes of one write, and where in the messages the next write begins.
     burst: Vec<u8>,
+    write_bytes: usize,
+    burst_at: usize,
     frames_received: u64,
     unacked_frames: u64,
     unacked_bytes: usize,
@@ -82,7 +88,7 @@ struct FarEnd {
 }
 
 impl FarEnd {
-    fn new(stream: TcpStream, peer: SocketAddr) -> anyhow::Result<FarEnd> {
+    fn new(stream: TcpStream, peer: SocketAddr, cut: bool) -> anyhow::Result<FarEnd> {
         let mut burst = Vec::new();
         for number in 0..BURST {
             let mut cast = Vec::new();
@@ -90,6 +96,7 @@ impl FarEnd {
             let tag = u32::from(Cast::TAG.0);
             encode_message(&Relayed { player: OTHER, tag, body: cast.into() }, &mut burst);
         }
+        let write_bytes = if cut { prime_from(burst.len()) } else { burst.len() };
         let queue = ReceiveQueue::of(peer, stream.local_addr()?)?;
         let now = Instant::now();
         Ok(FarEnd {
@@ -99,6 +106,8 @@ impl FarEnd {
             input: vec![0; READ_BYTES],
             out: Vec::new(),
             burst,
+            write_bytes,
+            burst_at: 0,
             frames_received: 0,
             unacked_frames: 0,
             unacked_bytes: 0,
@@ -109,10 +118,12 @@ impl FarEnd {
         })
     }
 
-    /// Writes 64 messages at once, and returns when the client has read them: so it gets 64 by each read, however fast
-    /// either side is.
+    /// Writes 64 messages at once, or a little more that ends within one, and returns when the client has read them: so
+    /// it gets them by one read, however fast either side is.
     fn burst(&mut self) -> anyhow::Result<()> {
-        self.out.extend_from_slice(&self.burst);
+        let bytes = self.burst.iter().cycle().skip(self.burst_at).take(self.write_bytes);
+        self.out.extend(bytes);
+        self.burst_at = (self.burst_at + self.write_bytes) % self.burst.len();
         self.flush()?;
         let mut looks = 0_u32;
         while !self.queue.is_empty()? {
@@ -265,6 +276,11 @@ impl ReceiveQueue {
 fn table_address(address: SocketAddr) -> anyhow::Result<String> {
     let SocketAddr::V4(address) = address else { bail!("{address} is not IPv4") };
     Ok(format!("{:08X}:{:04X}", u32::from_ne_bytes(address.ip().octets()), address.port()))
+}
+
+/// The first prime number that is not less.
+fn prime_from(number: usize) -> usize {
+    (number..).find(|&one| (2..one).take_while(|by| by * by <= one).all(|by| one % by != 0)).unwrap_or(number)
 }
 
 fn now_us() -> u64 {

@@ -271,14 +271,18 @@ class Session:
             return
         self._heard = now.monotonic
         decoder = self._decoder
-        if self.state is _OPEN and not decoder.pending_bytes and not (data := self._take_short(data, now)):
-            return
         decoder.feed(data)
         try:
-            while (frame := decoder.next()) is not None:
-                self._frame(frame.tag, frame.payload, frame.size, now)
-                if self.state not in (State.LOGIN, State.OPEN):
+            while True:
+                if self.state is _OPEN and not decoder.begun:
+                    self._take_short(decoder, now)
+                    if decoder.at == len(decoder.chunk):
+                        return
+                if self.state is not _OPEN and self.state is not State.LOGIN:
                     return
+                if (frame := decoder.next()) is None:
+                    return
+                self._frame(frame.tag, frame.payload, frame.size, now)
         except FrameError as error:
             code = CloseCode.TOO_LARGE if isinstance(error, FrameTooLarge) else CloseCode.MALFORMED
             self.close(code, f"the server sent {error}", now)
@@ -429,35 +433,34 @@ class Session:
 
     # Frames
 
-    def _take_short(self, data: bytes, now: Now) -> bytes:
-        """Handles the whole frames of the short form with which the bytes begin, at the start of a frame and
-        with the session open. Gives the rest, which may be large or not whole; nothing when the session is no
-        more.
+    def _take_short(self, decoder: Decoder, now: Now) -> None:
+        """Handles the whole frames of the short form that come next, with the session open and no frame
+        begun. Leaves what is large or not whole to the decoder's `next`.
 
         What other players send is most of what comes, so it is decoded here: a call for each would cost more
         than the work.
         """
         members, relayable, received = self.members, self._relayable, self._events.append
         decode_relayed, new = Relayed.FromString, tuple.__new__
-        start, end = 0, len(data)
-        frames, counted_to = 0, 0  # what is counted below, but not by `_count` yet, begins there
-        due_frames, due_at = ACK_FRAMES - self._unacked_frames, ACK_BYTES - self._unacked_bytes
+        data, start = decoder.chunk, decoder.at
+        end = len(data)
+        frames, counted_to = 0, start  # what is counted below, but not by `_count` yet, begins there
+        due_frames = ACK_FRAMES - self._unacked_frames
+        due_at = start + ACK_BYTES - self._unacked_bytes
         try:
             while end - start >= 2:
                 tag, stop = data[start + 1], start + 2 + data[start]
                 if tag == 0 or stop > end:
-                    return data[start:]
+                    return
                 payload, size = data[start + 2 : stop], stop - start
                 if tag != RELAYED and tag != RESPONSE:
                     self._count(frames, start - counted_to)
                     frames, start, counted_to = 0, stop, stop
                     self._frame(tag, payload, size, now)
-                    if self.state is not State.OPEN:
-                        return b""
-                    due_frames, due_at = (
-                        ACK_FRAMES - self._unacked_frames,
-                        start + ACK_BYTES - self._unacked_bytes,
-                    )
+                    if self.state is not _OPEN:
+                        return
+                    due_frames = ACK_FRAMES - self._unacked_frames
+                    due_at = start + ACK_BYTES - self._unacked_bytes
                     continue
                 frames, start = frames + 1, stop
                 if tag == RELAYED:
@@ -481,12 +484,10 @@ class Session:
                     self._count(frames, start - counted_to)
                     frames, counted_to = 0, start
                     self._acknowledge()
-                    due_frames, due_at = (
-                        ACK_FRAMES - self._unacked_frames,
-                        start + ACK_BYTES - self._unacked_bytes,
-                    )
-            return data[start:]
+                    due_frames = ACK_FRAMES - self._unacked_frames
+                    due_at = start + ACK_BYTES - self._unacked_bytes
         finally:
+            decoder.at = start
             if frames:
                 self._count(frames, start - counted_to)
 
