@@ -15,6 +15,7 @@ from itertools import groupby
 
 from .close import CloseCode
 from .events import Event, Received
+from .frame import SHORT_HEADERS
 from .session import Now, Session, State
 from .transport import Target, Transport, open_transport
 
@@ -81,9 +82,14 @@ class Connection:
 
     def send(self, tag: int, payload: bytes) -> None:
         """Sends a message in this turn of the loop."""
-        self.session.send(tag, payload)
+        session, length = self.session, len(payload)
+        if length <= 255 and 0 < tag <= 255 and session.state is _OPEN:
+            # `Session.send`, without two calls for each message.
+            session.outbox.append(SHORT_HEADERS[tag][length] + payload)
+        else:
+            session.send(tag, payload)
         frames = self._fresh_frames = self._fresh_frames + 1
-        size = self._fresh_bytes = self._fresh_bytes + len(payload)
+        size = self._fresh_bytes = self._fresh_bytes + length
         if frames >= BURST_FRAMES or size >= BURST_BYTES:
             self.busy, self.clear = True, False
         if not self._flush_planned:

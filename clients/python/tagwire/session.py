@@ -41,7 +41,7 @@ from .events import (
     Responded,
     RoomEnded,
 )
-from .frame import SHORT_HEADERS, Decoder, FrameError, FrameTooLarge, encode
+from .frame import Decoder, FrameError, FrameTooLarge, encode
 from .gen._schema import SCHEMA as STACK
 from .gen.v1 import (
     Batch,
@@ -352,10 +352,7 @@ class Session:
         """Commits one frame: a message of the game, or what `draft` gave. The state must be OPEN."""
         if self.state is not _OPEN:
             raise RuntimeError(f"the session is {self.state.value}, not open")
-        if len(payload) <= 255 and 0 < tag <= 255:  # `encode`, without a call for each message
-            self.outbox.append(SHORT_HEADERS[tag][len(payload)] + payload)
-        else:
-            self.outbox.append(encode(tag, payload))
+        self.outbox.append(encode(tag, payload))
 
     def draft_one(self, tag: int, body: bytes) -> tuple[bytes, int]:
         """Writes one request; gives the payload of a REQUEST to `send`, in the order of the drafts, and the

@@ -341,7 +341,7 @@ async def test_the_time_of_a_request_runs_on_while_away_and_it_is_then_not_sent(
     with pytest.raises(tagwire.RequestTimeout, match="was not answered") as sent:
         await soon(pending)
     assert sent.value.may_have_run
-    assert len(client._sender._waiting) == 1
+    assert len(client._sender.waiting) == 1
     again = await peer.back(1)
     got = await again.take(Batch)
     assert [Ask.FromString(one.body).text for one in got.requests] == ["early", "late"]
