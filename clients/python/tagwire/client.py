@@ -133,8 +133,10 @@ class Client(Handling):
         # by what the server takes now.
         self._sendable: dict[type[Message], tuple[Rules, int]] = {}
         self._requests: dict[type[Message], tuple[Rules, int]] = {}
-        # Tag and limit of those that may be sent with nothing else to be looked at.
+        # Of those that may be sent with nothing else to be looked at: tag and limit; of requests, which are
+        # here by their replies as well, the name, too.
         self._ready: dict[type[Message], tuple[int, int]] = {}
+        self._ready_to_ask: dict[tuple[type[Message], type[Message]], tuple[int, int, str]] = {}
         self._opened: asyncio.Future[None] = self._loop.create_future()
         self._reconnecting: Reconnecting | None = None
         self._closed_by_user = False
@@ -489,9 +491,19 @@ class Client(Handling):
             self._sender.pump()
 
     def _ask_of(self, message: Message, reply: type[Message], timeout: float) -> Ask:
+        try:
+            tag, limit, name = self._ready_to_ask[type(message), reply]
+            body = message.SerializeToString()
+        except (KeyError, TypeError, EncodeError):  # TypeError: not even a class is asked for
+            pass
+        else:
+            if len(body) <= limit:
+                return tuple.__new__(Ask, (tag, body, name, timeout))
         rules, body = self._encode(message, request=True)
         if not (isinstance(reply, type) and issubclass(reply, Message)):
             raise TypeError(f"reply must be the class of the reply, not {reply!r}")
+        if self._validator is None and (known := self._requests.get(type(message))):
+            self._ready_to_ask[type(message), reply] = rules.tag, known[1], rules.name
         return Ask(rules.tag, body, rules.name, timeout)
 
     async def _request(self, ask: Ask, reply: type[_M]) -> _M:
@@ -637,6 +649,7 @@ class Client(Handling):
 
     def _handle_opened(self, event: Opened) -> None:
         self._ready.clear()
+        self._ready_to_ask.clear()
         self._sendable.clear()
         self._requests.clear()
         if not event.resumed and event.welcome.verdict == Verdict.COMPATIBLE:

@@ -39,6 +39,9 @@ class ClosedError(Protocol):
     def __call__(self, closed: Closed | None = None, *, may_have_run: bool = False) -> ConnectionClosed: ...
 
 
+_new = tuple.__new__
+"""Makes a `Pending` without the call of its own `__new__`."""
+
 Waiting = tuple[int, bytes, tuple[int, ...]]
 """A frame that waits: its tag, its payload, and the keys of the requests in it. A bare tuple: one is made for
 each message."""
@@ -83,10 +86,11 @@ class Sender:
         connection = self._line.connection
         if not connection.clear or self.waiting.entries or self.before:
             return None
+        deadline = self._loop.time() + ask.timeout  # what fails does so before anything is sent
         payload, key = self._session.draft_one(ask.tag, ask.body)
         connection.send(REQUEST, payload)
         answer = self._answers[key] = self._loop.create_future()
-        return Pending(key, ask, self._loop.time() + ask.timeout, answer)
+        return _new(Pending, (key, ask, deadline, answer))
 
     async def send(self, tag: int, payload: bytes, delivery: str) -> None:
         """Sends a message, in its turn. Waits while there is no room."""

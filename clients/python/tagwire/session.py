@@ -190,6 +190,8 @@ class Session:
         self.schema_wanted = False
         """Whether the server has asked for the descriptors, which it does once a connection at most."""
         self.dropped = Dropped()
+        self.happened: list[Event] = []
+        """What `events` gives next."""
         self.only_received = True
         """Whether what `events` gives next are messages of other players, and nothing else."""
 
@@ -209,7 +211,6 @@ class Session:
         # again.
         self._urgent: list[bytes] = []
         self._farewell: list[bytes] = []
-        self._events: list[Event] = []
         self._key = 0
         self._heard = 0.0
         self._close_by = 0.0
@@ -393,7 +394,7 @@ class Session:
 
     def events(self) -> list[Event]:
         """Gives what has happened since the last call, oldest first."""
-        events, self._events, self.only_received = self._events, [], True
+        events, self.happened, self.only_received = self.happened, [], True
         return events
 
     def data_to_send(self) -> list[bytes]:
@@ -405,6 +406,11 @@ class Session:
         if self._farewell:
             frames, self._farewell = frames + self._farewell, []
         return frames
+
+    @property
+    def has_data(self) -> bool:
+        """Whether `data_to_send` may give any."""
+        return bool(self.outbox.fresh or self._urgent or self._farewell)
 
     def next_deadline(self) -> float | None:
         """When to call `handle_timer`, on the monotonic clock; received bytes move it on. None: never."""
@@ -437,7 +443,7 @@ class Session:
         What other players send is most of what comes, so it is decoded here: a call for each would cost more
         than the work.
         """
-        members, relayable, received = self.members, self._relayable, self._events.append
+        members, relayable, received = self.members, self._relayable, self.happened.append
         decode_relayed, new = Relayed.FromString, tuple.__new__
         data, start = decoder.chunk, decoder.at
         end = len(data)
@@ -644,7 +650,9 @@ class Session:
                 self.members.clear()
             if reply is not None:
                 self.room = reply.room
-        self._tell(Responded(response))
+        # `_tell`, and a `Responded`, without two calls for each answer.
+        self.happened.append(tuple.__new__(Responded, (response,)))
+        self.only_received = False
 
     def _on_notice(self, payload: bytes, size: int, now: Now) -> None:
         notice = self._decode(Notice, payload)
@@ -713,7 +721,7 @@ class Session:
     # Helpers
 
     def _tell(self, event: Event) -> None:
-        self._events.append(event)
+        self.happened.append(event)
         self.only_received = False
 
     def _require_login_fits(self) -> None:
