@@ -42,6 +42,7 @@ PLAYER_LOGIN, PING, WELCOME, DISCONNECT, REQUEST, RESPONSE, RELAYED, MEMBER = (
 )
 TAGS: dict[type[Message], int] = {v1.Cast: 4, v1.AskRequest: 8}
 CLASSES = {tag: kind for kind, tag in TAGS.items()}
+SHORT = {tag: [struct.pack(">BB", length, tag) for length in range(256)] for tag in range(1, 256)}
 EXTENDED = struct.Struct(">BBHI")
 
 _M = TypeVar("_M", bound=Message)
@@ -110,7 +111,7 @@ class Client(asyncio.Protocol):
 
     def _put(self, tag: int, payload: bytes) -> None:
         length = len(payload)
-        header = bytes((length, tag)) if length <= 255 else EXTENDED.pack(255, 0, tag, length)
+        header = SHORT[tag][length] if length <= 255 else EXTENDED.pack(255, 0, tag, length)
         self._out.append(header + payload)
         if not self._flush_planned:
             self._flush_planned = True

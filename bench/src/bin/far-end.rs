@@ -38,6 +38,9 @@ struct Options {
     /// Send this many bursts of 64 messages of another player, each once the one before was read; 0: send none
     #[arg(long, default_value_t = 0)]
     bursts: u64,
+    /// Write them so that each ends within a frame: by a prime number of bytes, the next after those of 64 messages
+    #[arg(long)]
+    cut: bool,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -46,7 +49,7 @@ fn main() -> anyhow::Result<()> {
     println!("{}", listener.local_addr()?.port());
     let (stream, peer) = listener.accept().context("waiting for the client")?;
     stream.set_nodelay(true)?;
-    let mut far_end = FarEnd::new(stream, peer)?;
+    let mut far_end = FarEnd::new(stream, peer, options.cut)?;
     // By its first message the client says that it is ready.
     while far_end.frames_received == 0 && !far_end.over {
         far_end.hear()?;
@@ -69,7 +72,11 @@ struct FarEnd {
     decoder: Decoder,
     input: Vec<u8>,
     out: Vec<u8>,
+    /// 64 messages, where each ends, the bytes of one write, and where in the messages the next write begins.
     burst: Vec<u8>,
+    ends: Vec<usize>,
+    write_bytes: usize,
+    burst_at: usize,
     frames_received: u64,
     unacked_frames: u64,
     unacked_bytes: usize,
@@ -82,14 +89,16 @@ struct FarEnd {
 }
 
 impl FarEnd {
-    fn new(stream: TcpStream, peer: SocketAddr) -> anyhow::Result<FarEnd> {
-        let mut burst = Vec::new();
+    fn new(stream: TcpStream, peer: SocketAddr, cut: bool) -> anyhow::Result<FarEnd> {
+        let (mut burst, mut ends) = (Vec::new(), Vec::new());
         for number in 0..BURST {
             let mut cast = Vec::new();
             body::body(now_us() * 1000, number, body::MIN_BYTES, &mut cast);
             let tag = u32::from(Cast::TAG.0);
             encode_message(&Relayed { player: OTHER, tag, body: cast.into() }, &mut burst);
+            ends.push(burst.len());
         }
+        let write_bytes = if cut { prime_from(burst.len()) } else { burst.len() };
         let queue = ReceiveQueue::of(peer, stream.local_addr()?)?;
         let now = Instant::now();
         Ok(FarEnd {
@@ -99,6 +108,9 @@ impl FarEnd {
             input: vec![0; READ_BYTES],
             out: Vec::new(),
             burst,
+            ends,
+            write_bytes,
+            burst_at: 0,
             frames_received: 0,
             unacked_frames: 0,
             unacked_bytes: 0,
@@ -109,11 +121,16 @@ impl FarEnd {
         })
     }
 
-    /// Writes 64 messages at once, and returns when the client has read them: so it gets 64 by each read, however fast
-    /// either side is.
+    /// Writes 64 messages at once, or a little more that ends within one, and returns when the client has read them: so
+    /// it gets them by one read, however fast either side is.
     fn burst(&mut self) -> anyhow::Result<()> {
-        self.out.extend_from_slice(&self.burst);
-        self.flush()?;
+        // What else is to be said goes where the message ends that the last write has cut.
+        let held = std::mem::take(&mut self.out);
+        let rest = self.rest_of_message();
+        self.put_of_burst(rest);
+        self.out.extend(held);
+        self.put_of_burst(self.write_bytes - rest);
+        self.write()?;
         let mut looks = 0_u32;
         while !self.queue.is_empty()? {
             looks += 1;
@@ -220,10 +237,23 @@ impl FarEnd {
         encode_message(&Ping { sent_epoch, frames_received, rtt_us: 100, ..Ping::default() }, &mut self.out);
     }
 
+    fn put_of_burst(&mut self, bytes: usize) {
+        self.out.extend(self.burst.iter().cycle().skip(self.burst_at).take(bytes));
+        self.burst_at = (self.burst_at + bytes) % self.burst.len();
+    }
+
+    /// How much the other side has not got yet of a message that it has got the beginning of.
+    fn rest_of_message(&self) -> usize {
+        let begun = |&&end: &&usize| end >= self.burst_at;
+        if self.burst_at == 0 { 0 } else { self.ends.iter().find(begun).map_or(0, |end| end - self.burst_at) }
+    }
+
+    /// Writes what there is to say, unless that would be within a message: then the next burst does.
     fn flush(&mut self) -> anyhow::Result<()> {
-        if self.out.is_empty() {
-            return Ok(());
-        }
+        if self.out.is_empty() || self.rest_of_message() > 0 { Ok(()) } else { self.write() }
+    }
+
+    fn write(&mut self) -> anyhow::Result<()> {
         match self.stream.write_all(&self.out) {
             Err(error) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {
                 self.over = true;
@@ -265,6 +295,11 @@ impl ReceiveQueue {
 fn table_address(address: SocketAddr) -> anyhow::Result<String> {
     let SocketAddr::V4(address) = address else { bail!("{address} is not IPv4") };
     Ok(format!("{:08X}:{:04X}", u32::from_ne_bytes(address.ip().octets()), address.port()))
+}
+
+/// The first prime number that is not less.
+fn prime_from(number: usize) -> usize {
+    (number..).find(|&one| (2..one).take_while(|by| by * by <= one).all(|by| one % by != 0)).unwrap_or(number)
 }
 
 fn now_us() -> u64 {

@@ -133,6 +133,10 @@ class Client(Handling):
         # by what the server takes now.
         self._sendable: dict[type[Message], tuple[Rules, int]] = {}
         self._requests: dict[type[Message], tuple[Rules, int]] = {}
+        # Of those that may be sent with nothing else to be looked at: tag and limit; of requests, which are
+        # here by their replies as well, the name, too.
+        self._ready: dict[type[Message], tuple[int, int]] = {}
+        self._ready_to_ask: dict[tuple[type[Message], type[Message]], tuple[int, int, str]] = {}
         self._opened: asyncio.Future[None] = self._loop.create_future()
         self._reconnecting: Reconnecting | None = None
         self._closed_by_user = False
@@ -261,17 +265,23 @@ class Client(Handling):
         Raises `TypeError` for a message that is not in the schema, has no rules or is a request; `ValueError`
         for one that only the server may send, or that is too large; `ConnectionClosed` after the end.
         """
+        # What can be sent at once takes one call from here, for each costs as much as the rest of it.
         try:
-            rules, limit = self._sendable[type(message)]
+            tag, limit = self._ready[type(message)]
             payload = message.SerializeToString()
-            encoded = len(payload) <= limit and self._validator is None
         except (KeyError, EncodeError):
-            encoded = False
-        if not encoded:  # or it is the first of its class
-            rules, payload = self._encode(message)
+            pass
+        else:
+            if len(payload) <= limit and get_running_loop() is self._loop:
+                sender, connection = self._sender, self._line.connection
+                # `Sender.clear` of this moment.
+                if connection.clear and not sender.before and not sender.waiting.entries:
+                    connection.send(tag, payload)
+                    return
+        rules, payload = self._encode(message)
         if get_running_loop() is not self._loop:
             await self._from_elsewhere(lambda: self._sender.send(rules.tag, payload, rules.delivery))
-        elif not self._sender.send_now(rules.tag, payload):
+        else:
             await self._sender.send(rules.tag, payload, rules.delivery)
 
     def send_soon(self, message: Message) -> None:
@@ -472,6 +482,8 @@ class Client(Handling):
         limit = min(limit, rules.max_bytes or limit)
         if not isinstance(message, type):
             (self._requests if request else self._sendable)[type(message)] = rules, limit
+            if not request and self._validator is None:
+                self._ready[type(message)] = rules.tag, limit
         return rules, limit
 
     def _handle_writable(self, writable: bool) -> None:
@@ -479,9 +491,19 @@ class Client(Handling):
             self._sender.pump()
 
     def _ask_of(self, message: Message, reply: type[Message], timeout: float) -> Ask:
+        try:
+            tag, limit, name = self._ready_to_ask[type(message), reply]
+            body = message.SerializeToString()
+        except (KeyError, TypeError, EncodeError):  # TypeError: not even a class is asked for
+            pass
+        else:
+            if len(body) <= limit:
+                return tuple.__new__(Ask, (tag, body, name, timeout))
         rules, body = self._encode(message, request=True)
         if not (isinstance(reply, type) and issubclass(reply, Message)):
             raise TypeError(f"reply must be the class of the reply, not {reply!r}")
+        if self._validator is None and (known := self._requests.get(type(message))):
+            self._ready_to_ask[type(message), reply] = rules.tag, known[1], rules.name
         return Ask(rules.tag, body, rules.name, timeout)
 
     async def _request(self, ask: Ask, reply: type[_M]) -> _M:
@@ -626,6 +648,8 @@ class Client(Handling):
             self._handle_handled(event)
 
     def _handle_opened(self, event: Opened) -> None:
+        self._ready.clear()
+        self._ready_to_ask.clear()
         self._sendable.clear()
         self._requests.clear()
         if not event.resumed and event.welcome.verdict == Verdict.COMPATIBLE:

@@ -11,10 +11,10 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from itertools import groupby
 
 from .close import CloseCode
 from .events import Event, Received
+from .frame import SHORT_HEADERS
 from .session import Now, Session, State
 from .transport import Target, Transport, open_transport
 
@@ -32,6 +32,8 @@ only answers to the server come so far."""
 
 _OPEN = State.OPEN
 """To look it up in the enum costs more than what it is compared for."""
+_new = tuple.__new__
+"""Makes a `Now` without the call of its own `__new__`."""
 
 
 class Connection:
@@ -81,9 +83,14 @@ class Connection:
 
     def send(self, tag: int, payload: bytes) -> None:
         """Sends a message in this turn of the loop."""
-        self.session.send(tag, payload)
+        session, length = self.session, len(payload)
+        if length <= 255 and 0 < tag <= 255 and session.state is _OPEN:
+            # `Session.send`, without two calls for each message.
+            session.outbox.append(SHORT_HEADERS[tag][length] + payload)
+        else:
+            session.send(tag, payload)
         frames = self._fresh_frames = self._fresh_frames + 1
-        size = self._fresh_bytes = self._fresh_bytes + len(payload)
+        size = self._fresh_bytes = self._fresh_bytes + length
         if frames >= BURST_FRAMES or size >= BURST_BYTES:
             self.busy, self.clear = True, False
         if not self._flush_planned:
@@ -106,7 +113,7 @@ class Connection:
 
     def now(self) -> Now:
         """Reads both clocks."""
-        return Now(self._loop.time(), time.time_ns() // 1000)
+        return _new(Now, (self._loop.time(), time.time_ns() // 1000))
 
     # Owner of the transport
 
@@ -158,25 +165,23 @@ class Connection:
             return
         self._stepping = True
         try:
-            self._guarded(now, change, *arguments, now)
-            while True:
+            try:
+                change(*arguments, now)
+            except Exception as error:
+                self._fail(error, now)
+            while session.happened:
                 only_received = session.only_received
-                if not (events := session.events()):
-                    break
+                events = session.events()
                 if session.state is not _OPEN:
                     self.writable = self.clear = False
                 if only_received:
                     self._guarded(now, self._on_received, events)
-                    continue
-                for kind, group in groupby(events, type):
-                    if kind is Received:
-                        self._guarded(now, self._on_received, list(group))
-                    else:
-                        for event in group:
-                            self._guarded(now, self._on_event, event)
+                else:
+                    self._hand_out(events, now)
         finally:
             self._stepping = False
-        self._flush()
+        if session.has_data:
+            self._flush()
         if session.state is _OPEN:
             # Its deadline moves on by what comes; a timer that is too early is harmless.
             if self._timer is None:
@@ -192,6 +197,19 @@ class Connection:
         self._set_timer()
         self._look_if_writable()
 
+    def _hand_out(self, events: list[Event], now: Now) -> None:
+        together: list[Received] = []
+        for event in events:
+            if isinstance(event, Received):
+                together.append(event)
+                continue
+            if together:
+                self._guarded(now, self._on_received, together)
+                together = []
+            self._guarded(now, self._on_event, event)
+        if together:
+            self._guarded(now, self._on_received, together)
+
     def _look_if_writable(self) -> None:
         writable = self._socket_takes_more and self.session.state is _OPEN
         if writable != self.writable:
@@ -203,9 +221,12 @@ class Connection:
         try:
             change(*arguments)
         except Exception as error:
-            log.exception("tagwire failed and closes the connection")
-            self.failure = self.failure or error
-            self.session.close(CloseCode.MALFORMED, f"the client failed on it: {error!r}", now)
+            self._fail(error, now)
+
+    def _fail(self, error: Exception, now: Now) -> None:
+        log.exception("tagwire failed and closes the connection")
+        self.failure = self.failure or error
+        self.session.close(CloseCode.MALFORMED, f"the client failed on it: {error!r}", now)
 
     def _flush(self) -> None:
         self._flush_planned = False
@@ -217,6 +238,8 @@ class Connection:
         if not frames:
             return
         self._transport.write(frames)
+        if self._socket_takes_more:
+            return  # so less waits than would pause it, which is less than the limit
         limit = max(MAX_WAITING_BYTES, 2 * self.session.max_frame_bytes)
         if self._transport.waiting_bytes() > limit and self.session.state is State.OPEN:
             self._loop.call_soon(self.close, CloseCode.SLOW, "the server takes nothing from its socket")

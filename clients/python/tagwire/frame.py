@@ -79,22 +79,29 @@ class Decoder:
 
     `max_bytes` bounds a payload; it may be changed between two frames. What is kept are the bytes fed and not
     yet given out: never more than the last chunk and one frame.
+
+    Only the frame that a chunk ends within is put together from copies. All others are cut out of the chunk:
+    by `next`, or by who reads `chunk` from `at` on and moves `at` over the whole frames that it has taken,
+    which is allowed while `begun` is empty.
     """
 
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
-        self._buffer = bytearray()
-        self._start = 0
+        self.chunk = b""
+        """The bytes that were fed last."""
+        self.at = 0
+        """Where in `chunk` begins what was not given out."""
+        self.begun = bytearray()
+        """A frame that an earlier chunk has ended within; what is missing comes next in `chunk`."""
         self._error: FrameError | None = None
 
     def feed(self, data: bytes) -> None:
         """Adds bytes. After an error they are ignored."""
         if self._error is not None:
             return
-        if self._start:
-            del self._buffer[: self._start]
-            self._start = 0
-        self._buffer += data
+        if self.at < len(self.chunk):  # nobody has asked for all that was there
+            data = self.chunk[self.at :] + data
+        self.chunk, self.at = data, 0
 
     def next(self) -> Frame | None:
         """Gives the next whole frame, or `None` when more bytes are needed.
@@ -104,10 +111,43 @@ class Decoder:
         """
         if self._error is not None:
             raise self._error
-        buffer, start = self._buffer, self._start
+        if self.begun:
+            return self._next_begun()
+        chunk, start = self.chunk, self.at
+        tag, header, size = self._header(chunk, start)
+        end = start + size
+        if end <= len(chunk):
+            self.at = end
+            return Frame(tag, chunk[start + header : end], size)
+        self.begun += chunk[start:]
+        self.chunk, self.at = b"", 0
+        return None
+
+    @property
+    def pending_bytes(self) -> int:
+        """How many bytes of an unfinished frame are waiting for the rest."""
+        return len(self.begun) + len(self.chunk) - self.at
+
+    def _next_begun(self) -> Frame | None:
+        begun = self.begun
+        while True:
+            tag, header, size = self._header(begun, 0)
+            missing = size - len(begun)
+            if not missing:
+                self.begun = bytearray()
+                return Frame(tag, bytes(memoryview(begun)[header:]), size)
+            more = self.chunk[self.at : self.at + missing]
+            if not more:
+                return None
+            begun += more
+            self.at += len(more)
+
+    def _header(self, buffer: bytes | bytearray, start: int) -> tuple[int, int, int]:
+        """What the header there says: tag, bytes of the header, bytes of the frame. Of one that is not whole,
+        how much of it is needed to know more takes the place of the last."""
         available = len(buffer) - start
         if available < 2:
-            return None
+            return 0, 0, 2
         length, tag = buffer[start], buffer[start + 1]
         header = 2
         if tag == 0:
@@ -117,25 +157,15 @@ class Decoder:
                 raise self._refuse(MalformedFrame("an extended frame with tag 0"))
             header = _EXTENDED.size
             if available < header:
-                return None
+                return 0, 0, header
             _, _, tag, length = _EXTENDED.unpack_from(buffer, start)
         if length > self.max_bytes:
             raise self._refuse(
                 FrameTooLarge(f"a frame of {length} bytes with tag {tag}, limit {self.max_bytes}")
             )
-        end = start + header + length
-        if end > len(buffer):
-            return None
-        self._start = end
-        return Frame(tag, bytes(memoryview(buffer)[start + header : end]), header + length)
-
-    @property
-    def pending_bytes(self) -> int:
-        """How many bytes of an unfinished frame are waiting for the rest."""
-        return len(self._buffer) - self._start
+        return tag, header, header + length
 
     def _refuse(self, error: FrameError) -> FrameError:
         self._error = error
-        self._buffer = bytearray()
-        self._start = 0
+        self.chunk, self.at, self.begun = b"", 0, bytearray()
         return error

@@ -12,6 +12,7 @@ Nothing is kept for a session that cannot be resumed. No I/O, no locks.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from itertools import repeat, starmap
 
 __all__ = ["Outbox"]
@@ -32,28 +33,28 @@ class Outbox:
         """How many of them the server has said it handled."""
         self.kept_bytes = 0
         """Sum of the sizes of what is kept."""
-        self._fresh: list[bytes] = []
+        self.fresh: list[bytes] = []
+        """What is to be written. Always this one list, for `append` is its own."""
         self._kept: deque[bytes] = deque()
+        self.append: Callable[[bytes], None] = self.fresh.append
+        """Commits a frame: it has the next place in the count. No method: that is a call for each message."""
 
     @property
     def committed(self) -> int:
         """How many frames have a place in the count."""
-        return self.written + len(self._fresh)
+        return self.written + len(self.fresh)
 
     @property
     def forgotten(self) -> int:
         """How many frames cannot be sent again any more."""
         return self.written - len(self._kept)
 
-    def append(self, frame: bytes) -> None:
-        """Commits a frame: it has the next place in the count."""
-        self._fresh.append(frame)
-
     def take(self) -> list[bytes]:
         """Gives what is to be written, in order."""
-        if not self._fresh:
+        if not self.fresh:
             return []
-        frames, self._fresh = self._fresh, []
+        frames = self.fresh.copy()
+        self.fresh.clear()
         self.written += len(frames)
         if self.keeping:
             self._kept += frames
@@ -78,7 +79,7 @@ class Outbox:
             return False
         self.acknowledged = max(self.acknowledged, count)
         self._forget_to(count)
-        self._fresh = [*self._kept, *self._fresh]
+        self.fresh[:0] = self._kept
         self._kept.clear()
         self.written, self.kept_bytes = count, 0
         return True
@@ -87,7 +88,7 @@ class Outbox:
         """Begins the count of another session. Gives how many frames were not acknowledged in this one."""
         lost = self.committed - self.acknowledged
         self.written = self.acknowledged = self.kept_bytes = 0
-        self._fresh = []
+        self.fresh.clear()
         self._kept.clear()
         return lost
 

@@ -39,6 +39,9 @@ class ClosedError(Protocol):
     def __call__(self, closed: Closed | None = None, *, may_have_run: bool = False) -> ConnectionClosed: ...
 
 
+_new = tuple.__new__
+"""Makes a `Pending` without the call of its own `__new__`."""
+
 Waiting = tuple[int, bytes, tuple[int, ...]]
 """A frame that waits: its tag, its payload, and the keys of the requests in it. A bare tuple: one is made for
 each message."""
@@ -57,12 +60,12 @@ class Sender:
         self._answers: dict[int, asyncio.Future[Response]] = {}
         self._unsent: dict[int, Waiting] = {}
         self._turn = asyncio.Lock()
-        self._before = 0
+        self.before = 0
         """How many have their turn or wait for it."""
         self._progress = asyncio.Event()
         # Shared with other threads, under the lock:
         self._lock = threading.Lock()
-        self._waiting: Backlog[Waiting] = Backlog(max_items=OUTBOX_MESSAGES, max_bytes=OUTBOX_BYTES)
+        self.waiting: Backlog[Waiting] = Backlog(max_items=OUTBOX_MESSAGES, max_bytes=OUTBOX_BYTES)
         self._pump_planned = False
 
     # Messages
@@ -70,35 +73,28 @@ class Sender:
     @asynccontextmanager
     async def _in_turn(self) -> AsyncIterator[None]:
         """Waits until all who waited before have sent."""
-        self._before += 1
+        self.before += 1
         try:
             async with self._turn:
                 yield
         finally:
-            self._before -= 1
-
-    def send_now(self, tag: int, payload: bytes) -> bool:
-        """Sends a message if nobody is before it and there is room. False: `send` does it."""
-        connection = self._line.connection
-        # `_clear`, without a call for each message. Nobody can write once it has ended.
-        if not connection.clear or self._waiting.entries or self._before:
-            return False
-        connection.send(tag, payload)
-        return True
+            self.before -= 1
 
     def post_now(self, ask: Ask) -> Pending | None:
         """Sends a request if nobody is before it and there is room. None: `post` does it."""
+        # `_clear`, without a call for each message. Nobody can write once it has ended.
         connection = self._line.connection
-        if not connection.clear or self._waiting.entries or self._before:
+        if not connection.clear or self.waiting.entries or self.before:
             return None
+        deadline = self._loop.time() + ask.timeout  # what fails does so before anything is sent
         payload, key = self._session.draft_one(ask.tag, ask.body)
         connection.send(REQUEST, payload)
         answer = self._answers[key] = self._loop.create_future()
-        return Pending(key, ask, self._loop.time() + ask.timeout, answer)
+        return _new(Pending, (key, ask, deadline, answer))
 
     async def send(self, tag: int, payload: bytes, delivery: str) -> None:
         """Sends a message, in its turn. Waits while there is no room."""
-        if not self._before and self._clear():
+        if not self.before and self._clear():
             self._line.connection.send(tag, payload)
             return
         async with self._in_turn():
@@ -114,15 +110,13 @@ class Sender:
         with self._lock:
             self._require_open()
             behind = not self._line.connection.writable
-            if not self._waiting.push((tag, payload, ()), len(payload), delivery, tag, behind=behind):
+            if not self.waiting.push((tag, payload, ()), len(payload), delivery, tag, behind=behind):
                 why = (
                     "there is no connection"
                     if self.away
                     else "the server takes them slower than they are sent"
                 )
-                text = (
-                    f"{len(self._waiting)} messages, {self._waiting.bytes} bytes wait for the socket already"
-                )
+                text = f"{len(self.waiting)} messages, {self.waiting.bytes} bytes wait for the socket already"
                 raise BufferFull(f"{text}; {why}")
             plan, self._pump_planned = not self._pump_planned, True
         if plan:
@@ -138,7 +132,7 @@ class Sender:
         there is no room for it within the shortest of their times: nothing was sent then, which `not_sent`
         tells."""
         began = self._loop.time()
-        if not self._before and (posted := self._post_many(asks, stop_on_error, began)):
+        if not self.before and (posted := self._post_many(asks, stop_on_error, began)):
             return posted
         late: list[Pending] = []
         try:
@@ -180,7 +174,7 @@ class Sender:
         if frame is None or any(other in self._unsent for other in frame[2]):
             return False
         with self._lock:
-            self._waiting.remove(frame)
+            self.waiting.remove(frame)
         self._progress.set()
         return True
 
@@ -246,7 +240,7 @@ class Sender:
         connection = self._line.connection
         with self._lock:
             self._pump_planned = False
-            while connection.writable and self._session.state is State.OPEN and self._waiting:
+            while connection.writable and self._session.state is State.OPEN and self.waiting:
                 if connection.busy:
                     self._pump_planned = True
                     self._loop.call_soon(self.pump)
@@ -257,14 +251,14 @@ class Sender:
     def flush(self) -> None:
         """Hands everything that waits to the connection, whatever the socket takes: before the end."""
         with self._lock:
-            while self._waiting:
+            while self.waiting:
                 self._send_waiting(self._line.connection)
 
     def reset(self) -> int:
         """Forgets what waits, for a session that is no more; gives how much that was."""
         with self._lock:
-            count = len(self._waiting)
-            self._waiting.clear()
+            count = len(self.waiting)
+            self.waiting.clear()
         self._unsent.clear()
         return count
 
@@ -285,7 +279,7 @@ class Sender:
         if self.ended is not None:
             raise self._closed_error()
         connection = self._line.connection
-        return connection.writable and not connection.busy and not self._waiting
+        return connection.writable and not connection.busy and not self.waiting
 
     def _require_open(self) -> None:
         if self.ended is not None:
@@ -296,7 +290,7 @@ class Sender:
         if not self.away:
             return False
         with self._lock:
-            return self._waiting.push(frame, len(frame[1]), delivery, frame[0], behind=True)
+            return self.waiting.push(frame, len(frame[1]), delivery, frame[0], behind=True)
 
     async def _next_change(self) -> None:
         if self._line.connection.busy:
@@ -306,7 +300,7 @@ class Sender:
             await self._progress.wait()
 
     def _send_waiting(self, connection: Connection) -> None:
-        frame = self._waiting.pop()
+        frame = self.waiting.pop()
         assert frame is not None
         tag, payload, keys = frame
         connection.send(tag, payload)

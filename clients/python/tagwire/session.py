@@ -41,7 +41,7 @@ from .events import (
     Responded,
     RoomEnded,
 )
-from .frame import SHORT_HEADERS, Decoder, FrameError, FrameTooLarge, encode
+from .frame import Decoder, FrameError, FrameTooLarge, encode
 from .gen._schema import SCHEMA as STACK
 from .gen.v1 import (
     Batch,
@@ -190,6 +190,8 @@ class Session:
         self.schema_wanted = False
         """Whether the server has asked for the descriptors, which it does once a connection at most."""
         self.dropped = Dropped()
+        self.happened: list[Event] = []
+        """What `events` gives next."""
         self.only_received = True
         """Whether what `events` gives next are messages of other players, and nothing else."""
 
@@ -209,7 +211,6 @@ class Session:
         # again.
         self._urgent: list[bytes] = []
         self._farewell: list[bytes] = []
-        self._events: list[Event] = []
         self._key = 0
         self._heard = 0.0
         self._close_by = 0.0
@@ -271,14 +272,18 @@ class Session:
             return
         self._heard = now.monotonic
         decoder = self._decoder
-        if self.state is _OPEN and not decoder.pending_bytes and not (data := self._take_short(data, now)):
-            return
         decoder.feed(data)
         try:
-            while (frame := decoder.next()) is not None:
-                self._frame(frame.tag, frame.payload, frame.size, now)
-                if self.state not in (State.LOGIN, State.OPEN):
+            while True:
+                if self.state is _OPEN and not decoder.begun:
+                    self._take_short(decoder, now)
+                    if decoder.at == len(decoder.chunk):
+                        return
+                if self.state is not _OPEN and self.state is not State.LOGIN:
                     return
+                if (frame := decoder.next()) is None:
+                    return
+                self._frame(frame.tag, frame.payload, frame.size, now)
         except FrameError as error:
             code = CloseCode.TOO_LARGE if isinstance(error, FrameTooLarge) else CloseCode.MALFORMED
             self.close(code, f"the server sent {error}", now)
@@ -348,10 +353,7 @@ class Session:
         """Commits one frame: a message of the game, or what `draft` gave. The state must be OPEN."""
         if self.state is not _OPEN:
             raise RuntimeError(f"the session is {self.state.value}, not open")
-        if len(payload) <= 255 and 0 < tag <= 255:  # `encode`, without a call for each message
-            self.outbox.append(SHORT_HEADERS[tag][len(payload)] + payload)
-        else:
-            self.outbox.append(encode(tag, payload))
+        self.outbox.append(encode(tag, payload))
 
     def draft_one(self, tag: int, body: bytes) -> tuple[bytes, int]:
         """Writes one request; gives the payload of a REQUEST to `send`, in the order of the drafts, and the
@@ -392,7 +394,7 @@ class Session:
 
     def events(self) -> list[Event]:
         """Gives what has happened since the last call, oldest first."""
-        events, self._events, self.only_received = self._events, [], True
+        events, self.happened, self.only_received = self.happened, [], True
         return events
 
     def data_to_send(self) -> list[bytes]:
@@ -404,6 +406,11 @@ class Session:
         if self._farewell:
             frames, self._farewell = frames + self._farewell, []
         return frames
+
+    @property
+    def has_data(self) -> bool:
+        """Whether `data_to_send` may give any."""
+        return bool(self.outbox.fresh or self._urgent or self._farewell)
 
     def next_deadline(self) -> float | None:
         """When to call `handle_timer`, on the monotonic clock; received bytes move it on. None: never."""
@@ -429,35 +436,34 @@ class Session:
 
     # Frames
 
-    def _take_short(self, data: bytes, now: Now) -> bytes:
-        """Handles the whole frames of the short form with which the bytes begin, at the start of a frame and
-        with the session open. Gives the rest, which may be large or not whole; nothing when the session is no
-        more.
+    def _take_short(self, decoder: Decoder, now: Now) -> None:
+        """Handles the whole frames of the short form that come next, with the session open and no frame
+        begun. Leaves what is large or not whole to the decoder's `next`.
 
         What other players send is most of what comes, so it is decoded here: a call for each would cost more
         than the work.
         """
-        members, relayable, received = self.members, self._relayable, self._events.append
+        members, relayable, received = self.members, self._relayable, self.happened.append
         decode_relayed, new = Relayed.FromString, tuple.__new__
-        start, end = 0, len(data)
-        frames, counted_to = 0, 0  # what is counted below, but not by `_count` yet, begins there
-        due_frames, due_at = ACK_FRAMES - self._unacked_frames, ACK_BYTES - self._unacked_bytes
+        data, start = decoder.chunk, decoder.at
+        end = len(data)
+        frames, counted_to = 0, start  # what is counted below, but not by `_count` yet, begins there
+        due_frames = ACK_FRAMES - self._unacked_frames
+        due_at = start + ACK_BYTES - self._unacked_bytes
         try:
             while end - start >= 2:
                 tag, stop = data[start + 1], start + 2 + data[start]
                 if tag == 0 or stop > end:
-                    return data[start:]
+                    return
                 payload, size = data[start + 2 : stop], stop - start
                 if tag != RELAYED and tag != RESPONSE:
                     self._count(frames, start - counted_to)
                     frames, start, counted_to = 0, stop, stop
                     self._frame(tag, payload, size, now)
-                    if self.state is not State.OPEN:
-                        return b""
-                    due_frames, due_at = (
-                        ACK_FRAMES - self._unacked_frames,
-                        start + ACK_BYTES - self._unacked_bytes,
-                    )
+                    if self.state is not _OPEN:
+                        return
+                    due_frames = ACK_FRAMES - self._unacked_frames
+                    due_at = start + ACK_BYTES - self._unacked_bytes
                     continue
                 frames, start = frames + 1, stop
                 if tag == RELAYED:
@@ -481,12 +487,10 @@ class Session:
                     self._count(frames, start - counted_to)
                     frames, counted_to = 0, start
                     self._acknowledge()
-                    due_frames, due_at = (
-                        ACK_FRAMES - self._unacked_frames,
-                        start + ACK_BYTES - self._unacked_bytes,
-                    )
-            return data[start:]
+                    due_frames = ACK_FRAMES - self._unacked_frames
+                    due_at = start + ACK_BYTES - self._unacked_bytes
         finally:
+            decoder.at = start
             if frames:
                 self._count(frames, start - counted_to)
 
@@ -646,7 +650,9 @@ class Session:
                 self.members.clear()
             if reply is not None:
                 self.room = reply.room
-        self._tell(Responded(response))
+        # `_tell`, and a `Responded`, without two calls for each answer.
+        self.happened.append(tuple.__new__(Responded, (response,)))
+        self.only_received = False
 
     def _on_notice(self, payload: bytes, size: int, now: Now) -> None:
         notice = self._decode(Notice, payload)
@@ -715,7 +721,7 @@ class Session:
     # Helpers
 
     def _tell(self, event: Event) -> None:
-        self._events.append(event)
+        self.happened.append(event)
         self.only_received = False
 
     def _require_login_fits(self) -> None:

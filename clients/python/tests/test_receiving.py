@@ -154,6 +154,22 @@ async def test_an_application_that_reads_nothing_is_closed_with_slow(peer: Peer,
         await anext(messages)
 
 
+async def test_nothing_is_queued_behind_what_found_no_room(peer: Peer, monkeypatch):
+    monkeypatch.setattr(client_module, "INBOX_BYTES", 500)
+    client, link = await peer.connected()
+    changes: list[object] = []
+    client.on(tagwire.MemberChanged, changes.append)
+    # By one read: what comes behind would have room again.
+    link.send(score(1) + relayed(2, arena.Chat(text="x" * 600)) + member(3, JOINED, "c") + score(2))
+    assert (await link.take(Disconnect)).code == tagwire.CloseCode.SLOW
+    link.close()
+    messages = aiter(client)
+    assert (await anext(messages)).points == 1
+    with pytest.raises(tagwire.ConnectionClosed, match="1 messages wait"):
+        await anext(messages)
+    assert changes == []
+
+
 async def test_an_application_that_is_behind_gets_the_latest_of_each_sender(peer: Peer, monkeypatch):
     monkeypatch.setattr(client_module, "INBOX_BEHIND", 10)
     client, link = await peer.connected()

@@ -341,7 +341,7 @@ async def test_the_time_of_a_request_runs_on_while_away_and_it_is_then_not_sent(
     with pytest.raises(tagwire.RequestTimeout, match="was not answered") as sent:
         await soon(pending)
     assert sent.value.may_have_run
-    assert len(client._sender._waiting) == 1
+    assert len(client._sender.waiting) == 1
     again = await peer.back(1)
     got = await again.take(Batch)
     assert [Ask.FromString(one.body).text for one in got.requests] == ["early", "late"]
@@ -438,6 +438,18 @@ async def test_the_limit_of_a_new_session_holds_for_messages_that_were_sent_befo
     await until(lambda: client.reconnecting is None)
     with pytest.raises(ValueError, match="of 13 bytes, limit 8"):
         await client.send(arena.Chat(text="a long line"))
+
+
+async def test_the_limit_of_a_new_session_holds_for_requests_that_were_asked_before(peer: Peer):
+    client, link = await peer.resumable(schema=ASKING)
+    for _ in range(2):
+        with pytest.raises(tagwire.RequestTimeout):
+            await client.request(Ask(text="a long line"), Answer, timeout=0.01)
+    link.close()
+    await new_session(peer, limits=Limits(max_frame_bytes=72))  # of which 64 are for what wraps it
+    await until(lambda: client.reconnecting is None)
+    with pytest.raises(ValueError, match="of 13 bytes, limit 8"):
+        await client.request(Ask(text="a long line"), Answer)
 
 
 async def test_without_handlers_it_is_logged_and_a_new_session_is_a_warning(peer: Peer, caplog):

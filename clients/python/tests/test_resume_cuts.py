@@ -280,7 +280,7 @@ def test_a_client_that_keeps_the_rules_less_well_is_found_out(monkeypatch, broke
     elif broken == "trim":
 
         def resume(self: Outbox, count: int) -> bool:
-            self._fresh = [*self._kept, *self._fresh]
+            self.fresh[:0] = self._kept
             self.written -= len(self._kept)
             self._kept.clear()
             return True

@@ -389,3 +389,148 @@ async def test_a_call_that_a_stopped_loop_took_but_never_ran_does_not_hang(peer:
     with pytest.raises(tagwire.ConnectionClosed, match="its event loop was stopped") as caught:
         await asyncio.to_thread(asyncio.run, play())
     assert caught.value.may_have_run == asks
+
+
+# What takes the short way, and what must not
+
+Mouse = ASKING.message("arena.v1.MouseEvent")
+
+
+@pytest.fixture
+def writes(monkeypatch):
+    """How many frames went out by each write of a client."""
+    told: list[int] = []
+
+    def watch(client: tagwire.Client) -> list[int]:
+        transport = client._connection._transport
+        assert transport is not None
+        real = transport.write
+        monkeypatch.setattr(transport, "write", lambda frames: (told.append(len(frames)), real(frames)))
+        return told
+
+    return watch
+
+
+async def test_a_turn_sends_256_frames_and_then_gives_way(peer: Peer, writes):
+    client, link = await peer.connected()
+    told = writes(client)
+    for number in range(600):
+        await client.send(arena.MouseEvent(x=number))
+    for number in range(600):
+        assert (await link.take(arena.MouseEvent)).x == number
+    assert told == [256, 256, 88]
+
+
+async def test_a_turn_sends_64_kib_and_then_gives_way(peer: Peer, writes):
+    client, link = await peer.connected()
+    told = writes(client)
+    for _ in range(80):
+        await client.send(arena.Chat(text="x" * 1021))
+    for _ in range(80):
+        await link.take(arena.Chat)
+    assert told == [64, 16]
+
+
+async def test_a_turn_that_has_sent_its_share_sends_no_more_when_the_socket_has_room_again(
+    peer: Peer, writes
+):
+    client, link = await peer.connected(schema=ASKING)
+    told = writes(client)
+    for number in range(256):
+        await client.send(Mouse(x=number))
+    assert client._connection.busy
+    client._connection.handle_writable(False)
+    client._connection.handle_writable(True)
+    asking = asyncio.ensure_future(client.request(Ask(text="x"), Answer, timeout=0.2))
+    await client.send(Mouse(x=256))
+    for number in range(257):
+        assert (await link.take(arena.MouseEvent)).x == number
+    await link.take(Request)
+    assert told[0] == 256
+    with pytest.raises(tagwire.RequestTimeout):
+        await asking
+
+
+async def test_nothing_is_sent_to_a_socket_that_is_full_not_even_after_a_write(peer: Peer):
+    client, link = await peer.connected(schema=ASKING)
+    await client.send(Mouse(x=1))
+    client._connection.handle_writable(False)
+    await asyncio.sleep(0)  # the write of the first
+    waiting = asyncio.ensure_future(client.send(Mouse(x=2)))
+    with pytest.raises(tagwire.RequestTimeout, match="could not be sent"):
+        await client.request(Ask(text="x"), Answer, timeout=0.05)
+    assert not waiting.done()
+    assert (await link.take(arena.MouseEvent)).x == 1
+    client._connection.handle_writable(True)
+    assert (await link.take(arena.MouseEvent)).x == 2
+    await soon(waiting)
+
+
+async def test_nobody_overtakes_what_send_soon_was_given(peer: Peer):
+    client, link = await peer.connected(schema=ASKING)
+    # Sent by these once, so that the short way would be open.
+    await client.send(Mouse(x=0))
+    first = asyncio.ensure_future(client.request(Ask(text="0"), Answer))
+    await link.take(arena.MouseEvent)
+    await link.take(Request)
+    link.send(Response(key=1, tag=4, body=Answer(points=1).SerializeToString()))
+    await soon(first)
+
+    client.send_soon(Mouse(x=1))
+    tasks = [asyncio.ensure_future(client.send(Mouse(x=2)))]
+    tasks.append(asyncio.ensure_future(client.request(Ask(text="3"), Answer)))
+    assert [(await link.take(arena.MouseEvent)).x for _ in range(2)] == [1, 2]
+    assert Ask.FromString((await link.take(Request)).body).text == "3"
+    client.send_soon(Mouse(x=4))
+    tasks.append(asyncio.ensure_future(client.request(Ask(text="5"), Answer)))
+    assert (await link.take(arena.MouseEvent)).x == 4
+    assert Ask.FromString((await link.take(Request)).body).text == "5"
+    for key in (2, 3):
+        link.send(Response(key=key, tag=4, body=Answer(points=1).SerializeToString()))
+    for task in tasks:
+        await soon(task)
+
+
+async def test_a_request_does_not_overtake_who_waits_to_send(peer: Peer):
+    client, link = await peer.connected(schema=ASKING)
+    client._connection.handle_writable(False)
+    waiting = asyncio.ensure_future(client.send(Mouse(x=1)))
+    await asyncio.sleep(0)
+    asked = [asyncio.ensure_future(client.request(Ask(text="2"), Answer))]
+    await asyncio.sleep(0)
+    client._connection.handle_writable(True)
+    # There is room again, and nobody who waits has had a turn yet.
+    asked.append(asyncio.ensure_future(client.request(Ask(text="3"), Answer)))
+    assert (await link.take(arena.MouseEvent)).x == 1
+    for key, text in ((1, "2"), (2, "3")):
+        told = await link.take(Request)
+        assert (told.key, Ask.FromString(told.body).text) == (key, text)
+        link.send(Response(key=key, tag=4, body=Answer(points=1).SerializeToString()))
+    for task in (waiting, *asked):
+        await soon(task)
+
+
+async def test_who_asks_in_the_turn_in_which_there_is_room_again_waits_for_those_before(peer: Peer):
+    client, link = await peer.connected(schema=ASKING)
+    client._connection.handle_writable(False)
+    waiting = asyncio.ensure_future(client.send(Mouse(x=1)))
+    await asyncio.sleep(0)
+    client._connection.handle_writable(True)
+    assert client._connection.clear
+    assert client._sender.post_now(client._ask_of(Ask(text="2"), Answer, 1.0)) is None
+    assert (await link.take(arena.MouseEvent)).x == 1
+    await soon(waiting)
+    client.send_soon(Mouse(x=2))
+    assert client._sender.post_now(client._ask_of(Ask(text="2"), Answer, 1.0)) is None
+    assert (await link.take(arena.MouseEvent)).x == 2
+    assert client._sender.post_now(client._ask_of(Ask(text="2"), Answer, 1.0)) is not None
+
+
+@pytest.mark.parametrize("timeout", [None, "2"])
+async def test_a_time_limit_that_is_none_fails_before_anything_is_sent(peer: Peer, timeout):
+    client, link = await peer.connected(schema=ASKING)
+    with pytest.raises(TypeError):
+        await client.request(Ask(text="x"), Answer, timeout=timeout)
+    await client.send(Mouse(x=1))
+    assert (await link.take(arena.MouseEvent)).x == 1
+    assert client._sender._answers == {}

@@ -45,7 +45,7 @@ from tagwire.gen.v1 import Member as MemberMessage
 from tagwire.gen.v1 import RoomEnded as RoomEndedMessage
 from tagwire.gen.v1 import Verdict as VerdictTable
 from tagwire.schema import Schema
-from tagwire.session import BATCH_BYTES, BATCH_ENTRY_BYTES, Now, Session, State
+from tagwire.session import ACK_BYTES, BATCH_BYTES, BATCH_ENTRY_BYTES, Now, Session, State
 from tagwire.version import VERSION
 
 PRESENT, JOINED, LEFT, AWAY, BACK = 1, 2, 3, 4, 5
@@ -480,6 +480,92 @@ def test_however_the_bytes_are_cut_the_same_comes_of_them(cuts):
     alone = after([MIXED[at : at + 1] for at in range(len(MIXED))])
     cut = after([MIXED[start:end] for start, end in zip([0, *cuts], [*cuts, len(MIXED)], strict=True)])
     assert cut == alone
+
+
+# All that a read may end within: short frames and large ones, and the way in and out of the
+# loop that takes the short ones.
+STREAM = (
+    member(2, JOINED, "b")
+    + b"".join(relayed(2, arena.Chat(text=str(number))) for number in range(4))
+    + encode(
+        246, Relayed(player=2, tag=4, body=arena.Chat(text="x" * 300).SerializeToString()).SerializeToString()
+    )
+    + encode(243, Response(key=1).SerializeToString())
+    + relayed(2, arena.MouseEvent(x=1)) * 3
+    + encode(6, arena.Score(points=2).SerializeToString())
+    + bytes.fromhex("ff0000f600000000")  # of no bytes, in the extended form
+    + relayed(2, arena.Chat(text="last"))
+)
+
+
+def handled(pieces: list[bytes]) -> tuple[object, ...]:
+    """What comes of bytes that arrive so, at an open session."""
+    clock = Clock()
+    session = started(clock)
+    session.receive_data(frame_of(welcome()), clock())
+    told = session.events()
+    for piece in pieces:
+        session.receive_data(piece, clock())
+        told += session.events()
+    unacked = session._unacked_frames, session._unacked_bytes
+    return (
+        told,
+        session.dropped,
+        session.frames_received,
+        unacked,
+        sent(session),
+        session._decoder.pending_bytes,
+    )
+
+
+def test_a_read_may_end_anywhere_and_the_next_one_too():
+    whole = handled([STREAM])
+    events = whole[0]
+    assert [event.message.text[:4] for event in events if isinstance(event, Received) and event.tag == 4] == [
+        *"0123",
+        "xxxx",
+        "last",
+    ]
+    assert whole[2:] == (13, (13, len(STREAM)), [], 0)
+    for first in range(len(STREAM) + 1):
+        assert handled([STREAM[:first], STREAM[first:]]) == whole, first
+        for second in range(first, min(first + 12, len(STREAM)) + 1):
+            assert handled([STREAM[:first], STREAM[first:second], STREAM[second:]]) == whole, (first, second)
+
+
+def test_the_acknowledgement_says_the_same_wherever_a_read_ends(clock):
+    large = encode(246, Relayed(player=2, tag=99, body=bytes(60_000)).SerializeToString())
+    stream = encode(246, b"") + large + encode(246, Relayed(tag=99, body=bytes(240)).SerializeToString()) * 64
+    *_, ((_, ping),), pending = handled([stream])
+    assert Ping.FromString(ping).frames_received == 2 + -(-(ACK_BYTES - 2 - len(large)) // 248)
+    assert pending == 0
+    for size in (97, 250, 997, 60_003, 61_001, 65_000):
+        pieces = [stream[at : at + size] for at in range(0, len(stream), size)]
+        assert handled(pieces) == handled([stream]), size
+
+
+def test_a_read_that_ends_within_a_frame_costs_no_other_frame_its_short_way(session, clock, monkeypatch):
+    calls = []
+    real = session._frame
+    monkeypatch.setattr(session, "_frame", lambda tag, *rest: (calls.append(tag), real(tag, *rest)))
+    one = relayed(2, arena.MouseEvent(x=1))
+    large = encode(246, Relayed(player=2, tag=4, body=bytes(300)).SerializeToString())
+    stream = one * 20 + large + one * 20
+    for size in (1, 2, 7, len(one), len(one) + 1, 97, 331):
+        pieces = [stream[at : at + size] for at in range(0, len(stream), size)]
+        for piece in pieces:
+            session.receive_data(piece, clock())
+        assert len(session.events()) == 40
+        # The large one, and those within which a read has ended.
+        ends = {at // len(one) for at in range(size, 20 * len(one), size) if at % len(one)}
+        after = 20 * len(one) + len(large)
+        ends |= {
+            -1 - (at - after) // len(one)
+            for at in range(size, len(stream), size)
+            if at > after and (at - after) % len(one)
+        }
+        assert len(calls) == len(ends) + 1, size
+        calls.clear()
 
 
 def test_an_answer_to_a_ping_acknowledges_as_well(session, clock):

@@ -399,8 +399,8 @@ export class Client implements AsyncIterable<Message> {
   /** Runs the handlers of an event. Gives what to wait for, if there is anything. */
   #runHandlers(handlers: readonly AnyHandler[], event: Received | HandledEvent): Promise<void> | undefined {
     for (let at = 0; at < handlers.length; at += 1) {
-      const result = this.#call(handlers[at], event);
-      if (isThenable(result)) return this.#runRest(handlers, at + 1, event, result);
+      const running = this.#call(handlers[at], event);
+      if (running) return this.#runRest(handlers, at + 1, event, running);
     }
     // Many short ones must not hold up pings either.
     const due = this.wire.loop.now().monotonic - this.#sliceBegan >= HANDLER_SLICE_MS;
@@ -412,7 +412,7 @@ export class Client implements AsyncIterable<Message> {
     handlers: readonly AnyHandler[],
     next: number,
     event: Received | HandledEvent,
-    running: unknown,
+    running: PromiseLike<unknown> | undefined,
   ): Promise<void> {
     const done = new Deferred<void>();
     this.#handling = done.promise;
@@ -429,11 +429,12 @@ export class Client implements AsyncIterable<Message> {
     }
   }
 
-  /** Calls a handler. What it throws is logged. */
-  #call(handler: AnyHandler | undefined, event: Received | HandledEvent): unknown {
+  /** Calls a handler; gives what to wait for, if it gave such. What it throws is logged. */
+  #call(handler: AnyHandler | undefined, event: Received | HandledEvent): PromiseLike<unknown> | undefined {
     this.#calling = true;
     try {
-      return handler && call(handler, event);
+      const result = handler && call(handler, event);
+      return isThenable(result) ? result : undefined;
     } catch (error) {
       logFailure(error);
       return undefined;
@@ -491,7 +492,7 @@ export class Client implements AsyncIterable<Message> {
 }
 
 /** Waits for what a handler gave. That it fails is logged. */
-async function settled(result: unknown): Promise<void> {
+async function settled(result: PromiseLike<unknown> | undefined): Promise<void> {
   try {
     await result;
   } catch (error) {

@@ -109,9 +109,10 @@ export function call(handler: AnyHandler, event: Received | HandledEvent): unkno
   return event instanceof Received ? callable(event.message, event.sender) : callable(event);
 }
 
-/** Whether it is a promise, of whatever library. */
+/** Whether it is a promise, of whatever library; which may be a function, and throw when it is asked. */
 export function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof value === "object" && value !== null && typeof (value as { then?: unknown }).then === "function";
+  const holds = (typeof value === "object" && value !== null) || typeof value === "function";
+  return holds && typeof (value as { then?: unknown }).then === "function";
 }
 
 /** Tells of what a handler threw. */

@@ -61,8 +61,8 @@ export class Client {
   #drained: Promise<void> | undefined;
   readonly #handlers = new Map<number, Handler>();
   readonly #names = new Map<number, string>();
-  readonly #asked = new Map<bigint, Asked>();
-  #key = 0n;
+  readonly #asked = new Map<number, Asked>();
+  #key = 0;
   readonly #ended: Promise<void>;
   #opened: () => void = () => undefined;
   readonly opened = new Promise<void>((resolve) => {
@@ -102,9 +102,12 @@ export class Client {
     timeout = 2000,
   ): Promise<MessageShape<O>> {
     if (this.#drained) await this.#drained;
-    const key = (this.#key += 1n);
+    const key = (this.#key += 1);
     const body = toBinary(schema, create(schema, fields));
-    this.#put(REQUEST, toBinary(RequestSchema, create(RequestSchema, { key, tag: TAGS.get(schema) ?? 0, body })));
+    this.#put(
+      REQUEST,
+      toBinary(RequestSchema, create(RequestSchema, { key: BigInt(key), tag: TAGS.get(schema) ?? 0, body })),
+    );
     const response = await new Promise<Response>((resolve, reject) => {
       const timer = setTimeout(() => {
         this.#asked.delete(key);
@@ -191,9 +194,10 @@ export class Client {
       }
       case RESPONSE: {
         const response = fromBinary(ResponseSchema, payload);
-        const asked = this.#asked.get(response.key);
+        const key = Number(response.key);
+        const asked = this.#asked.get(key);
         if (!asked) return;
-        this.#asked.delete(response.key);
+        this.#asked.delete(key);
         clearTimeout(asked.timer);
         asked.resolve(response);
         return;

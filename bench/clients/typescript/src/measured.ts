@@ -109,6 +109,6 @@ const client: Client =
     ? await connect(`127.0.0.1:${port}`, { username: "p1", password: "welcome", schema: SCHEMA })
     : await connectByHand(port);
 if (measure === "send") await measureSend(client, messages, warmUp);
-else if (measure === "receive") await measureReceive(client, messages, warmUp);
+else if (measure.startsWith("receive")) await measureReceive(client, messages, warmUp);
 else await measureRequest(client, messages, warmUp, Number(measure.replace("request, window ", "")));
 await client.close();

@@ -1,6 +1,6 @@
 /** What a client does with what it sends and receives, in memory and on a virtual clock. */
 
-import { create, type Message } from "@bufbuild/protobuf";
+import { create, fromBinary, type Message } from "@bufbuild/protobuf";
 import { expect } from "chai";
 import {
   ChatSchema,
@@ -270,6 +270,49 @@ describe("in memory", () => {
       for (const call of calls) call.catch(() => undefined);
     });
 
+    /** The numbers in what was sent: of a MouseEvent its place, of a request its text. */
+    function numbers(): number[] {
+      return peer.link
+        .take()
+        .map((one) =>
+          one.tag === 242
+            ? Number(fromBinary(ChatSchema, read(RequestSchema, one).body).text)
+            : read(MouseEventSchema, one).x,
+        );
+    }
+
+    it("sends 256 in a turn, and lets nobody overtake those who wait for the next", async () => {
+      const client = await peer.client({ schema: ASKING });
+      const calls: Promise<unknown>[] = [client.send(MouseEventSchema, { x: 0 })];
+      // Behind the write that makes room, and before those have their turn who wait for it.
+      peer.loop.soon(() => {
+        expect(numbers().length).to.equal(256);
+        calls.push(client.send(MouseEventSchema, { x: 300 }));
+        calls.push(new Words(client).say({ text: "301" }));
+        client.sendSoon(MouseEventSchema, { x: 302 });
+        expect(client.wire.sender.sendNow(2, new Uint8Array(0))).to.equal(false);
+      });
+      for (let x = 1; x < 300; x += 1) calls.push(client.send(MouseEventSchema, { x }));
+      await peer.loop.settle();
+      expect(numbers()).to.deep.equal(Array.from({ length: 47 }, (_, at) => 256 + at));
+      for (const call of calls) call.catch(() => undefined);
+    });
+
+    it("lets nobody overtake what sendSoon was given", async () => {
+      const client = await peer.client({ schema: ASKING });
+      const calls: Promise<unknown>[] = [client.send(MouseEventSchema, { x: 0 })];
+      peer.loop.soon(() => {
+        calls.push(new Words(client).say({ text: "258" }));
+        calls.push(client.send(MouseEventSchema, { x: 259 }));
+      });
+      for (let x = 1; x < 256; x += 1) calls.push(client.send(MouseEventSchema, { x }));
+      client.sendSoon(MouseEventSchema, { x: 256 });
+      client.sendSoon(MouseEventSchema, { x: 257 });
+      await peer.loop.settle();
+      expect(numbers()).to.deep.equal(Array.from({ length: 260 }, (_, at) => at));
+      for (const call of calls) call.catch(() => undefined);
+    });
+
     it("sends with close what waits in its turn", async () => {
       const client = await peer.client();
       await peer.link.block(true);
@@ -490,6 +533,72 @@ describe("in memory", () => {
       expect(log.lines.join()).to.contain("a handler failed Error: a fault of the game");
       void client.close();
       await running;
+    });
+
+    for (const kind of ["plain", "async"]) {
+      it(`gives way to others after 5 ms of ${kind} handlers`, async () => {
+        const client = await peer.client();
+        const calls: unknown[] = [];
+        const handle = (points: number) => {
+          calls.push(points);
+          peer.loop.clock.advance(3);
+          if (points % 2 === 1) peer.loop.soon(() => calls.push("others"));
+        };
+        client.on(ScoreSchema, ({ points }) => {
+          if (kind === "plain") return handle(points);
+          return Promise.resolve().then(() => handle(points));
+        });
+        void client.run();
+        await peer.loop.settle();
+        await peer.link.send(score(1), score(2), score(3), score(4), score(5));
+        expect(calls).to.deep.equal([1, 2, "others", 3, 4, "others", 5, "others"]);
+      });
+    }
+
+    it("calls the handlers behind one that is waited for when it has ended, each in its turn", async () => {
+      const client = await peer.client({}, score(1), score(2));
+      const calls: string[] = [];
+      client.on(ScoreSchema, ({ points }) => calls.push(`first ${points}`));
+      for (const name of ["second", "third"]) {
+        client.on(ScoreSchema, async ({ points }) => {
+          calls.push(`${name} ${points}`);
+          await Promise.resolve();
+          calls.push(`end of ${name} ${points}`);
+          throw new Error(`a fault of ${name}`);
+        });
+      }
+      client.on(ScoreSchema, ({ points }) => calls.push(`last ${points}`));
+      void client.run();
+      await peer.loop.settle();
+      const each = (points: number) =>
+        ["first", "second", "end of second", "third", "end of third", "last"].map((name) => `${name} ${points}`);
+      expect(calls).to.deep.equal([...each(1), ...each(2)]);
+      expect(log.lines.filter((line) => line.includes("a fault of")).length).to.equal(4);
+    });
+
+    it("waits for whatever has a then, and logs where that cannot be asked for", async () => {
+      const client = await peer.client({}, score(1), score(2), score(3), score(4));
+      const calls: number[] = [];
+      let release: () => void = () => undefined;
+      client.on(ScoreSchema, ({ points }): unknown => {
+        calls.push(points);
+        if (points === 1) {
+          return Object.defineProperty({}, "then", {
+            get() {
+              throw new Error("no such thing");
+            },
+          });
+        }
+        if (points === 2) return Object.assign(() => undefined, { then: (done: () => void) => (release = done) });
+        return points === 3 ? () => undefined : null;
+      });
+      void client.run();
+      await peer.loop.settle();
+      expect(calls).to.deep.equal([1, 2]);
+      expect(log.lines.join()).to.contain("a handler failed Error: no such thing");
+      release();
+      await peer.loop.settle();
+      expect(calls).to.deep.equal([1, 2, 3, 4]);
     });
 
     it("is not iterated nor run by its handlers", async () => {
