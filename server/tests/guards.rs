@@ -272,30 +272,35 @@ fn calls<T>(server: &Program, talk: impl FnOnce() -> T) -> (HashMap<String, u64>
 }
 
 /// What a message costs besides Pings and Pongs, which are counted, and the wheel that they come from, which turns by the clock.
+/// The least of three tries: where the machine does something else in between, a burst is read or written in two parts, so that
+/// what it does only adds.
 fn calls_a_message(
     name: &'static str,
     clients: usize,
     deliveries: u32,
-    talk: impl FnOnce(&mut Vec<Player>) -> u32,
+    talk: impl Fn(&mut Vec<Player>) -> u32,
 ) -> Counted {
     let server = Program::spawn(shipped());
     let mut players = players(&server, clients);
     answer_pings(&mut players, Duration::from_millis(1100));
     let (idle, idle_seconds, ()) = calls(&server, || answer_pings(&mut players, Duration::from_secs(2)));
-    let (busy, busy_seconds, pings) = calls(&server, || talk(&mut players));
-    server.stop();
-    let mut parts = Parts::new();
-    for (call, count) in busy {
-        let of_pings = match call.as_str() {
-            "sendto" | "recvfrom" => f64::from(pings),
-            call => idle.get(call).copied().unwrap_or(0) as f64 / idle_seconds * busy_seconds,
-        };
-        let of_messages = (count as f64 - of_pings).max(0.0);
-        if call != "total" {
-            parts.insert(call, of_messages / f64::from(deliveries));
+    let tries = [(); 3].map(|()| {
+        let (busy, busy_seconds, pings) = calls(&server, || talk(&mut players));
+        let mut parts = Parts::new();
+        for (call, count) in busy {
+            let of_pings = match call.as_str() {
+                "sendto" | "recvfrom" => f64::from(pings),
+                call => idle.get(call).copied().unwrap_or(0) as f64 / idle_seconds * busy_seconds,
+            };
+            let of_messages = (count as f64 - of_pings).max(0.0);
+            if call != "total" {
+                parts.insert(call, of_messages / f64::from(deliveries));
+            }
         }
-    }
-    Counted::of(name, "calls a delivery", parts)
+        Counted::of(name, "calls a delivery", parts)
+    });
+    server.stop();
+    tries.into_iter().min_by(|a, b| a.value.total_cmp(&b.value)).unwrap()
 }
 
 fn system_calls() -> Vec<Counted> {
