@@ -67,13 +67,6 @@ struct Known {
     max_deliveries_per_second: u32,
 }
 
-impl Known {
-    /// The session has moved since.
-    fn is_old(&self, session: &Session) -> bool {
-        self.moves != session.moves()
-    }
-}
-
 fn to(to_all: bool, player: u32) -> To {
     if to_all { To::All } else { To::AllBut(player) }
 }
@@ -113,14 +106,14 @@ impl Router {
                 return Ok(self.relay(turn, session, protocol, (message, tag, payload), to_all));
             }
             Incoming::Push { message, tag, payload } => {
-                let InTurn { known, tally, .. } = turn;
-                let Some(Known { room, .. }) = Self::known(known, session) else {
+                self.find_room(turn, session, protocol);
+                let Some(Known { room, .. }) = &turn.known else {
                     self.roomless(now, session, protocol, message, tag);
                     return Ok(ControlFlow::Continue(()));
                 };
                 match &room.code {
                     Some(code) if code.kind().takes(tag) => {
-                        self.count(tally, session, message, payload.len());
+                        self.count(&mut turn.tally, session, message, payload.len());
                         let payload = match self.hooks.incoming(tag, payload, || session.in_room()) {
                             Ok(changed) => {
                                 changed.map_or_else(|| Bytes::copy_from_slice(payload), Bytes::from)
@@ -168,12 +161,11 @@ impl Router {
             Err(stopped) => return self.stopped(stopped),
         };
         let payload = changed.as_deref().unwrap_or(payload);
-        let is_full = turn.run.bytes() >= MAX_RUN_BYTES;
-        if is_full || turn.to_all != to_all || turn.known.as_ref().is_some_and(|known| known.is_old(session))
-        {
+        if turn.to_all != to_all || turn.run.bytes() >= MAX_RUN_BYTES {
             self.deliver(turn, session, protocol);
         }
-        let Some(Known { room, .. }) = Self::known(&mut turn.known, session) else {
+        self.find_room(turn, session, protocol);
+        let Some(Known { room, .. }) = &turn.known else {
             self.roomless(turn.now, session, protocol, message, tag);
             return ControlFlow::Continue(());
         };
@@ -208,25 +200,32 @@ impl Router {
         let taken = room.take_deliveries(*now, *max, run.messages().len());
         let too_many: Vec<Tag> = run.messages()[taken..].iter().map(|message| message.tag).collect();
         run.truncate(taken);
-        let delivered = room.deliver(run, &to(*to_all, session.player.player_id), false);
-        tally.delivered(run, &delivered);
-        run.truncate(0);
+        if !run.is_empty() {
+            let delivered = room.deliver(run, &to(*to_all, session.player.player_id), false);
+            tally.delivered(run, &delivered);
+            run.truncate(0);
+        }
         for tag in too_many {
             self.dropped(session, protocol.undelivered(*now, tag, *max));
         }
     }
 
-    /// Where the session is; `None`: in no room.
-    fn known<'k>(known: &'k mut Option<Known>, session: &Session) -> Option<&'k Known> {
-        if known.as_ref().is_none_or(|known| known.is_old(session)) {
+    /// Sees to it that `known` is where the session is; `None`: in no room. What was gathered for another room goes there
+    /// first.
+    fn find_room(&self, turn: &mut InTurn<'_>, session: &Arc<Session>, protocol: &mut ServerSession) {
+        // Looked at once: the session may move again before the next line.
+        if turn.known.as_ref().is_some_and(|known| known.moves != session.moves()) {
+            self.deliver(turn, session, protocol);
+            turn.known = None;
+        }
+        if turn.known.is_none() {
             // Before the room is looked up: where it moves meanwhile, the next message looks again.
             let moves = session.moves();
-            *known = session.room().map(|room| {
+            turn.known = session.room().map(|room| {
                 let max_deliveries_per_second = room.max_deliveries_per_second();
                 Known { moves, room, max_deliveries_per_second }
             });
         }
-        known.as_ref()
     }
 
     /// A message goes to a room, and there is none: its sender is told.
