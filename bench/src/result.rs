@@ -74,7 +74,7 @@ pub struct Latency {
     pub p999_ns: u64,
 }
 
-/// System calls of a server.
+/// System calls of a server, without those that it makes unasked: for a Ping a second, say. Of idle clients: all.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Calls {
     /// Messages while they were counted.

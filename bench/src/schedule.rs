@@ -60,7 +60,8 @@ pub fn times(is_quick: bool, round: u32, plan: &Plan, peer: &str) -> Times {
 /// How long a sample takes in all, roughly: as seen on two cores of 2023, of the peers that take part in the case their mean.
 pub fn expected(times: Times, plan: &Plan) -> Duration {
     let start = Duration::from_millis(300);
-    let trace = if times.traced.is_zero() { times.traced } else { times.traced + Duration::from_millis(500) };
+    let trace =
+        if times.traced.is_zero() { times.traced } else { 2 * times.traced + Duration::from_millis(700) };
     let measured = match *plan {
         Plan::Storm { .. } => Duration::ZERO,
         Plan::Idle { .. } => times.measured.max(IDLE),
