@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::cases::{Case, Plan};
 use crate::measure::{ENOUGH, IDLE, Times};
-use crate::roster::{Entry, is_needed};
+use crate::roster::{ALL_CORES, Entry, is_needed};
 
 /// Growth curves are measured in so many rounds at most: each of their points stands between others that say the same.
 pub const CURVE_ROUNDS: u32 = 3;
@@ -44,7 +44,9 @@ pub fn rounds_of(case: &Case, rounds: u32) -> u32 {
 /// How long each part of a sample takes. Calls are counted in the first round; at a first look only those of who is needed.
 pub fn times(is_quick: bool, round: u32, plan: &Plan, peer: &str) -> Times {
     let ms = Duration::from_millis;
-    let is_traced = round == 0 && !matches!(plan, Plan::Storm { .. }) && (!is_quick || is_needed(peer));
+    let is_traced = round == 0
+        && !matches!(plan, Plan::Storm { .. })
+        && (!is_quick || is_needed(peer) && peer != ALL_CORES);
     let traced = if is_traced { ms(700) } else { ms(0) };
     if plan.watches_memory() {
         // Until the sockets of the slow are full, and then long enough for what is not bounded to grow.
