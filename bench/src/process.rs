@@ -1,5 +1,6 @@
 //! Servers and what watches them, as processes: started, watched, and stopped, also where a signal stops us.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -80,7 +81,15 @@ pub fn end_with_signals() -> anyhow::Result<()> {
 /// # Errors
 /// None is.
 pub fn free_port() -> anyhow::Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no port is free")?.local_addr()?.port())
+    // The system may give one again that has not been listened on yet, and clients would be another server's.
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    loop {
+        let port =
+            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no port is free")?.local_addr()?.port();
+        if GIVEN.lock().unwrap_or_else(PoisonError::into_inner).insert(port) {
+            return Ok(port);
+        }
+    }
 }
 
 /// A child that ends with us; killed when it is dropped.

@@ -4,7 +4,7 @@
 
 use std::env;
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::thread;
@@ -14,6 +14,7 @@ use tagwire_bench::body;
 use tagwire_bench::dialect::{Dialect, Heard, Say, Seat};
 use tagwire_bench::peers::{Feature, Peer, Setup};
 use tagwire_bench::peers::{go::Go, mosquitto::Mosquitto, nats::Nats, python::Python};
+use tagwire_bench::process::free_port;
 
 /// Longer than anything here takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -45,8 +46,7 @@ impl Server {
     }
 
     fn start(peer: &dyn Peer, ping_ms: Option<u64>) -> Self {
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|free| free.local_addr());
-        let port = port.expect("a free port").port();
+        let port = free_port().expect("a free port");
         let folder = tempfile::tempdir().expect("a folder");
         let setup = Setup {
             port,

@@ -6,7 +6,7 @@
 
 mod common_web;
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Child;
 use std::sync::Mutex;
@@ -18,6 +18,7 @@ use tagwire_bench::dialect::Say;
 use tagwire_bench::peers::colyseus::Colyseus;
 use tagwire_bench::peers::ws::Ws;
 use tagwire_bench::peers::{Feature, Peer, Setup};
+use tagwire_bench::process::free_port;
 
 struct Running {
     child: Child,
@@ -44,9 +45,7 @@ fn start(peer: &mut dyn Peer, ping_ms: Option<u64>) -> Option<Running> {
     let guard = PREPARING.lock().unwrap();
     peer.prepare(Path::new(env!("CARGO_MANIFEST_DIR")), folder.path()).unwrap();
     drop(guard);
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port().unwrap()));
     let setup = Setup {
         port: address.port(),
         folder: folder.path().to_path_buf(),

@@ -4,13 +4,14 @@
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::process::Child;
 use std::time::Duration;
 
 use tagwire_bench::body;
 use tagwire_bench::dialect::{Dialect, Heard, Say, Seat};
 use tagwire_bench::peers::{Peer, Setup};
+use tagwire_bench::process::free_port;
 
 /// A server, until it is dropped.
 pub struct Running {
@@ -23,7 +24,7 @@ impl Running {
     pub fn start(peer: &mut dyn Peer, threads: usize, ping_ms: Option<u64>) -> Running {
         let folder = tempfile::tempdir().unwrap();
         peer.prepare(env!("CARGO_MANIFEST_DIR").as_ref(), folder.path()).unwrap();
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+        let port = free_port().unwrap();
         let setup = Setup {
             port,
             folder: folder.path().to_owned(),
