@@ -165,41 +165,53 @@ fn steady(
     }
     sample.other.extend(play.other().into_iter().map(|(name, value)| (name.to_string(), value)));
     if !times.traced.is_zero() {
-        // All that is counted is said and heard while it is: nothing is on its way at the beginning, nor at the end.
-        play.set_pace(Pace::Silent);
-        if !is_idle {
-            drain(crowd, &mut *play)?;
-        }
-        // What a server does by the clock comes at its own pace, of which messages at a thirtieth of theirs must not bear more.
-        let by_clock = if is_idle {
-            None
-        } else {
-            let strace = Strace::attach(server.id(), folder)?;
-            let start = now_ns();
-            crowd.play(&mut *play, start + ns(times.traced))?;
-            Some((now_ns() - start, strace.stop()?))
-        };
-        let strace = Strace::attach(server.id(), folder)?;
-        let start = now_ns();
-        play.tally().reset();
-        play.set_pace(Pace::Slower(TRACED_SLOWER));
-        crowd.play(&mut *play, start + ns(times.traced))?;
-        play.set_pace(Pace::Silent);
-        if !is_idle {
-            drain(crowd, &mut *play)?;
-        }
-        let (messages, took) = (play.tally().messages, now_ns() - start);
-        let mut by_name = strace.stop()?;
-        if let Some((of, unasked)) = by_clock {
-            let share = took as f64 / of as f64;
-            for (name, count) in &mut by_name {
-                let unasked = unasked.get(name).copied().unwrap_or(0);
-                *count = count.saturating_sub((unasked as f64 * share).round() as u64);
-            }
-        }
-        sample.calls = Some(Calls { messages, by_name });
+        sample.calls = Some(calls(times.traced, is_idle, server, crowd, &mut *play, folder)?);
     }
     Ok(())
+}
+
+/// Counts system calls for so long. All that is counted is said and heard while it is: nothing is on its way at the beginning, nor at
+/// the end.
+fn calls(
+    traced: Duration,
+    is_idle: bool,
+    server: &Server,
+    crowd: &mut Crowd,
+    play: &mut dyn Workload,
+    folder: &std::path::Path,
+) -> anyhow::Result<Calls> {
+    play.set_pace(Pace::Silent);
+    let mut unasked = None;
+    if !is_idle {
+        drain(crowd, play)?;
+        let (strace, start) = (Strace::attach(server.id(), folder)?, now_ns());
+        crowd.play(play, start + ns(traced))?;
+        let took = now_ns() - start;
+        unasked = Some((strace.stop()?, took));
+    }
+    let (strace, start) = (Strace::attach(server.id(), folder)?, now_ns());
+    play.tally().reset();
+    play.set_pace(Pace::Slower(TRACED_SLOWER));
+    crowd.play(play, start + ns(traced))?;
+    play.set_pace(Pace::Silent);
+    if !is_idle {
+        drain(crowd, play)?;
+    }
+    let (messages, took) = (play.tally().messages, now_ns() - start);
+    let mut by_name = strace.stop()?;
+    if let Some((unasked, of)) = unasked {
+        take_off(&mut by_name, &unasked, took as f64 / of as f64);
+    }
+    Ok(Calls { messages, by_name })
+}
+
+/// What a server does by the clock comes at its own pace: of it messages at a thirtieth of theirs must not bear more. `share`: how
+/// much longer all was counted than what is `unasked`.
+fn take_off(by_name: &mut BTreeMap<String, u64>, unasked: &BTreeMap<String, u64>, share: f64) {
+    for (name, count) in by_name {
+        let unasked = unasked.get(name).map_or(0.0, |count| *count as f64 * share);
+        *count = count.saturating_sub(unasked.round() as u64);
+    }
 }
 
 /// Nothing has stalled while it was measured: it was never silent for long, and everyone who receives still hears something.
@@ -337,6 +349,14 @@ mod tests {
         crowd.listen();
         crowd.play(&mut *play, now_ns() + ns(patience.silence) + ns(QUIET)).expect("played");
         goes_on(&plan, &mut crowd, &mut *play, patience)
+    }
+
+    #[test]
+    fn what_a_server_calls_unasked_is_taken_off_by_its_time() {
+        let calls = |of: &[(&str, u64)]| of.iter().map(|(name, count)| (name.to_string(), *count)).collect();
+        let mut all = calls(&[("sendto", 110), ("recvfrom", 100), ("epoll_wait", 10)]);
+        take_off(&mut all, &calls(&[("sendto", 5), ("epoll_wait", 9), ("futex", 1)]), 2.0);
+        assert_eq!(all, calls(&[("sendto", 100), ("recvfrom", 100), ("epoll_wait", 0)]));
     }
 
     #[test]
