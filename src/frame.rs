@@ -199,6 +199,14 @@ pub(crate) fn encoded_head(encoded: &[u8]) -> EncodedHead {
     }
 }
 
+/// The payload of the frame at the start of `encoded`, which this crate wrote.
+pub(crate) fn payload(encoded: &[u8]) -> &[u8] {
+    match header(encoded, Limits { max_frame_bytes: usize::MAX, only: None }) {
+        Ok(Ok(header)) => &encoded[header.start..header.end],
+        _ => unreachable!("only whole frames are written"),
+    }
+}
+
 /// How many bytes the whole frames at the start of `bytes` take: as many frames as fit into `most` bytes, but one at
 /// least where there is one. 0: the first is not whole, or none.
 pub fn whole_frames(bytes: &[u8], most: usize) -> usize {
@@ -218,6 +226,11 @@ pub fn whole_frames(bytes: &[u8], most: usize) -> usize {
 /// True where tag and length fit the short form.
 pub fn is_short(tag: Tag, length: usize) -> bool {
     length <= 255 && tag.0 <= 255
+}
+
+/// Bytes of a frame with a payload of so many.
+pub(crate) fn encoded_bytes(tag: Tag, length: usize) -> usize {
+    length + if is_short(tag, length) { SHORT_HEADER_BYTES } else { EXTENDED_HEADER_BYTES }
 }
 
 /// Appends a header for a payload of `length` bytes.

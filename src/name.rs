@@ -44,7 +44,11 @@ pub fn room(text: &str) -> Result<String, NameError> {
 
 fn normalised(text: &str, max_chars: usize) -> Result<String, NameError> {
     // One more than allowed decides; the rest of a long text is never looked at.
-    let name: String = text.nfc().take(max_chars + 1).collect();
+    let name: String = match text.is_ascii() {
+        // It has that form already, as most names do.
+        true => text.chars().take(max_chars + 1).collect(),
+        false => text.nfc().take(max_chars + 1).collect(),
+    };
     if name.chars().count() > max_chars {
         return Err(NameError::Long(max_chars));
     }
@@ -57,6 +61,10 @@ fn normalised(text: &str, max_chars: usize) -> Result<String, NameError> {
 /// Equal for names of players that are the same: canonical caseless matching, definition D145 of the Unicode
 /// Standard, section 3.13.
 pub fn key(name: &str) -> String {
+    if name.is_ascii() {
+        // What the rules come to here.
+        return name.to_ascii_lowercase();
+    }
     name.nfd().default_case_fold().nfc().collect()
 }
 

@@ -166,7 +166,7 @@ fn test_server_runs_a_key_once() {
         assert!(answer.may_have_run);
     }
     let answer = v1::Response { key: 5, tag: 300, body: vec![7].into(), ..Default::default() };
-    side.session.requests().finish(answer.clone(), |_| {});
+    side.session.requests().finish(&answer, |_| {});
     assert_eq!(ask(&mut side, 5, 300), Ok(Some(Incoming::Answered(answer))), "it has run");
 }
 

@@ -210,7 +210,7 @@ impl Server {
                 // Some are answered at once, others never.
                 if key % 3 == 0 {
                     let answer = v1::Response { key, ..v1::Response::default() };
-                    self.session.requests().finish(answer.clone(), |_| {});
+                    self.session.requests().finish(&answer, |_| {});
                     assert_eq!(self.session.requests().begin(key, 1), Begin::Answered(answer));
                 }
             }

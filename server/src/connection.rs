@@ -150,26 +150,24 @@ async fn come_in(core: Arc<Core>, stream: Stream, peer: Peer, place: Place) -> O
         Err(interrupted) => Err(refused(&core, &interrupted.refused(&core, Dialect::Classic))),
     };
     core.metrics.opened(wire.kind());
-    let inlet = wire.split();
-    let outlet = Arc::clone(inlet.outlet());
-    let mut reader = Reader::new(inlet, protocol.decoder_limits());
-    let (link, peer) = match opened {
-        Ok(Opened { what: What::Login(first), peer }) => {
-            reader.begin_with(first);
-            (Link::new(peer, outlet), peer)
-        }
-        Ok(Opened { what: What::File(asked), peer }) => {
-            let link = Link::new(peer, outlet);
+    let (inlet, outlet) = wire.split();
+    // A proxy may have said that it comes from elsewhere.
+    let peer = opened.as_ref().map_or(peer, |opened| opened.peer);
+    let link = Link::new(peer, outlet);
+    let mut reader = Reader::new(inlet, Arc::clone(&link), protocol.decoder_limits());
+    match opened {
+        Ok(Opened { what: What::Login(first), .. }) => reader.begin_with(first),
+        Ok(Opened { what: What::File(asked), .. }) => {
             if Box::pin(web::answer(&core, &link, asked)).await {
                 linger(&mut reader, &link).await;
             }
             return None;
         }
         Err(last) => {
-            refuse(&mut reader, &Link::new(peer, outlet), last).await;
+            refuse(&mut reader, &link, last).await;
             return None;
         }
-    };
+    }
     let login = Box::pin(log_in(&core, &limits, &place, &mut reader, &mut protocol, peer));
     let entry = until(&core, deadline, login).await;
     let entry = entry.unwrap_or_else(|interrupted| Err(interrupted.refused(&core, protocol.dialect())));
@@ -492,8 +490,10 @@ impl Carried {
         };
         match turn {
             Ok(Turn::Read) => {}
-            Ok(Turn::Broke(Some(Stop::End(ending)))) => session.end(ending),
-            Ok(Turn::Broke(Some(Stop::Full(room, full)))) => *letter = Some(Box::new((room, full))),
+            Ok(Turn::Broke(Some(stop))) => match *stop {
+                Stop::End(ending) => session.end(ending),
+                Stop::Full(room, full) => *letter = Some(Box::new((room, full))),
+            },
             Ok(Turn::Broke(None)) => {}
             Ok(Turn::Eof) => match link.goodbye().map(CloseCode) {
                 Some(code) if is_meant(code) => session.end(Ending::Left { code, reason: String::new() }),

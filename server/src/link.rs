@@ -17,7 +17,7 @@ use crate::transport::{Outlet, Peer};
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) peer: Peer,
-    outlet: Arc<Outlet>,
+    outlet: Outlet,
     /// Wakes the connection's task: it is cut, or the socket is full.
     task: AtomicWaker,
     cut: AtomicBool,
@@ -39,7 +39,7 @@ pub(crate) struct Last {
 }
 
 impl Link {
-    pub(crate) fn new(peer: Peer, outlet: Arc<Outlet>) -> Arc<Self> {
+    pub(crate) fn new(peer: Peer, outlet: Outlet) -> Arc<Self> {
         Arc::new(Link {
             peer,
             outlet,
@@ -49,6 +49,11 @@ impl Link {
             waits: AtomicBool::new(false),
             last: Mutex::default(),
         })
+    }
+
+    /// The writing side of the connection.
+    pub(crate) fn outlet(&self) -> &Outlet {
+        &self.outlet
     }
 
     /// Writes what is taken at once.

@@ -2,12 +2,14 @@
 
 use std::future::poll_fn;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use tagwire::Frame;
 use tagwire::frame::{Decoder, EXTENDED_HEADER_BYTES, Limits};
 use tagwire::session::Fault;
 
+use crate::link::Link;
 use crate::transport::{Broken, Inlet, MAX_MESSAGE_BYTES, Outlet};
 
 /// A connection takes at most so many frames in a turn, so that one that floods leaves time to the others.
@@ -39,6 +41,7 @@ pub(crate) enum ReadError {
 #[derive(Debug)]
 pub(crate) struct Reader {
     inlet: Inlet,
+    link: Arc<Link>,
     decoder: Decoder,
     /// In a box, for hardly any turn ends before all that came is decoded.
     rest: Option<Box<Rest>>,
@@ -53,9 +56,9 @@ struct Rest {
 }
 
 impl Reader {
-    /// Reads from `inlet`.
-    pub(crate) fn new(inlet: Inlet, limits: Limits) -> Self {
-        let mut reader = Reader { inlet, decoder: Decoder::default(), rest: None };
+    /// Reads from `inlet`, the other side of which is that of `link`.
+    pub(crate) fn new(inlet: Inlet, link: Arc<Link>, limits: Limits) -> Self {
+        let mut reader = Reader { inlet, link, decoder: Decoder::default(), rest: None };
         reader.set_limits(limits);
         reader
     }
@@ -70,22 +73,22 @@ impl Reader {
         let largest = limits.max_frame_bytes + EXTENDED_HEADER_BYTES;
         // Where one frame alone is waited for, none comes with it.
         let most = if limits.only.is_some() { largest } else { largest.max(MAX_MESSAGE_BYTES) };
-        self.inlet.set_max_message_bytes(most);
+        self.outlet().set_max_message_bytes(most);
     }
 
     /// Where messages have a limit of their own, they may be so large in either direction.
     pub(crate) fn set_max_message_bytes(&mut self, max_message_bytes: usize) {
-        self.inlet.set_max_message_bytes(max_message_bytes);
+        self.outlet().set_max_message_bytes(max_message_bytes);
     }
 
     /// What is below the frames may add so many bytes to them in a second from now on; `None`: no limit.
     pub(crate) fn set_max_overhead(&mut self, per_second: Option<u64>) {
-        self.inlet.set_max_overhead(per_second);
+        self.outlet().set_max_overhead(per_second);
     }
 
     /// The writing side of the connection.
     pub(crate) fn outlet(&self) -> &Outlet {
-        self.inlet.outlet()
+        self.link.outlet()
     }
 
     /// True where the next turn needs no read.
@@ -99,7 +102,7 @@ impl Reader {
         cx: &mut Context<'_>,
         mut handle: impl FnMut(Frame<'_>) -> Result<ControlFlow<T>, Fault>,
     ) -> Poll<Result<Turn<T>, ReadError>> {
-        let Reader { inlet, decoder, rest } = self;
+        let Reader { inlet, link, decoder, rest } = self;
         if let Some(Rest { bytes, at }) = rest.as_deref_mut() {
             let mut input = &bytes[*at..];
             let taken = take(decoder, &mut input, &mut handle);
@@ -110,7 +113,7 @@ impl Reader {
             return Poll::Ready(Ok(taken?.map_or(Turn::Read, Turn::Broke)));
         }
         let mut taken = Ok(None);
-        let read = ready!(inlet.poll_read(cx, |bytes| {
+        let read = ready!(inlet.poll_read(link.outlet(), cx, |bytes| {
             let mut input = bytes;
             taken = take(decoder, &mut input, &mut handle);
             if !input.is_empty() {

@@ -23,7 +23,7 @@ use crate::session::{Ending, Session};
 /// So much is gathered of a client's messages before the room is handed them.
 const MAX_RUN_BYTES: usize = 16 * 1024;
 
-/// Why nothing more of a client is read.
+/// Why nothing more of a client is read. In a box, for hardly any message comes to that.
 #[derive(Debug)]
 pub(crate) enum Stop {
     /// The session ends.
@@ -71,10 +71,10 @@ fn to(to_all: bool, player: u32) -> To {
     if to_all { To::All } else { To::AllBut(player) }
 }
 
-fn post(room: &Arc<Room>, code: &Mailbox, letter: Letter) -> ControlFlow<Stop> {
+fn post(room: &Arc<Room>, code: &Mailbox, letter: Letter) -> ControlFlow<Box<Stop>> {
     match code.try_post(letter) {
         Ok(()) => ControlFlow::Continue(()),
-        Err(Unposted(letter)) => ControlFlow::Break(Stop::Full(Arc::clone(room), letter)),
+        Err(Unposted(letter)) => ControlFlow::Break(Box::new(Stop::Full(Arc::clone(room), letter))),
     }
 }
 
@@ -95,7 +95,7 @@ impl Router {
         session: &Arc<Session>,
         protocol: &mut ServerSession,
         frame: Frame<'_>,
-    ) -> Result<ControlFlow<Stop>, Fault> {
+    ) -> Result<ControlFlow<Box<Stop>>, Fault> {
         let now = turn.now;
         let incoming = protocol.handle_frame(now, frame)?;
         if !matches!(incoming, Incoming::Relay { .. }) {
@@ -137,7 +137,7 @@ impl Router {
             Incoming::Repeated => debug!("a request of {} runs already", session.player.name),
             Incoming::Ping(ping) => session.pong(now, &ping)?,
             Incoming::Leave { code, reason } => {
-                return Ok(ControlFlow::Break(Stop::End(Ending::Left { code, reason })));
+                return Ok(ControlFlow::Break(Box::new(Stop::End(Ending::Left { code, reason }))));
             }
             Incoming::Dropped(dropped) => self.dropped(session, dropped),
             // Neither comes once the session is open.
@@ -154,7 +154,7 @@ impl Router {
         protocol: &mut ServerSession,
         (message, tag, payload): (usize, Tag, &[u8]),
         to_all: bool,
-    ) -> ControlFlow<Stop> {
+    ) -> ControlFlow<Box<Stop>> {
         self.count(&mut turn.tally, session, message, payload.len());
         let changed = match self.hooks.incoming(tag, payload, || session.in_room()) {
             Ok(changed) => changed,
@@ -241,11 +241,11 @@ impl Router {
     }
 
     /// A hook says that a message goes no further.
-    fn stopped(&self, stopped: Stopped) -> ControlFlow<Stop> {
+    fn stopped(&self, stopped: Stopped) -> ControlFlow<Box<Stop>> {
         self.metrics.dropped("HOOK");
         match stopped {
             Stopped::Dropped => ControlFlow::Continue(()),
-            Stopped::Closed(ending) => ControlFlow::Break(Stop::End(ending)),
+            Stopped::Closed(ending) => ControlFlow::Break(Box::new(Stop::End(ending))),
         }
     }
 

@@ -208,7 +208,10 @@ impl Session {
 
     /// Answers a request that was begun. False: it was answered already.
     pub(crate) fn respond(self: &Arc<Self>, response: v1::Response) -> bool {
-        self.requests.finish(response, |response| self.send_response(response))
+        self.requests.finish(&response, |frame| {
+            self.metrics.answered(response.status());
+            self.send_frame(frame, Lane::Ordered);
+        })
     }
 
     /// Sends an answer, new or remembered.
@@ -473,7 +476,7 @@ mod tests {
     #[tokio::test]
     async fn no_ping_comes_before_welcome() {
         let (_here, there) = MemoryStream::pair();
-        let inlet = Wire::new(Stream::Memory(there), Counter::default()).split();
+        let (_inlet, outlet) = Wire::new(Stream::Memory(there), Counter::default()).split();
         let now = Now { monotonic_us: 0, unix_us: 1 };
         let name = "player1".into();
         let player = Player {
@@ -486,7 +489,7 @@ mod tests {
             valid_until_us: AtomicU64::new(u64::MAX),
         };
         let metrics = Arc::new(Metrics::new(&tagwire::pb::schema()));
-        let (link, outbox) = (Link::new(Peer::Memory, Arc::clone(inlet.outlet())), OutboxLimits::default());
+        let (link, outbox) = (Link::new(Peer::Memory, outlet), OutboxLimits::default());
         let session = Session::new(player, Arc::default(), link, None, outbox, Arc::default(), metrics);
         let limits = Limits::default();
         let tags = || {

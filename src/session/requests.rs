@@ -4,7 +4,10 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use prost::Message as _;
+use smallvec::SmallVec;
 
+use crate::Message as _;
+use crate::frame::{self, encode_message};
 use crate::pb::tagwire::v1::{Response, status};
 
 /// Requests of one session that run at the same time.
@@ -33,10 +36,10 @@ pub struct Requests(Mutex<Keys>);
 struct Keys {
     highest: u64,
     /// Rising, as they come.
-    running: Vec<u64>,
+    running: SmallVec<[u64; 2]>,
     lanes: usize,
-    /// With their bytes.
-    remembered: VecDeque<(usize, Response)>,
+    /// The frames of answers, by key, as they were sent: a fifth of what they take as values.
+    remembered: VecDeque<(u64, Box<[u8]>)>,
     remembered_bytes: usize,
 }
 
@@ -52,8 +55,8 @@ impl Requests {
             return Begin::Running;
         }
         if key <= keys.highest {
-            let known = keys.remembered.iter().find(|(_, response)| response.key == key);
-            let known = known.map(|(_, response)| response.clone());
+            let known = keys.remembered.iter().find(|(remembered, _)| *remembered == key);
+            let known = known.and_then(|(_, frame)| Response::decode(frame::payload(frame)).ok());
             return Begin::Answered(known.unwrap_or_else(|| Response {
                 key,
                 tag,
@@ -64,9 +67,6 @@ impl Requests {
             }));
         }
         keys.highest = key;
-        if keys.running.is_empty() {
-            keys.running.reserve_exact(1);
-        }
         keys.running.push(key);
         Begin::Run
     }
@@ -85,25 +85,26 @@ impl Requests {
         self.keys().lanes -= 1;
     }
 
-    /// A request that was begun is answered so: `send` is given the answer, which then is remembered. False: it was
-    /// answered already, and this answer is not to be sent.
-    pub fn finish(&self, response: Response, send: impl FnOnce(&Response)) -> bool {
+    /// A request that was begun is answered so: `send` is given the frame of the answer, which then is remembered. False:
+    /// it was answered already, and this answer is not to be sent.
+    pub fn finish(&self, response: &Response, send: impl FnOnce(&[u8])) -> bool {
         let mut keys = self.keys();
         let Ok(place) = keys.running.binary_search(&response.key) else { return false };
         keys.running.remove(place);
-        send(&response);
+        let mut frame = Vec::with_capacity(frame::encoded_bytes(Response::TAG, response.encoded_len()));
+        encode_message(response, &mut frame);
+        send(&frame);
         if keys.remembered.is_empty() {
             // Many a session asks for one thing and no more.
             keys.remembered.reserve_exact(1);
         }
-        let bytes = response.encoded_len();
-        keys.remembered_bytes += bytes;
-        keys.remembered.push_back((bytes, response));
+        keys.remembered_bytes += frame.len();
+        keys.remembered.push_back((response.key, frame.into_boxed_slice()));
         while keys.remembered.len() > REMEMBERED_ANSWERS
             || keys.remembered_bytes > REMEMBERED_BYTES && keys.remembered.len() > 1
         {
             let forgotten = keys.remembered.pop_front();
-            keys.remembered_bytes -= forgotten.map_or(0, |(bytes, _)| bytes);
+            keys.remembered_bytes -= forgotten.map_or(0, |(_, frame)| frame.len());
         }
         true
     }
@@ -126,8 +127,8 @@ mod tests {
         let requests = Requests::default();
         assert_eq!(requests.begin(5, 300), Begin::Run);
         assert_eq!(requests.begin(5, 300), Begin::Running);
-        assert!(requests.finish(answer(5, 3), |_| {}));
-        assert!(!requests.finish(answer(5, 4), |_| {}), "the first answer counts");
+        assert!(requests.finish(&answer(5, 3), |_| {}));
+        assert!(!requests.finish(&answer(5, 4), |_| {}), "the first answer counts");
         assert_eq!(requests.begin(5, 300), Begin::Answered(answer(5, 3)));
         assert!(passed(&requests.begin(4, 300)), "a key that was passed by");
         assert!(passed(&requests.begin(0, 300)), "keys begin at 1");
@@ -148,18 +149,18 @@ mod tests {
         let requests = Requests::default();
         for key in 1..=65 {
             assert_eq!(requests.begin(key, 300), Begin::Run);
-            assert!(requests.finish(answer(key, 0), |_| {}));
+            assert!(requests.finish(&answer(key, 0), |_| {}));
         }
         assert!(passed(&requests.begin(1, 300)));
         assert_eq!(requests.begin(2, 300), Begin::Answered(answer(2, 0)));
         for key in 66..69 {
             assert_eq!(requests.begin(key, 300), Begin::Run);
-            assert!(requests.finish(answer(key, 30_000), |_| {}));
+            assert!(requests.finish(&answer(key, 30_000), |_| {}));
         }
         assert!(passed(&requests.begin(66, 300)));
         assert_eq!(requests.begin(67, 300), Begin::Answered(answer(67, 30_000)));
         assert_eq!(requests.begin(100, 300), Begin::Run);
-        assert!(requests.finish(answer(100, 100_000), |_| {}));
+        assert!(requests.finish(&answer(100, 100_000), |_| {}));
         assert!(passed(&requests.begin(68, 300)));
         assert_eq!(requests.begin(100, 300), Begin::Answered(answer(100, 100_000)), "the newest is kept");
     }

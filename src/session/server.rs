@@ -387,7 +387,7 @@ impl ServerSession {
             let status = status.into();
             let response =
                 v1::Response { key, tag, status, message, retry_after_ms, ..v1::Response::default() };
-            self.requests.finish(response.clone(), |_| {});
+            self.requests.finish(&response, |_| {});
             response
         };
         let Some(tag) = u16::try_from(tag).ok().filter(|tag| *tag != 0).map(Tag) else {

@@ -428,7 +428,7 @@ impl Hosted {
     }
 
     fn respond(&mut self, response: &v1::Response) {
-        if self.protocol.requests().finish(response.clone(), |_| {}) {
+        if self.protocol.requests().finish(response, |_| {}) {
             self.push(response, Lane::Ordered);
         }
     }

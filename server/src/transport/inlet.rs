@@ -1,7 +1,6 @@
 //! The reading side of a connection.
 
 use std::cell::RefCell;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use prometheus_client::metrics::counter::Counter;
@@ -26,37 +25,23 @@ thread_local! {
 #[derive(Debug)]
 pub(crate) struct Inlet {
     half: ReadHalf,
-    outlet: Arc<Outlet>,
     bytes_received: Counter,
 }
 
 impl Inlet {
-    pub(super) fn new(half: ReadHalf, outlet: Arc<Outlet>, bytes_received: Counter) -> Self {
-        Inlet { half, outlet, bytes_received }
+    pub(super) fn new(half: ReadHalf, bytes_received: Counter) -> Self {
+        Inlet { half, bytes_received }
     }
 
-    /// The writing side.
-    pub(crate) fn outlet(&self) -> &Arc<Outlet> {
-        &self.outlet
-    }
-
-    /// Messages of a WebSocket may be so large from now on.
-    pub(crate) fn set_max_message_bytes(&self, max_message_bytes: usize) {
-        self.outlet.set_max_message_bytes(max_message_bytes);
-    }
-
-    /// The layers may add so much in a second from now on; `None`: no limit.
-    pub(crate) fn set_max_overhead(&self, per_second: Option<u64>) {
-        self.outlet.set_max_overhead(per_second);
-    }
-
-    /// Reads once and hands over what came of it, which may be nothing yet. 0: the peer sends no more.
+    /// Reads once, through the layers that its writing side has, and hands over what came of it, which may be nothing yet.
+    /// 0: the peer sends no more.
     pub(crate) fn poll_read(
         &mut self,
+        outlet: &Outlet,
         cx: &mut Context<'_>,
         take: impl FnOnce(&[u8]),
     ) -> Poll<Result<usize, Broken>> {
-        poll_read(&mut self.half, &self.outlet, &self.bytes_received, cx, take)
+        poll_read(&mut self.half, outlet, &self.bytes_received, cx, take)
     }
 
     /// Reads once and forgets it. 0: the peer sends no more.

@@ -83,14 +83,14 @@ impl Outlet {
     }
 
     /// Messages of a WebSocket may be so large from now on.
-    pub(super) fn set_max_message_bytes(&self, max_message_bytes: usize) {
+    pub(crate) fn set_max_message_bytes(&self, max_message_bytes: usize) {
         if let Some(mut layers) = self.layers() {
             layers.set_max_message_bytes(max_message_bytes);
         }
     }
 
     /// The layers may add so much in a second from now on; `None`: no limit.
-    pub(super) fn set_max_overhead(&self, per_second: Option<u64>) {
+    pub(crate) fn set_max_overhead(&self, per_second: Option<u64>) {
         if let Some(mut layers) = self.layers() {
             layers.overhead.admit(per_second, Instant::now());
         }

@@ -91,7 +91,7 @@ impl Wire {
     }
 
     /// The two sides.
-    pub(crate) fn split(self) -> Inlet {
-        Inlet::new(self.half, Arc::new(self.outlet), self.bytes_received)
+    pub(crate) fn split(self) -> (Inlet, Outlet) {
+        (Inlet::new(self.half, self.bytes_received), self.outlet)
     }
 }
