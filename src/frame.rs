@@ -256,6 +256,8 @@ pub fn encode(tag: Tag, payload: &[u8], out: &mut Vec<u8>) {
 
 /// Appends the frame of a message. Panics as [`encode_header`].
 pub fn encode_message<M: crate::Message>(message: &M, out: &mut Vec<u8>) {
-    encode_header(M::TAG, message.encoded_len(), out);
+    let length = message.encoded_len();
+    out.reserve(encoded_bytes(M::TAG, length));
+    encode_header(M::TAG, length, out);
     message.encode_raw(out);
 }

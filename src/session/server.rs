@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::mem;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -132,12 +133,19 @@ pub struct ServerSession {
     access: Access,
     received: Received,
     requests: Arc<Requests>,
-    /// When the last frame came, microseconds on the monotonic clock.
-    last_heard_us: Option<u64>,
-    /// In a box, for most sessions give no reason for a Notice.
-    #[expect(clippy::box_collection, reason = "it is as large as three of its boxes")]
-    noticed: Option<Box<BTreeSet<Tag>>>,
-    last_notice_us: Option<u64>,
+    /// When the last frame came, or the session began, microseconds on the monotonic clock.
+    last_heard_us: u64,
+    /// In a box, for most sessions give no reason for one.
+    notices: Option<Box<Notices>>,
+}
+
+/// What the client was told of what it sent.
+#[derive(Debug, Default)]
+struct Notices {
+    /// What will not change is said once for a tag: these.
+    once: BTreeSet<Tag>,
+    /// When the last one was sent, microseconds on the monotonic clock.
+    last_us: u64,
 }
 
 /// What the server tells a player who is let in.
@@ -173,9 +181,8 @@ impl ServerSession {
             access: Access::Guest,
             received: Received::default(),
             requests: Arc::default(),
-            last_heard_us: None,
-            noticed: None,
-            last_notice_us: None,
+            last_heard_us: 0,
+            notices: None,
         }
     }
 
@@ -226,6 +233,7 @@ impl ServerSession {
     pub fn admit(&mut self, now: Now, admission: Admission) -> Option<v1::Welcome> {
         self.state = State::Open;
         self.access = admission.access;
+        self.last_heard_us = now.monotonic_us;
         (self.dialect == Dialect::Native).then(|| self.welcome(now, admission, false))
     }
 
@@ -242,9 +250,8 @@ impl ServerSession {
     /// Goes on with an open session on another connection. The Welcome is to be sent before anything else. `admission` is
     /// that of the beginning; only the room may be another one.
     pub fn resume(&mut self, now: Now, admission: Admission) -> v1::Welcome {
-        let now_us = now.monotonic_us;
-        let heard_us = self.last_heard_us.replace(now_us).unwrap_or(now_us);
-        self.rates.make_up_for(now_us.saturating_sub(heard_us));
+        let heard_us = mem::replace(&mut self.last_heard_us, now.monotonic_us);
+        self.rates.make_up_for(now.monotonic_us.saturating_sub(heard_us));
         self.welcome(now, admission, true)
     }
 
@@ -294,7 +301,7 @@ impl ServerSession {
             }
             State::Open => {
                 self.received.count(frame.tag, frame.payload.len());
-                self.last_heard_us = Some(now.monotonic_us);
+                self.last_heard_us = now.monotonic_us;
                 let result = match self.rates.take_frame(now, &self.limits, frame.payload.len()) {
                     // Who leaves is let go, however much it sent before.
                     Err(too_fast) if frame.tag != v1::Disconnect::TAG => {
@@ -565,14 +572,15 @@ impl ServerSession {
 
     /// What tells the client that something was dropped; at most one a second, and where `once` at most one for a tag.
     fn notice(&mut self, now: Now, tag: Tag, reason: reason::Value, text: &str, once: bool) -> Option<Reply> {
-        let quiet = self
-            .last_notice_us
-            .is_some_and(|last_us| now.monotonic_us.saturating_sub(last_us) < NOTICE_INTERVAL_US);
-        let told = quiet || once && self.noticed.as_ref().is_some_and(|noticed| noticed.contains(&tag));
+        let told = self.notices.as_ref().is_some_and(|notices| {
+            now.monotonic_us.saturating_sub(notices.last_us) < NOTICE_INTERVAL_US
+                || once && notices.once.contains(&tag)
+        });
         (self.dialect == Dialect::Native && !told).then(|| {
-            self.last_notice_us = Some(now.monotonic_us);
+            let notices = self.notices.get_or_insert_default();
+            notices.last_us = now.monotonic_us;
             if once {
-                self.noticed.get_or_insert_default().insert(tag);
+                notices.once.insert(tag);
             }
             Reply::Notice(v1::Notice { reason: reason.into(), tag: u32::from(tag.0), text: text.to_string() })
         })
