@@ -370,6 +370,8 @@ fi=(2) server/src/router.rs
 +3 300
 fi=(3) /rustc/0123/library/core/src/result.rs
 * 40
+fi=(10) /rustc/0123/library/core/src/fmt/mod.rs
+1 6
 fi=(4) /home/player/.cargo/registry/src/index-0123/tokio-util-0.7.20/src/task/task_tracker.rs
 7 5000
 fe=(1)
@@ -400,7 +402,9 @@ fn=(8) core::ptr::drop_in_place<core::option::Option<tagwire_server::router::InT
 1 4
 fn=(9) <alloc::string::String as core::fmt::Write>::write_char
 1 1200
-totals: 8167
+fn=(10) not_tokio::run
+1 5
+totals: 8178
 ";
 
     fn column(profile: &str) -> Column {
@@ -425,21 +429,21 @@ totals: 8167
                 "| tokio: tasks, timers, readiness | 5,000 |",
                 "| a connection's turn, reading | 20 |",
                 "| header and bounds of the frame | 7 |",
-                "| router: room, hooks, lane, counters | 344 |",
+                "| router: room, hooks, lane, counters | 350 |",
                 "| outboxes and writes | 602 |",
                 "| frames given back that were acknowledged | 80 |",
                 "| lines of the log | 1,200 |",
                 "| malloc and free; buffers that grow or are shared | 900 |",
                 "| memcpy and its like | 11 |",
-                "| the rest | 3 |",
-                "| **all** | **8,167** |",
+                "| the rest | 8 |",
+                "| **all** | **8,178** |",
             ]
         );
-        assert_eq!(sum, 8167, "the total that callgrind tells");
+        assert_eq!(sum, 8178, "the total that callgrind tells");
     }
 
     #[test]
-    #[should_panic(expected = "one: the parts have 8087 of 8167")]
+    #[should_panic(expected = "one: the parts have 8098 of 8178")]
     fn a_part_without_a_row_is_an_error() {
         let mut column = column(PROFILE);
         column.of_parts.remove(ACKNOWLEDGED).unwrap();
