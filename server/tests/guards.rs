@@ -6,6 +6,8 @@
 #[path = "guards/bounds.rs"]
 mod bounds;
 mod common;
+#[path = "guards/profile.rs"]
+mod profile;
 
 use std::collections::HashMap;
 use std::hint::black_box;
@@ -64,6 +66,7 @@ macro_rules! message {
 }
 message!(Echo, 2, RoomAll);
 message!(Cast, 4, Room);
+message!(AskRequest, 8, Handler);
 
 fn proto() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../bench/proto")
