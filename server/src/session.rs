@@ -78,15 +78,21 @@ struct Out {
     link: Option<Arc<Link>>,
     /// What opens the session again; `None`: it ends with its connection.
     token: Option<ResumeToken>,
-    /// Since when, as far as the wheel has seen, there is no connection.
-    away_since: Option<Now>,
     /// On the flusher's list.
     dirty: bool,
     /// The socket took something.
     begun: bool,
-    /// How the last connection was lost.
-    lost: Option<Box<Ending>>,
+    /// How the connection was lost, while there is none. In a box, for most sessions have one.
+    lost: Option<Box<LostLink>>,
     ending: Option<Box<Ending>>,
+}
+
+/// A connection that was lost.
+#[derive(Debug)]
+struct LostLink {
+    how: Ending,
+    /// When the wheel first saw it, microseconds on the monotonic clock.
+    seen_us: Option<u64>,
 }
 
 /// What becomes of a session in a turn of the wheel.
@@ -121,7 +127,6 @@ impl Session {
                 pinger: Pinger::default(),
                 link: Some(link),
                 token,
-                away_since: None,
                 dirty: false,
                 begun: false,
                 lost: None,

@@ -154,7 +154,7 @@ pub(crate) async fn answer(core: &Core, link: &Link, asked: Asked) -> bool {
     let (turn, stall) = {
         let limits = core.limits.load();
         let turn = core.web.turn(link.peer.ip(), &limits);
-        (turn, Duration::from_millis(limits.outbox_max_stuck_ms))
+        (turn, Duration::from_millis(limits.outbox_max_stuck_ms.into()))
     };
     let found = match turn {
         Some(_) => look(&core.config.web, asked.clone()).await,

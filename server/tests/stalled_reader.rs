@@ -47,7 +47,7 @@ fn run(size: &Size, with_stalled: bool) -> Measured {
     let server = TestServer::unlimited(|config| {
         config.limits.max_room_members = size.receivers + 2;
         config.limits.max_frame_bytes = 8192;
-        config.limits.outbox_max_bytes = OUTBOX_BYTES;
+        config.limits.outbox_max_bytes = OUTBOX_BYTES as u32;
         // It answers no Ping, and its socket takes nothing: bytes, not time, are what this is about.
         (config.limits.peer_timeout_ms, config.limits.outbox_max_stuck_ms) = (60_000, 60_000);
     });

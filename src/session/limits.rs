@@ -5,7 +5,7 @@
 //! within [`INVALID_WINDOW_US`], end the session. LATEST and UNRELIABLE messages over their own `max_rate` are dropped
 //! and nothing else: who sends them may lose some.
 
-use std::fmt;
+use std::{fmt, mem};
 
 use crate::frame::SHORT_HEADER_BYTES;
 use crate::rate::{Rate, Strikes, TokenBucket};
@@ -105,9 +105,8 @@ const MAX_CREDIT_US: u64 = super::resume::RESUME_WINDOW_US;
 pub(crate) struct Rates {
     frames: TokenBucket,
     bytes: TokenBucket,
-    /// Of the messages with a `max_rate` that were sent, by tag. In a box, for most sessions send none.
-    #[expect(clippy::box_collection, reason = "it is as large as three of its boxes")]
-    messages: Option<Box<Vec<(Tag, TokenBucket)>>>,
+    /// Of the messages with a `max_rate` that were sent, by tag. A session has few, and keeps them.
+    messages: Box<[(Tag, TokenBucket)]>,
     too_fast: Strikes,
     invalid: Strikes,
     /// Time in which it could send nothing, and which it may make up for.
@@ -167,17 +166,17 @@ impl Rates {
         let Some(limit @ (Limit::Message { max_rate: max } | Limit::Joins(max))) = limit else {
             return Ok(());
         };
-        let messages = self.messages.get_or_insert_default();
-        let place = match messages.binary_search_by_key(&tag, |(tag, _)| *tag) {
+        let place = match self.messages.binary_search_by_key(&tag, |(tag, _)| *tag) {
             Ok(place) => place,
             Err(place) => {
-                // One more alone: a session has few, and keeps them.
+                let mut messages = mem::take(&mut self.messages).into_vec();
                 messages.reserve_exact(1);
                 messages.insert(place, (tag, TokenBucket::full(now)));
+                self.messages = messages.into_boxed_slice();
                 place
             }
         };
-        let (_, bucket) = &mut messages[place];
+        let (_, bucket) = &mut self.messages[place];
         Self::take(&mut self.credit_us, bucket, now, Rate::per_second(max), 1)
             .map_err(|wait_us| TooFast { limit, wait_us })
     }

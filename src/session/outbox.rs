@@ -28,13 +28,13 @@ use crate::time::Now;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OutboxLimits {
     /// Frames appended and not written.
-    pub max_frames: usize,
+    pub max_frames: u32,
     /// Bytes appended and not written; as many again may wait aside.
-    pub max_bytes: usize,
+    pub max_bytes: u32,
     /// Bytes written and not acknowledged that are kept to be sent again. 0: none.
-    pub max_kept_bytes: usize,
-    /// So long may a socket that refused bytes take none, microseconds.
-    pub max_stuck_us: u64,
+    pub max_kept_bytes: u32,
+    /// So long may a socket that refused bytes take none, microseconds; at most 71 minutes.
+    pub max_stuck_us: u32,
 }
 
 impl Default for OutboxLimits {
@@ -296,8 +296,9 @@ impl Outbox {
             *bytes = bytes.saturating_sub(count);
             *frames = frames.saturating_sub(waited - self.frames);
         }
-        let is_over = self.boundary - self.kept > self.limits.max_kept_bytes;
-        while self.boundary - self.kept > self.limits.max_kept_bytes {
+        let max_kept_bytes = self.limits.max_kept_bytes as usize;
+        let is_over = self.boundary - self.kept > max_kept_bytes;
+        while self.boundary - self.kept > max_kept_bytes {
             self.forget_one();
         }
         // Else what is kept begins with a frame that counts, as before.
@@ -487,9 +488,9 @@ impl Outbox {
     /// True where more waits than the limits allow.
     pub fn is_over(&self) -> bool {
         let (again_bytes, again_frames) = self.behind.as_ref().map_or((0, 0), |behind| behind.again);
-        self.frames - again_frames > self.limits.max_frames
-            || self.bytes.len() - self.written - again_bytes > self.limits.max_bytes
-            || self.aside_bytes() > self.limits.max_bytes
+        self.frames - again_frames > self.limits.max_frames as usize
+            || self.bytes.len() - self.written - again_bytes > self.limits.max_bytes as usize
+            || self.aside_bytes() > self.limits.max_bytes as usize
     }
 
     /// Gives memory back that is not needed now. To be called about once a second, so that a busy session keeps its buffer
@@ -510,7 +511,7 @@ impl Outbox {
         let behind = self.behind.get_or_insert_default();
         match behind.progress {
             Some((written, since)) if written == self.written_ever => {
-                now.monotonic_us.saturating_sub(since.monotonic_us) >= self.limits.max_stuck_us
+                now.monotonic_us.saturating_sub(since.monotonic_us) >= u64::from(self.limits.max_stuck_us)
             }
             _ => {
                 behind.progress = Some((self.written_ever, now));

@@ -31,14 +31,14 @@ pub struct Limits {
     /// `outbox_max_kept_bytes`.
     pub max_frame_bytes: usize,
     /// Frames that may wait for one session before it counts as too slow. Default 1024.
-    pub outbox_max_frames: usize,
+    pub outbox_max_frames: u32,
     /// Bytes that may wait for one session before it counts as too slow. Default 1048576.
-    pub outbox_max_bytes: usize,
+    pub outbox_max_bytes: u32,
     /// A session whose full socket takes nothing for so many milliseconds is too slow. Default 10000.
-    pub outbox_max_stuck_ms: u64,
+    pub outbox_max_stuck_ms: u32,
     /// Bytes that are kept of what was written to one session and not acknowledged, to be written again when it comes back.
     /// Default 262144, at least twice `max_frame_bytes`.
-    pub outbox_max_kept_bytes: usize,
+    pub outbox_max_kept_bytes: u32,
     /// So many milliseconds a session outlives a lost connection. Default 60000; 0: it does not.
     pub resume_window_ms: u64,
     /// Sockets in all, logged in or not, and sessions without one. Default 20000, at least 1.
@@ -115,13 +115,13 @@ impl Limits {
         range("limits.login_timeout_ms", self.login_timeout_ms, 1, 600_000)?;
         range("limits.peer_timeout_ms", self.peer_timeout_ms, 2000, 600_000)?;
         range("limits.max_frame_bytes", max_frame_bytes, MAX_LOGIN_BYTES as u64, MAX_FRAME_BYTES as u64)?;
-        range("limits.outbox_max_frames", self.outbox_max_frames as u64, 16, 1 << 20)?;
-        range("limits.outbox_max_bytes", self.outbox_max_bytes as u64, 2 * max_frame_bytes, 1 << 30)
+        range("limits.outbox_max_frames", self.outbox_max_frames.into(), 16, 1 << 20)?;
+        range("limits.outbox_max_bytes", self.outbox_max_bytes.into(), 2 * max_frame_bytes, 1 << 30)
             .map_err(|error| error.because_of("limits.max_frame_bytes", max_frame_bytes))?;
-        range("limits.outbox_max_stuck_ms", self.outbox_max_stuck_ms, 1000, 600_000)?;
+        range("limits.outbox_max_stuck_ms", self.outbox_max_stuck_ms.into(), 1000, 600_000)?;
         range(
             "limits.outbox_max_kept_bytes",
-            self.outbox_max_kept_bytes as u64,
+            self.outbox_max_kept_bytes.into(),
             2 * max_frame_bytes,
             1 << 30,
         )

@@ -13,7 +13,7 @@ use tagwire::session::server::ServerSession;
 use tagwire::time::Now;
 use tokio::sync::futures::Notified;
 
-use super::{Ending, Out, Session};
+use super::{Ending, LostLink, Out, Session};
 use crate::config::Limits;
 use crate::door::Place;
 use crate::link::{Last, Link};
@@ -53,8 +53,7 @@ impl Session {
         let last = ending.frame(self.player.dialect).map(|last| [out.outbox.rest_of_frame(), &last].concat());
         let last = Last { bytes: last.unwrap_or_default(), close: ending.close() };
         out.outbox.detach();
-        out.away_since = None;
-        out.lost = Some(Box::new(ending));
+        out.lost = Some(Box::new(LostLink { how: ending, seen_us: None }));
         link.cut(last);
     }
 
@@ -133,16 +132,17 @@ impl Session {
             return;
         }
         out.outbox.shrink();
-        let since = *out.away_since.get_or_insert(now);
-        if now.monotonic_us.saturating_sub(since.monotonic_us) >= limits.resume_window_ms * 1000 {
-            let why = out.lost.as_ref().map_or_else(String::new, ToString::to_string);
+        let Some(lost) = &mut out.lost else { return };
+        let seen_us = *lost.seen_us.get_or_insert(now.monotonic_us);
+        if now.monotonic_us.saturating_sub(seen_us) >= limits.resume_window_ms * 1000 {
+            let why = lost.how.to_string();
             self.end_locked(&mut out, Ending::Lost(format!("{why}; it did not come back in time")));
         }
     }
 
     /// How the last connection was lost, for the log.
     pub(crate) fn lost(&self) -> Option<Ending> {
-        self.out().lost.as_deref().cloned()
+        self.out().lost.as_ref().map(|lost| lost.how.clone())
     }
 
     /// What opens the session again, as Welcome says it; empty: nothing does.
