@@ -27,7 +27,7 @@ const SECOND_US: u64 = 1_000_000;
 #[derive(Debug, Clone, Copy)]
 pub struct Window {
     pub resume_us: u64,
-    pub max_kept_bytes: usize,
+    pub max_kept_bytes: u32,
 }
 
 impl Default for Window {
