@@ -38,7 +38,7 @@ export class Frame {
  */
 class Borrowed extends Uint8Array<ArrayBuffer> {
   override subarray(begin?: number, end?: number): Uint8Array<ArrayBuffer> {
-    return new Uint8Array(this.slice(begin, end).buffer);
+    return new Uint8Array(super.subarray(begin, end));
   }
 }
 
