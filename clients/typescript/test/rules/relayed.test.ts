@@ -70,6 +70,14 @@ describe("relayed", () => {
     }
   });
 
+  it("has its body where it was read", () => {
+    const decoder = new Decoder(100);
+    const data = encode(RELAYED, unhex("080310021a0408011001"));
+    decoder.feed(data);
+    const frame = decoder.next();
+    expect(frame && new RelayedReader().read(frame).body.buffer).to.equal(data.buffer);
+  });
+
   it("takes a field of another type for an unknown one", () => {
     const [read] = readAll(unhex("0803 1002 1a0161 1805 0a0107 120700000000000000".replaceAll(" ", "")));
     expect(read).to.deep.equal({ player: 3, tag: 2, body: "61" });
