@@ -64,7 +64,7 @@ export class Backlog<T> {
   /**
    * Queues an item of `size` bytes. False: there is no room for it, and nothing has changed.
    *
-   * `key` is what a LATEST message shares with those it replaces. `behind` says that the taker does not keep up:
+   * `key` is what a LATEST message shares with those it replaces, and of no account for others. `behind` says that the taker does not keep up:
    * only then are LATEST messages replaced, by the newer one at the end, and UNRELIABLE ones dropped.
    */
   push(item: T, size: number, delivery: Delivery, key: unknown, behind: boolean): boolean {
@@ -119,7 +119,7 @@ export class Backlog<T> {
     slot.item = undefined;
     this.#count -= 1;
     this.#bytes -= slot.size;
-    if (this.#latest.get(slot.key) === slot) this.#latest.delete(slot.key);
+    if (slot.key !== undefined && this.#latest.get(slot.key) === slot) this.#latest.delete(slot.key);
     if (this.#slots.length > 2 * this.#count + MIN_HOLES) {
       this.#slots = this.#slots.filter((one) => !one.gone);
       this.#head = 0;

@@ -387,7 +387,7 @@ export class Client implements AsyncIterable<Message> {
       } else if (!this.closed) {
         if (this.#arrived.settled) this.#arrived = new Deferred();
         await this.#arrived.promise;
-        this.#sliceBegan = this.wire.loop.now().monotonic; // others have had their turn
+        this.#sliceBegan = this.wire.loop.monotonic(); // others have had their turn
       } else if (this.wire.closedByUser || this.closed.code === CloseCode.NORMAL) {
         return undefined;
       } else {
@@ -403,7 +403,7 @@ export class Client implements AsyncIterable<Message> {
       if (running) return this.#runRest(handlers, at + 1, event, running);
     }
     // Many short ones must not hold up pings either.
-    const due = this.wire.loop.now().monotonic - this.#sliceBegan >= HANDLER_SLICE_MS;
+    const due = this.wire.loop.monotonic() - this.#sliceBegan >= HANDLER_SLICE_MS;
     return due ? this.#runRest(handlers, handlers.length, event, undefined) : undefined;
   }
 
@@ -419,9 +419,9 @@ export class Client implements AsyncIterable<Message> {
     try {
       await settled(running);
       for (const handler of handlers.slice(next)) await settled(this.#call(handler, event));
-      if (this.wire.loop.now().monotonic - this.#sliceBegan >= HANDLER_SLICE_MS) {
+      if (this.wire.loop.monotonic() - this.#sliceBegan >= HANDLER_SLICE_MS) {
         await new Promise<void>((resolve) => void this.wire.loop.soon(resolve));
-        this.#sliceBegan = this.wire.loop.now().monotonic;
+        this.#sliceBegan = this.wire.loop.monotonic();
       }
     } finally {
       this.#handling = undefined;

@@ -227,7 +227,7 @@ export class Connection implements Owner {
       // One that is too early is harmless, and spares a timer for each thing that comes.
       this.#timer?.cancel();
       this.#timerAt = deadline;
-      this.#timer = this.loop.later(deadline - this.loop.now().monotonic, () => {
+      this.#timer = this.loop.later(deadline - this.loop.monotonic(), () => {
         this.#timer = undefined;
         this.#step((now) => this.session.handleTimer(now));
       });

@@ -12,14 +12,39 @@ const EXTENDED_HEADER_BYTES = 8;
 const SHORT_MAX = 0xff;
 const NOTHING = new Uint8Array(0);
 
-/** One frame. */
-export interface Frame {
-  /** Number of the message, 1 to 65535. */
-  readonly tag: number;
-  /** The encoded message, in memory of its own. */
-  readonly payload: Uint8Array;
-  /** Bytes of the whole frame on the wire, header included. */
-  readonly size: number;
+/** One frame, where it came to lie. */
+export class Frame {
+  constructor(
+    /** Number of the message, 1 to 65535. */
+    readonly tag: number,
+    /** What the encoded message lies in, from `start` to `end`, among others. It does not change any more. */
+    readonly data: Uint8Array,
+    readonly start: number,
+    readonly end: number,
+    /** Bytes of the whole frame on the wire, header included. */
+    readonly size: number,
+  ) {}
+
+  /** The encoded message, to be decoded and not to be kept. */
+  get payload(): Uint8Array {
+    return borrowed(this.data, this.start, this.end);
+  }
+}
+
+/**
+ * Bytes that lie in those of a whole read. What is taken out of them gets memory of its own: protobuf-es makes the
+ * values of `bytes` and unknown fields by `subarray`, so that no message keeps all of the read it came by, and none but
+ * those with such values pays for a copy.
+ */
+class Borrowed extends Uint8Array<ArrayBuffer> {
+  override subarray(begin?: number, end?: number): Uint8Array<ArrayBuffer> {
+    return new Uint8Array(super.subarray(begin, end));
+  }
+}
+
+/** The bytes from `start` to `end`, to be decoded and not to be kept: a view, but for what is taken out of it. */
+export function borrowed(data: Uint8Array, start: number, end: number): Uint8Array {
+  return new Borrowed(data.buffer as ArrayBuffer, data.byteOffset + start, end - start);
 }
 
 /** The bytes cannot be cut into frames any further; nothing after them has a meaning. */
@@ -97,10 +122,10 @@ export class Decoder {
       this.#owned = false;
       return;
     }
-    const size = waiting + data.length;
     if (!this.#owned || this.#end + data.length > this.#buffer.length) {
-      // A buffer of our own, with room: else a large frame in small pieces would be copied for each of them.
-      const larger = this.#owned && size <= this.#buffer.length ? this.#buffer : new Uint8Array(size * 2);
+      // A buffer of our own, with room: else a large frame in small pieces would be copied for each of them. Another
+      // one each time: frames that were given out lie in the last.
+      const larger = new Uint8Array((waiting + data.length) * 2);
       larger.set(this.#buffer.subarray(this.#start, this.#end));
       this.#buffer = larger;
       this.#start = 0;
@@ -142,11 +167,10 @@ export class Decoder {
     }
     const size = header + length;
     if (size > available) return undefined;
-    // Not `buffer.slice`, which of Node's buffers gives a view: a message must not keep all of a chunk.
-    const payload = Uint8Array.prototype.slice.call(buffer, start + header, start + size);
-    this.#start += size;
-    if (this.#start === this.#end) this.#forget();
-    return { tag, payload, size };
+    const end = start + size;
+    this.#start = end;
+    if (end === this.#end) this.#forget();
+    return new Frame(tag, buffer, start + header, end, size);
   }
 
   /** How many bytes of an unfinished frame are waiting for the rest. */

@@ -126,8 +126,9 @@ export function deliveryOf(event: HandledEvent): Delivery {
   return event instanceof Noticed ? "UNRELIABLE" : "ORDERED";
 }
 
-/** What a LATEST message shares with those that it replaces. */
-export function keyOf(event: Received): number {
+/** What a LATEST message shares with those that it replaces. `undefined`: it is not LATEST, and replaces none. */
+export function keyOf(event: Received): number | undefined {
+  if (event.delivery !== "LATEST") return undefined;
   return event.tag * 2 ** 32 + (event.sender?.id ?? 0);
 }
 
@@ -157,7 +158,7 @@ export class Fallback {
   }
 
   #may(): boolean {
-    const now = this.loop.now().monotonic;
+    const now = this.loop.monotonic();
     const freeAt = Math.max(this.#freeAt, now) + EACH_MS;
     if (freeAt > now + BURST * EACH_MS) return false;
     this.#freeAt = freeAt;

@@ -207,7 +207,7 @@ export class SyncClient {
 
   /** The server's clock now, milliseconds since the Unix epoch, as `Client.serverTime` gives it. */
   serverTime(): number {
-    return this.#steady.read(this.wire.loop.now().monotonic + this.#clockOffset);
+    return this.#steady.read(this.wire.loop.monotonic() + this.#clockOffset);
   }
 
   // Sending
@@ -312,7 +312,7 @@ export class SyncClient {
     if (this.#left) return 0;
     this.#syncing = true;
     try {
-      return this.#sync(this.wire.loop.now().monotonic + budget);
+      return this.#sync(this.wire.loop.monotonic() + budget);
     } finally {
       this.#syncing = false;
     }
@@ -407,7 +407,7 @@ export class SyncClient {
       const arrival = this.#arrivals.pop();
       if (!arrival) break; // a handler has closed
       ran += this.#run(arrival);
-      if (this.wire.loop.now().monotonic >= stopAt) return ran;
+      if (this.wire.loop.monotonic() >= stopAt) return ran;
     }
     const { closed } = this.wire;
     if (ran > 0 || !closed || this.#arrivals.length > 0 || this.#left) return ran;

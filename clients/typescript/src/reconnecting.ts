@@ -8,7 +8,7 @@ import { CloseCode, closeCodeName, closedWith, type Closed } from "./close.js";
 import { Connection } from "./connection.js";
 import { fresh, type TokenSource } from "./credential.js";
 import { ConnectError } from "./errors.js";
-import { Ended, Lost, Opened, type Event } from "./events.js";
+import { Ended, Lost, Opened, Received, type Event } from "./events.js";
 import { Deferred, type Loop, type Timer } from "./loop.js";
 import { Delays, Reconnecting, policyOf, type Policy } from "./reconnect.js";
 import type { Session } from "./session.js";
@@ -102,6 +102,10 @@ export class Line {
   }
 
   #handleEvent(event: Event): void {
+    if (event instanceof Received) {
+      this.listener.onEvent(event); // nearly all that comes, and nothing to be done here
+      return;
+    }
     if (event instanceof Lost && this.attempts === 0) {
       this.#lostAt = this.#now();
       if (this.#lostAt - this.#openedAt >= STABLE_MS) this.#delays.reset();
@@ -237,7 +241,7 @@ export class Line {
   }
 
   #now(): number {
-    return this.loop.now().monotonic;
+    return this.loop.monotonic();
   }
 }
 

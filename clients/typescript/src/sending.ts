@@ -181,7 +181,7 @@ export class Sender {
    * queued for the next connection, or have failed.
    */
   post(asks: readonly Ask[], stopOnError?: boolean): Promise<void> {
-    const began = this.loop.now().monotonic;
+    const began = this.loop.monotonic();
     return new Promise((resolve) => {
       const shortest = Math.min(...asks.map((ask) => ask.timeout));
       let timer: Timer | undefined = undefined as Timer | undefined;
@@ -233,7 +233,7 @@ export class Sender {
     if (clear) this.way.connection.send(tag, payload);
     else if (this.#queue(frame, "ORDERED")) for (const key of keys) this.#unsent.set(key, frame);
     else return false;
-    const elapsed = this.loop.now().monotonic - began;
+    const elapsed = this.loop.monotonic() - began;
     for (const [at, key] of keys.entries()) {
       const ask = asks[at];
       if (!ask) continue;

@@ -43,8 +43,8 @@ import {
   type Event,
   type Member,
 } from "./events.js";
-import { Decoder, FrameError, FrameTooLarge, encode } from "./frame.js";
-import { JoinRoomReplySchema, MemberSchema, RelayedSchema, RoomEndedSchema } from "./gen/tagwire/v1/room_pb.js";
+import { Decoder, FrameError, FrameTooLarge, encode, type Frame } from "./frame.js";
+import { JoinRoomReplySchema, MemberSchema, RoomEndedSchema } from "./gen/tagwire/v1/room_pb.js";
 import {
   BatchSchema,
   DisconnectSchema,
@@ -62,6 +62,7 @@ import {
   type Welcome,
 } from "./gen/tagwire/v1/session_pb.js";
 import { Outbox } from "./outbox.js";
+import { RelayedReader, type Relayed } from "./relayed.js";
 import type { Schema } from "./schema.js";
 import * as tags from "./tags.js";
 import { VERSION } from "./version.js";
@@ -147,6 +148,7 @@ export class Session {
 
   readonly #login: PlayerLogin;
   #decoder = new Decoder(DEFAULT_FRAME_BYTES);
+  readonly #relayed = new RelayedReader();
   #resumeToken: Uint8Array = new Uint8Array(0); // a secret, never shown
   #connections = 0; // of this session
   #resuming = false;
@@ -231,13 +233,15 @@ export class Session {
     decoder.feed(data);
     try {
       for (let frame; (frame = decoder.next());) {
-        this.#frame(frame.tag, frame.payload, frame.size, now);
+        this.#frame(frame, now);
         if (!this.#listening()) return;
       }
     } catch (error) {
       if (!(error instanceof FrameError)) throw error;
       const code = error instanceof FrameTooLarge ? CloseCode.TOO_LARGE : CloseCode.MALFORMED;
       this.close(code, `the server sent ${error.message}`, now);
+    } finally {
+      this.#relayed.forget();
     }
   }
 
@@ -392,7 +396,8 @@ export class Session {
     return this.state === "login" || this.state === "open";
   }
 
-  #frame(tag: number, payload: Uint8Array, size: number, now: Now): void {
+  #frame(frame: Frame, now: Now): void {
+    const { tag } = frame;
     const early = tag === tags.WELCOME || tag === tags.DISCONNECT || tag === tags.SCHEMA_WANTED;
     if (this.state === "login" && !early) {
       this.dropped.misplaced += 1;
@@ -401,35 +406,35 @@ export class Session {
     if (tags.isCounted(tag)) {
       this.framesReceived += 1;
       this.#unackedFrames += 1;
-      this.#unackedBytes += size;
+      this.#unackedBytes += frame.size;
     }
-    this.#handle(tag, payload, size, now);
+    this.#handle(frame, now);
     const due = this.#unackedFrames >= ACK_FRAMES || this.#unackedBytes >= ACK_BYTES;
     if (due && this.state === "open") this.#putPing({});
   }
 
-  #handle(tag: number, payload: Uint8Array, size: number, now: Now): void {
-    switch (tag) {
+  #handle(frame: Frame, now: Now): void {
+    switch (frame.tag) {
       case tags.PING:
-        return this.#onPing(payload, now);
+        return this.#onPing(frame.payload, now);
       case tags.WELCOME:
-        return this.#onWelcome(payload, now);
+        return this.#onWelcome(frame.payload, now);
       case tags.DISCONNECT:
-        return this.#onDisconnect(payload);
+        return this.#onDisconnect(frame.payload);
       case tags.SCHEMA_WANTED:
         return this.#onSchemaWanted(now);
       case tags.RESPONSE:
-        return this.#onResponse(payload);
+        return this.#onResponse(frame.payload);
       case tags.NOTICE:
-        return this.#onNotice(payload);
+        return this.#onNotice(frame.payload);
       case tags.RELAYED:
-        return this.#onRelayed(payload, size);
+        return this.#onRelayed(frame);
       case tags.MEMBER:
-        return this.#onMember(payload);
+        return this.#onMember(frame.payload);
       case tags.ROOM_ENDED:
-        return this.#onRoomEnded(payload);
+        return this.#onRoomEnded(frame.payload);
       default:
-        return this.#message(tag, payload, size, undefined);
+        return this.#message(frame.tag, frame.payload, frame.size, undefined);
     }
   }
 
@@ -613,12 +618,21 @@ export class Session {
     this.#events.push(new RoomEnded(told.room, told.reason));
   }
 
-  #onRelayed(payload: Uint8Array, size: number): void {
-    const relayed = this.#decode(RelayedSchema, payload);
-    if (!relayed) return;
-    const { player } = relayed;
-    const unknown = player === this.playerId ? this.me : { id: player, name: "", away: false };
-    this.#message(relayed.tag, relayed.body, size, this.members.get(player) ?? unknown);
+  #onRelayed(frame: Frame): void {
+    let relayed: Relayed;
+    try {
+      relayed = this.#relayed.read(frame);
+    } catch {
+      this.dropped.undecodable += 1;
+      return;
+    }
+    const { player, tag, body } = relayed;
+    this.#message(tag, body, frame.size, this.members.get(player) ?? this.#stranger(player));
+  }
+
+  /** Who is no member of the room that the server has told of. */
+  #stranger(player: number): Member {
+    return player === this.playerId ? this.me : { id: player, name: "", away: false };
   }
 
   #message(tag: number, body: Uint8Array, size: number, sender: Member | undefined): void {

@@ -17,7 +17,7 @@ import {
   Status,
   TagwireError,
 } from "./errors.js";
-import { Ended, Lost, Opened, Responded, Verdict, type Event } from "./events.js";
+import { Ended, Lost, Opened, Received, Responded, Verdict, type Event } from "./events.js";
 import { JoinRoomReplySchema } from "./gen/tagwire/v1/room_pb.js";
 import type { Response } from "./gen/tagwire/v1/session_pb.js";
 import { Deferred, type Loop, type Timer } from "./loop.js";
@@ -101,12 +101,12 @@ export class Wire {
 
   /** Connects and logs in. Rejects with what `connect` rejects with. Nothing stays open then. */
   async open(target: Target, timeout: number): Promise<void> {
-    const deadline = this.loop.now().monotonic + timeout;
+    const deadline = this.loop.monotonic() + timeout;
     let timer: Timer | undefined;
     let open = false;
     try {
       await this.line.open(target, timeout);
-      timer = this.loop.later(deadline - this.loop.now().monotonic, () => {
+      timer = this.loop.later(deadline - this.loop.monotonic(), () => {
         let why = `the login was not answered within ${timeout / 1000} s`;
         if (this.session.schemaWanted) {
           why += "; the server asked for the schema of this client and may still be comparing it";
@@ -230,7 +230,9 @@ export class Wire {
   // Receiving
 
   #handleEvent(event: Event | Reconnecting): void {
-    if (event instanceof Responded) {
+    if (event instanceof Received) {
+      this.user.onHappening(event);
+    } else if (event instanceof Responded) {
       this.user.onResponse(event.response);
       if (!this.sender.answered(event.response)) {
         this.session.dropped.misplaced += 1; // too late, twice, or nobody asked

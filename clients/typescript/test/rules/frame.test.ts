@@ -10,7 +10,7 @@ import {
   RequestSchema,
   ResponseSchema,
 } from "../../src/gen/tagwire/v1/session_pb.js";
-import { concat, hex, seeded, unhex } from "../support/messages.js";
+import { bytes, concat, hex, seeded, unhex } from "../support/messages.js";
 
 const LIMIT = 64 * 1024;
 
@@ -98,7 +98,9 @@ describe("frame", () => {
   it("takes the extended form where the short would do", () => {
     const decoder = new Decoder(LIMIT);
     decoder.feed(unhex("ff0000020000000408011001"));
-    expect(all(decoder)).to.deep.equal([{ tag: 2, payload: unhex("08011001"), size: 12 }]);
+    const [frame, ...more] = all(decoder);
+    expect([frame?.tag, hex(frame?.payload ?? bytes("")), frame?.size]).to.deep.equal([2, "08011001", 12]);
+    expect(more).to.deep.equal([]);
   });
 
   it("gives the same frames for any cutting of the bytes", () => {
@@ -154,21 +156,47 @@ describe("frame", () => {
     expect(() => short.next()).to.throw(FrameTooLarge);
   });
 
-  it("keeps no more than twice what it needs of a large frame that comes in small pieces", () => {
+  it("keeps no more than twice what it needs of a large frame that comes in small pieces, and copies few of them", () => {
     const frame = encode(2, new Uint8Array(LIMIT));
     const decoder = new Decoder(LIMIT);
     for (let at = 0; at < frame.length; at += 10) {
       expect(decoder.next()).to.equal(undefined);
       decoder.feed(frame.slice(at, at + 10));
     }
-    expect(decoder.next()?.payload.length).to.equal(LIMIT);
+    const whole = decoder.next();
+    expect(whole?.payload.length).to.equal(LIMIT);
+    // With no room for more, all that is there would be copied for each piece.
+    expect(whole?.data.length).to.be.within(frame.length + 10, 2 * frame.length);
   });
 
-  it("gives payloads in memory of their own", () => {
+  it("gives frames that nothing fed later changes", () => {
+    const frames = Array.from({ length: 40 }, (_, number) => encode(2, new Uint8Array(5).fill(number)));
+    const data = concat(...frames);
+    for (let size = 1; size < 20; size += 1) {
+      const decoder = new Decoder(LIMIT);
+      const found: Frame[] = [];
+      for (let at = 0; at < data.length; at += size) {
+        decoder.feed(data.slice(at, at + size));
+        found.push(...all(decoder));
+      }
+      expect(found.map(({ payload }) => hex(encode(2, payload)))).to.deep.equal(frames.map(hex));
+    }
+  });
+
+  it("lets out of a payload only what has memory of its own", () => {
     const data = new Uint8Array(1024);
-    data.set(unhex("04020801100104020801100"), 0);
+    data.set(unhex("0402aabbccdd"), 10);
     const decoder = new Decoder(LIMIT);
-    decoder.feed(data.subarray(0, 6));
-    expect(decoder.next()?.payload.buffer.byteLength).to.equal(4);
+    decoder.feed(data.subarray(10, 16));
+    const payload = decoder.next()?.payload ?? bytes("");
+    expect([hex(payload), payload.buffer === data.buffer]).to.deep.equal(["aabbccdd", true]);
+    for (const [part, expected] of [
+      [payload.subarray(1, 3), "bbcc"],
+      [payload.subarray(-1), "dd"],
+      [payload.subarray(), "aabbccdd"],
+    ] as const) {
+      expect([hex(part), part.buffer.byteLength]).to.deep.equal([expected, expected.length / 2]);
+      expect(Object.getPrototypeOf(part)).to.equal(Uint8Array.prototype);
+    }
   });
 });

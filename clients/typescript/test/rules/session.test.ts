@@ -24,7 +24,7 @@ import {
   type Event,
 } from "../../src/events.js";
 import { encode } from "../../src/frame.js";
-import { JoinRoomReplySchema, RoomEndedSchema } from "../../src/gen/tagwire/v1/room_pb.js";
+import { JoinRoomReplySchema, RelayedSchema, RoomEndedSchema } from "../../src/gen/tagwire/v1/room_pb.js";
 import {
   BatchSchema,
   DisconnectSchema,
@@ -40,6 +40,7 @@ import {
 import { Schema } from "../../src/schema.js";
 import { BATCH_BYTES, BATCH_ENTRY_BYTES, Session } from "../../src/session.js";
 import { VERSION } from "../../src/version.js";
+import { SCHEMA as CONFORMANCE, ScalarsSchema, type Nest, type Scalars } from "../gen/conformance/index.js";
 import {
   AWAY,
   BACK,
@@ -319,10 +320,11 @@ describe("session: counting", () => {
       encode(3, unhex("0801")),
       encode(3, unhex("08")),
       relayed(3, ChatSchema, { text: "x" }).fill(0xff, -1),
+      encode(246, unhex("080310041a05")),
       frame(ScoreSchema, { points: 1 }),
     );
-    expect(session.dropped).to.include({ unknown: 1, undecodable: 4, misplaced: 1 });
-    expect([session.state, session.framesReceived]).to.deep.equal(["open", 6]);
+    expect(session.dropped).to.include({ unknown: 1, undecodable: 5, misplaced: 1 });
+    expect([session.state, session.framesReceived]).to.deep.equal(["open", 7]);
     expect(events.map((event) => event.constructor)).to.deep.equal([Pinged, Received]);
   });
 
@@ -396,6 +398,33 @@ describe("session: messages and rooms", () => {
     const payload = unhex("0801f80701");
     const received = only(take(opened(), encode(6, payload)), Received);
     expect(hex(toBinary(ScoreSchema, received.message as Score))).to.equal("0801f80701");
+  });
+
+  it("keeps nothing of a read but what is of the message", () => {
+    // A field of bytes, an unknown one, and one in a message within.
+    const messages = [
+      [10, body(ScalarsSchema, { bytes: unhex("aabbcc"), string: "x".repeat(100) })],
+      [15, unhex("1a02ddee")],
+      [15, unhex("0a041a02ffff")],
+    ] as const;
+    for (const frames of [
+      messages.map(([tag, payload]) => encode(tag, payload)),
+      messages.map(([tag, payload]) => frame(RelayedSchema, { player: 3, tag, body: payload })),
+    ]) {
+      const session = started(CONFORMANCE);
+      const data = concat(welcome(), ...frames);
+      session.receiveData(data, clock.now());
+      const [scalars, nest, outer] = session.events().flatMap((one) => (one instanceof Received ? [one.message] : []));
+      data.fill(0);
+      const kept = [
+        (scalars as Scalars).bytes,
+        nest?.$unknown?.[0]?.data,
+        (outer as Nest | undefined)?.child?.$unknown?.[0]?.data,
+      ];
+      expect(kept.map((one) => hex(one ?? bytes("")))).to.deep.equal(["aabbcc", "02ddee", "02ffff"]);
+      expect(kept.map((one) => one?.buffer.byteLength)).to.deep.equal([3, 3, 3]);
+      expect((scalars as Scalars).string).to.equal("x".repeat(100));
+    }
   });
 
   it("knows who comes, goes, is away and back", () => {

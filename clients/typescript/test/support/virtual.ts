@@ -33,6 +33,10 @@ export class VirtualLoop implements Loop {
     return this.clock.now();
   }
 
+  monotonic(): number {
+    return this.clock.monotonic;
+  }
+
   soon(call: () => void): Timer {
     return this.later(0, call);
   }
