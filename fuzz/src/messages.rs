@@ -571,9 +571,10 @@ impl Checked {
         assert_eq!(self.outbox.len(), waiting.len() + aside);
         assert_eq!(self.outbox.is_empty(), waiting.is_empty() && self.aside.is_empty());
         assert_eq!(self.outbox.is_blocked(), self.blocked);
-        let over = self.waiting.len() > self.limits.max_frames
-            || waiting.len() > self.limits.max_bytes
-            || aside > self.limits.max_bytes;
+        let max_bytes = self.limits.max_bytes as usize;
+        let over = self.waiting.len() > self.limits.max_frames as usize
+            || waiting.len() > max_bytes
+            || aside > max_bytes;
         assert_eq!(self.outbox.is_over(), over);
     }
 
