@@ -31,7 +31,7 @@ from google.protobuf.message import DecodeError, EncodeError, Message
 
 from .address import Address
 from .ask import Ask, join_of
-from .backlog import Backlog
+from .backlog import Backlog, key_of
 from .batch import Batch
 from .clock import Steady
 from .close import CloseCode, Closed
@@ -565,15 +565,16 @@ class Client(Handling):
             elif (
                 entries
                 and inbox.latest is None
-                and (first := entries[0]).__class__ is Received
-                and (handler := alone(first.message.__class__)) is not None
+                and type(first := entries[0]) is tuple
+                and (handler := alone(type(first[0]))) is not None
             ):
                 # Most that comes: a message with one handler, a plain function, while nobody is behind. The
                 # same as below, without a call for each.
                 entries.popleft()
-                inbox.bytes -= first.size
+                message, sender, size, _, _ = first
+                inbox.bytes -= size
                 try:
-                    result = handler(first.message, first.sender)
+                    result = handler(message, sender)
                 except Exception:
                     log.exception("a handler failed: %r", handler)
                     result = None
@@ -584,7 +585,7 @@ class Client(Handling):
             elif (event := inbox.pop()) is not None:
                 if handlers := self._handlers.of(event):
                     await self._run_handlers(handlers, event)
-                elif isinstance(event, Received):
+                elif isinstance(event, tuple):
                     return event
                 else:
                     self._fallback(event)
@@ -642,7 +643,7 @@ class Client(Handling):
             self._sender.wake()
         elif isinstance(event, Closed):
             self._handle_closed(event)
-        elif isinstance(event, Received):
+        elif isinstance(event, tuple):
             self._handle_received([event])
         else:
             self._handle_handled(event)
@@ -681,7 +682,8 @@ class Client(Handling):
             self._arrived.set()
             return
         for event in events:
-            self._queue(inbox, event, event.size, event.delivery, event.key)
+            _, _, size, delivery, _ = event
+            self._queue(inbox, event, size, delivery, key_of(event))
 
     def _handle_handled(self, event: HandledEvent) -> None:
         if isinstance(event, Pinged):
@@ -755,7 +757,7 @@ class _Messages(AsyncIterator[Message]):
         item = await self._client._take()
         if item is None:
             raise StopAsyncIteration
-        return item.message
+        return item[0]
 
 
 class _MessagesWithSenders(AsyncIterator["tuple[Message, Member | None]"]):
@@ -766,4 +768,4 @@ class _MessagesWithSenders(AsyncIterator["tuple[Message, Member | None]"]):
         item = await self._client._take()
         if item is None:
             raise StopAsyncIteration
-        return item.message, item.sender
+        return item[:2]

@@ -37,7 +37,6 @@ from .events import (
     NoticeReason,
     Opened,
     Pinged,
-    Received,
     Responded,
     RoomEnded,
 )
@@ -444,7 +443,7 @@ class Session:
         than the work.
         """
         members, relayable, received = self.members, self._relayable, self.happened.append
-        decode_relayed, new = Relayed.FromString, tuple.__new__
+        decode_relayed = Relayed.FromString
         data, start = decoder.chunk, decoder.at
         end = len(data)
         frames, counted_to = 0, start  # what is counted below, but not by `_count` yet, begins there
@@ -479,8 +478,7 @@ class Session:
                         self.dropped.undecodable += 1
                     else:
                         sender = members.get(player) or self._stranger(player)
-                        # A `Received`, without the call of its own `__new__`.
-                        received(new(Received, (message, sender, tag, size, delivery)))
+                        received((message, sender, size, delivery, tag))
                 else:
                     self._on_response(payload, size, now)
                 if frames >= due_frames or start >= due_at:
@@ -716,7 +714,7 @@ class Session:
             return
         message = self._decode(kind, body)
         if message is not None:
-            self._tell(Received(message, sender, tag, size, rules.delivery))
+            self._tell((message, sender, size, rules.delivery, tag))
 
     # Helpers
 
