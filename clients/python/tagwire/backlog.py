@@ -98,11 +98,12 @@ class Backlog(Generic[T]):
             self.latest[key] = entry
         return True
 
-    def extend(self, items: Sequence[Received]) -> bool:
-        """Queues messages of the game, while the taker keeps up. False: there is no room for all of them, and
-        nothing has changed."""
+    def extend(self, items: Sequence[Received], *, at_most: int) -> bool:
+        """Queues messages of the game, while the taker keeps up. False: then more than `at_most` would wait,
+        or there is no room for all of them, and nothing has changed."""
         size = sum(map(_size_of, items))
-        if self._count() + len(items) > self.max_items or self.bytes + size > self.max_bytes:
+        count = len(self.entries) - len(self._gone) + len(items)
+        if count > at_most or count > self.max_items or self.bytes + size > self.max_bytes:
             return False
         self.entries.extend(items)
         self.bytes += size

@@ -558,31 +558,45 @@ class Client(Handling):
         it."""
         self._require_own_loop("iterating a client")
         inbox, alone, clock = self._inbox, self._handlers.alone.get, time.monotonic
-        entries = inbox.entries
+        entries, take = inbox.entries, inbox.entries.popleft
         while True:
             if self._handling is not None:
                 await self._until_handled(self._handling)
-            elif (
-                entries
-                and inbox.latest is None
-                and type(first := entries[0]) is tuple
-                and (handler := alone(type(first[0]))) is not None
-            ):
-                # Most that comes: a message with one handler, a plain function, while nobody is behind. The
+                continue
+            if entries and inbox.latest is None:
+                # Most that comes: messages with one handler, a plain function, while nobody is behind. The
                 # same as below, without a call for each.
-                entries.popleft()
-                message, sender, size, _, _ = first
-                inbox.bytes -= size
+                begun, taken, stop_at = None, 0, self._slice_began + HANDLER_SLICE
                 try:
-                    result = handler(message, sender)
-                except Exception:
-                    log.exception("a handler failed: %r", handler)
-                    result = None
-                if result is not None and inspect.isawaitable(result):
-                    await self._run_handlers((handler,), first, begun=result)
-                elif clock() - self._slice_began >= HANDLER_SLICE:
-                    await self._give_way()
-            elif (event := inbox.pop()) is not None:
+                    while (
+                        entries
+                        and type(first := entries[0]) is tuple
+                        and (handler := alone(type(first[0]))) is not None
+                    ):
+                        take()
+                        message, sender, size, _, _ = first
+                        taken += size
+                        try:
+                            result = handler(message, sender)
+                        except Exception:
+                            log.exception("a handler failed: %r", handler)
+                        else:
+                            if result is not None and inspect.isawaitable(result):
+                                begun = handler, first, result
+                                break
+                        if clock() >= stop_at:
+                            break
+                finally:
+                    inbox.bytes -= taken
+                if begun is not None:
+                    called, received, awaited = begun
+                    await self._run_handlers((called,), received, begun=awaited)
+                    continue
+                if taken:
+                    if clock() >= stop_at:
+                        await self._give_way()
+                    continue
+            if (event := inbox.pop()) is not None:
                 if handlers := self._handlers.of(event):
                     await self._run_handlers(handlers, event)
                 elif isinstance(event, tuple):
@@ -678,7 +692,7 @@ class Client(Handling):
 
     def _queue_received(self, inbox: Backlog[Any], events: list[Received]) -> None:
         # As long as nothing is behind, all together.
-        if not self._overflowed and len(inbox) + len(events) <= INBOX_BEHIND and inbox.extend(events):
+        if not self._overflowed and inbox.extend(events, at_most=INBOX_BEHIND):
             self._arrived.set()
             return
         for event in events:

@@ -83,9 +83,9 @@ class Arrivals(Backlog[Arrival]):
         with self._lock:
             return super().push(item, size, delivery, key, behind=behind)
 
-    def extend(self, items: Sequence[Received]) -> bool:
+    def extend(self, items: Sequence[Received], *, at_most: int) -> bool:
         with self._lock:
-            return super().extend(items)
+            return super().extend(items, at_most=at_most)
 
     def pop(self) -> Arrival | None:
         with self._lock:

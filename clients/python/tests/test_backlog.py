@@ -140,7 +140,7 @@ def test_behind_the_newest_of_those_queued_together_is_replaced():
     backlog: Backlog[Received] = Backlog(max_items=10, max_bytes=100)
     first, second, third = ((Welcome(), None, 5, "LATEST", 1) for _ in range(3))
     assert backlog.push(first, 5, "LATEST", key_of(first), behind=True)
-    assert backlog.extend([second])
+    assert backlog.extend([second], at_most=10)
     assert backlog.push(third, 5, "LATEST", key_of(third), behind=True)
     assert (backlog.pop() is first, backlog.pop() is third, backlog.pop()) == (True, True, None)
     assert (backlog.bytes, backlog.dropped) == (0, 1)
@@ -171,7 +171,7 @@ def test_what_is_queued_together_is_what_one_by_one_would_be(steps):
     for what, some in steps:
         items: list[Received] = [(Welcome(), None, 5, delivery, key) for key, delivery in some]
         if what == "together":
-            if together.extend(items):
+            if together.extend(items, at_most=8):
                 assert all(queued(alone, one, behind=False) for one in items)
             else:
                 assert len(alone) + len(items) > 8
