@@ -146,7 +146,9 @@ class Client(Handling):
         self._handled = asyncio.Event()
         self._slice_began = 0.0
         self._overflowed = False
-        self._arrived = asyncio.Event()
+        # Those who wait for something to take. No `asyncio.Event`: each wait for one asks the system for the
+        # number of this process.
+        self._takers: list[asyncio.Future[None]] = []
         self._ping_waiters: list[asyncio.Future[Pinged]] = []
         self._steady = Steady()
 
@@ -596,7 +598,7 @@ class Client(Handling):
                     if clock() >= stop_at:
                         await self._give_way()
                     continue
-            if (event := inbox.pop()) is not None:
+            if entries and (event := inbox.pop()) is not None:
                 if handlers := self._handlers.of(event):
                     await self._run_handlers(handlers, event)
                 elif isinstance(event, tuple):
@@ -604,13 +606,22 @@ class Client(Handling):
                 else:
                     self._fallback(event)
             elif self.closed is None:
-                self._arrived.clear()
-                await self._arrived.wait()
+                taker = self._loop.create_future()
+                self._takers.append(taker)
+                try:
+                    await taker
+                finally:
+                    self._takers.remove(taker)
                 self._slice_began = clock()
             elif self._closed_by_user or self.closed.code == CloseCode.NORMAL:
                 return None
             else:
                 raise self._closed_error()
+
+    def _wake_takers(self) -> None:
+        for taker in self._takers:
+            if not taker.done():
+                taker.set_result(None)
 
     async def _until_handled(self, handling: asyncio.Task[Any]) -> None:
         if handling is asyncio.current_task():
@@ -693,7 +704,7 @@ class Client(Handling):
     def _queue_received(self, inbox: Backlog[Any], events: list[Received]) -> None:
         # As long as nothing is behind, all together.
         if not self._overflowed and inbox.extend(events, at_most=INBOX_BEHIND):
-            self._arrived.set()
+            self._wake_takers()
             return
         for event in events:
             _, _, size, delivery, _ = event
@@ -723,7 +734,7 @@ class Client(Handling):
         pushed = inbox.push(item, size, delivery, key, behind=len(inbox) >= INBOX_BEHIND)
         self.dropped.behind += inbox.dropped - before
         if pushed:
-            self._arrived.set()
+            self._wake_takers()
         else:
             self._overflowed = True
             reason = f"the application does not take what it receives, {len(inbox)} messages wait; "
@@ -735,7 +746,7 @@ class Client(Handling):
         fail(self._opened, self._closed_error())
         for waiter in self._ping_waiters:
             fail(waiter, self._closed_error())
-        self._arrived.set()
+        self._wake_takers()
 
 
 async def _run_handler(handler: Callable[..., object], event: Received | HandledEvent) -> None:

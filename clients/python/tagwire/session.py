@@ -144,6 +144,8 @@ class State(enum.Enum):
 
 _OPEN = State.OPEN
 """To look it up in the enum costs more than what it is compared for."""
+_decode_relayed = Relayed.FromString
+"""To look it up in the class makes a new function each time."""
 
 
 class Session:
@@ -443,7 +445,6 @@ class Session:
         than the work.
         """
         member_of, relayable, received = self.members.get, self._relayable, self.happened.append
-        decode_relayed = Relayed.FromString
         data, start = decoder.chunk, decoder.at
         end = len(data)
         last = end - 1  # what begins there has no whole header
@@ -452,7 +453,9 @@ class Session:
             while start < last:
                 # A run of what may come before the next acknowledgement, without a look at it for each.
                 due = ACK_FRAMES - self._unacked_frames
-                pause = min(last, start + ACK_BYTES - self._unacked_bytes)
+                pause = start + ACK_BYTES - self._unacked_bytes
+                if pause > last:
+                    pause = last
                 tag = RELAYED
                 for frames in range(due):  # noqa: B007  by its end as many were handled
                     if start >= pause:
@@ -464,7 +467,7 @@ class Session:
                     tag = data[start + 1]
                     if tag == RELAYED:
                         try:
-                            relayed = decode_relayed(data[body:stop])
+                            relayed = _decode_relayed(data[body:stop])
                             inner, player = relayed.tag, relayed.player
                             decode, delivery = relayable[inner]
                             message = decode(relayed.body)

@@ -146,6 +146,18 @@ def test_behind_the_newest_of_those_queued_together_is_replaced():
     assert (backlog.bytes, backlog.dropped) == (0, 1)
 
 
+def test_together_no_more_are_queued_than_may_wait():
+    backlog: Backlog[Received] = Backlog(max_items=10, max_bytes=100)
+    small: Received = (Welcome(), None, 5, "ORDERED", 1)
+    large: Received = (Welcome(), None, 81, "ORDERED", 1)
+    assert backlog.extend([small] * 3, at_most=3)
+    assert not backlog.extend([small], at_most=3)
+    assert backlog.extend([small], at_most=4)
+    assert not backlog.extend([large], at_most=10)
+    assert not backlog.extend([small] * 7, at_most=20)
+    assert (len(backlog), backlog.bytes) == (4, 20)
+
+
 def queued(backlog: Backlog[Received], one: Received, *, behind: bool) -> bool:
     _, _, size, delivery, _ = one
     return backlog.push(one, size, delivery, key_of(one), behind=behind)

@@ -153,6 +153,7 @@ async def test_a_slow_handler_delays_neither_pings_nor_requests_and_keeps_the_or
     link.send(Response(key=1, tag=request.tag, body=JoinRoomReply(room="b").SerializeToString()))
     assert await soon(joining) == "b"
     assert seen == [1]
+    assert (len(client._inbox), client._inbox.bytes) == (1, len(score(2)))
     go.set()
     await until(lambda: len(seen) == 4)
     assert seen == [1, -1, 2, -2]
@@ -289,6 +290,24 @@ async def test_cancelling_run_loses_nothing_that_waits(peer: Peer):
         await running
     await soon(client.run())
     assert seen == [1, 2]
+
+
+async def test_a_handler_that_cancels_run_leaves_what_waits(peer: Peer):
+    client, _ = await peer.connected(*(score(number) for number in range(5)), Disconnect(code=0))
+    await until(lambda: len(client._inbox) == 5)
+    seen = []
+
+    @client.on(arena.Score)
+    def handle(message: arena.Score, sender: tagwire.Member | None) -> None:
+        seen.append(message.points)
+        if message.points == 3:
+            raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        await soon(client.run())
+    assert (seen, len(client._inbox), client._inbox.bytes) == ([0, 1, 2, 3], 1, len(score(4)))
+    await soon(client.run())
+    assert (seen, len(client._inbox), client._inbox.bytes) == ([0, 1, 2, 3, 4], 0, 0)
 
 
 async def test_what_cannot_be_handled_is_refused(peer: Peer):
