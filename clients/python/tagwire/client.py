@@ -80,6 +80,10 @@ INBOX_MESSAGES = 16384
 INBOX_BYTES = 16 * 1024 * 1024
 HANDLER_SLICE = 0.005
 """Seconds for which handlers may run on without the loop having a turn."""
+QUICK_HANDLERS = 7
+"""How many handlers run without a look at the clock, which costs a third of a short one, when those since the
+last look took less than `QUICK_SECONDS`."""
+QUICK_SECONDS = 50e-6
 MAX_REASON = 1000
 STATUS_OK = StatusTable.OK
 
@@ -568,7 +572,8 @@ class Client(Handling):
             if entries and inbox.latest is None:
                 # Most that comes: messages with one handler, a plain function, while nobody is behind. The
                 # same as below, without a call for each.
-                begun, taken, stop_at = None, 0, self._slice_began + HANDLER_SLICE
+                begun, taken, unseen = None, 0, 0
+                looked, stop_at = self._slice_began, self._slice_began + HANDLER_SLICE
                 try:
                     while (
                         entries
@@ -586,8 +591,14 @@ class Client(Handling):
                             if result is not None and inspect.isawaitable(result):
                                 begun = handler, first, result
                                 break
-                        if clock() >= stop_at:
+                        if unseen:
+                            unseen -= 1
+                            continue
+                        before, looked = looked, clock()
+                        if looked >= stop_at:
                             break
+                        if looked - before < QUICK_SECONDS:
+                            unseen = QUICK_HANDLERS
                 finally:
                     inbox.bytes -= taken
                 if begun is not None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import warnings
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +181,31 @@ async def test_many_handlers_leave_room_for_pings(peer: Peer, messages: int):
     link.send(Ping(sentEpoch=1))
     await soon(ping_answer(link))
     assert count < messages / 2
+    running.cancel()
+
+
+async def test_slow_handlers_behind_quick_ones_leave_the_loop_its_turns(peer: Peer):
+    client, link = await peer.connected()
+    slow = 0
+
+    @client.on(arena.Score)
+    def handle(message: arena.Score, sender: tagwire.Member | None) -> None:
+        nonlocal slow
+        if message.points >= 500:
+            slow += 1
+            time.sleep(0.002)
+
+    link.send(*(score(number) for number in range(600)))
+    await until(lambda: len(client._inbox) == 600)
+    running = asyncio.ensure_future(client.run())
+    seen = [0]
+    while slow < 100:
+        await asyncio.sleep(0)
+        seen.append(slow)
+    # At first also those that run unseen because the ones before were quick; then as many as fill 5 ms.
+    most, *others = sorted((after - before for before, after in pairwise(seen)), reverse=True)
+    assert most <= client_module.QUICK_HANDLERS + 3
+    assert max(others) <= 3
     running.cancel()
 
 
