@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Hashable, Sequence
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from operator import itemgetter
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from .events import Received
 
 T = TypeVar("T")
 
-__all__ = ["Backlog", "Entry"]
+__all__ = ["Backlog", "key_of"]
 
 MIN_GONE = 64
 """Those that are gone are swept out when they are more than those that wait, and more than this."""
@@ -22,29 +25,27 @@ GONE_SHARE = 8
 """Or when they hold more than this part of the bytes that may wait."""
 
 
-class Entry(Protocol):
-    """Something that waits and knows how."""
-
-    @property
-    def size(self) -> int:
-        """Bytes that it counts as."""
-
-    @property
-    def delivery(self) -> str:
-        """What may happen to it."""
-
-    @property
-    def key(self) -> Hashable:
-        """What a LATEST one shares with those that it replaces."""
-
-
 class _Wrapped(NamedTuple):
-    """An entry of something that does not know it itself."""
+    """An entry of something that is no `Received`. Size and delivery are where that has them."""
 
     item: Any
+    key: Hashable
     size: int
     delivery: str
-    key: Hashable
+
+
+_size_of = itemgetter(2)
+_delivery_of = itemgetter(3)
+
+
+def key_of(received: Received) -> Hashable:
+    """What a LATEST message shares with those that it replaces."""
+    _, sender, _, _, tag = received
+    return tag, sender.id if sender is not None else 0
+
+
+def _key_of(entry: Any) -> Hashable:
+    return entry.key if type(entry) is _Wrapped else key_of(entry)
 
 
 class Backlog(Generic[T]):
@@ -83,32 +84,33 @@ class Backlog(Generic[T]):
             return True
         older = self._index().get(key) if delivery == "LATEST" and behind else None
         gone = 0 if older is None else 1
-        freed = 0 if older is None else older.size
+        freed = 0 if older is None else _size_of(older)
         count = self._count() - gone
         if count and (count >= self.max_items or self.bytes - freed + size > self.max_bytes):
             return False
         if older is not None:
             self._remove(older)
             self.dropped += 1
-        entry = _Wrapped(item, size, delivery, key)
+        entry = _Wrapped(item, key, size, delivery)
         self.entries.append(entry)
         self.bytes += size
         if delivery == "LATEST" and self.latest is not None:
             self.latest[key] = entry
         return True
 
-    def extend(self, items: Sequence[Entry]) -> bool:
-        """Queues items that are entries themselves, while the taker keeps up. False: there is no room for all
-        of them, and nothing has changed."""
-        size = sum([item.size for item in items])
-        if self._count() + len(items) > self.max_items or self.bytes + size > self.max_bytes:
+    def extend(self, items: Sequence[Received], *, at_most: int) -> bool:
+        """Queues messages of the game, while the taker keeps up. False: then more than `at_most` would wait,
+        or there is no room for all of them, and nothing has changed."""
+        size = sum(map(_size_of, items))
+        count = len(self.entries) - len(self._gone) + len(items)
+        if count > at_most or count > self.max_items or self.bytes + size > self.max_bytes:
             return False
         self.entries.extend(items)
         self.bytes += size
         if self.latest is not None:
             for item in items:
-                if item.delivery == "LATEST":
-                    self.latest[item.key] = item
+                if _delivery_of(item) == "LATEST":
+                    self.latest[key_of(item)] = item
         return True
 
     def pop(self) -> T | None:
@@ -116,11 +118,11 @@ class Backlog(Generic[T]):
         if not self.entries:
             return None
         entry = self.entries.popleft()
-        self.bytes -= entry.size
+        self.bytes -= _size_of(entry)
         if self.latest is not None:
             self._forget(entry)
             self._drop_gone()
-        item: T = entry.item if entry.__class__ is _Wrapped else entry
+        item: T = entry.item if type(entry) is _Wrapped else entry
         return item
 
     def remove(self, item: T) -> None:
@@ -142,19 +144,19 @@ class Backlog(Generic[T]):
 
     def _index(self) -> dict[Hashable, Any]:
         if self.latest is None:
-            self.latest = {entry.key: entry for entry in self.entries if entry.delivery == "LATEST"}
+            self.latest = {_key_of(entry): entry for entry in self.entries if _delivery_of(entry) == "LATEST"}
         return self.latest
 
     def _remove(self, entry: Any) -> None:
         """Takes out one from between: it stays where it is until those before it are gone."""
         self._gone.add(id(entry))
-        self._gone_bytes += entry.size
-        self.bytes -= entry.size
+        self._gone_bytes += _size_of(entry)
+        self.bytes -= _size_of(entry)
         self._forget(entry)
         self._drop_gone()
 
     def _forget(self, entry: Any) -> None:
-        key, latest = entry.key, self._index()
+        key, latest = _key_of(entry), self._index()
         if latest.get(key) is entry:
             del latest[key]
 
@@ -163,7 +165,7 @@ class Backlog(Generic[T]):
         while self.entries and id(self.entries[0]) in self._gone:
             first = self.entries.popleft()
             self._gone.remove(id(first))
-            self._gone_bytes -= first.size
+            self._gone_bytes -= _size_of(first)
         many = self._gone_bytes > self.max_bytes // GONE_SHARE
         if many or len(self._gone) > self._count() + MIN_GONE:
             waiting = [entry for entry in self.entries if id(entry) not in self._gone]

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 
 from .close import CloseCode
-from .events import Event, Received
+from .events import Event, Received, Responded
 from .frame import SHORT_HEADERS
 from .session import Now, Session, State
 from .transport import Target, Transport, open_transport
@@ -200,7 +200,7 @@ class Connection:
     def _hand_out(self, events: list[Event], now: Now) -> None:
         together: list[Received] = []
         for event in events:
-            if isinstance(event, Received):
+            if isinstance(event, tuple) and not isinstance(event, Responded):
                 together.append(event)
                 continue
             if together:

@@ -80,9 +80,9 @@ class Decoder:
     `max_bytes` bounds a payload; it may be changed between two frames. What is kept are the bytes fed and not
     yet given out: never more than the last chunk and one frame.
 
-    Only the frame that a chunk ends within is put together from copies. All others are cut out of the chunk:
-    by `next`, or by who reads `chunk` from `at` on and moves `at` over the whole frames that it has taken,
-    which is allowed while `begun` is empty.
+    Only a large frame that a chunk ends within is put together from copies; of a short one what is there goes
+    before the next chunk. All others are cut out of the chunk: by `next`, or by who reads `chunk` from `at`
+    on and moves `at` over the whole frames that it has taken, which is allowed while `begun` is empty.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -92,7 +92,7 @@ class Decoder:
         self.at = 0
         """Where in `chunk` begins what was not given out."""
         self.begun = bytearray()
-        """A frame that an earlier chunk has ended within; what is missing comes next in `chunk`."""
+        """A large frame that an earlier chunk has ended within; what is missing comes next in `chunk`."""
         self._error: FrameError | None = None
 
     def feed(self, data: bytes) -> None:
@@ -119,6 +119,10 @@ class Decoder:
         if end <= len(chunk):
             self.at = end
             return Frame(tag, chunk[start + header : end], size)
+        if size <= _SHORT_MAX + 2:
+            # `feed` puts the next chunk behind it: a copy, but less than what a frame from two chunks costs.
+            self.chunk, self.at = chunk[start:], 0
+            return None
         self.begun += chunk[start:]
         self.chunk, self.at = b"", 0
         return None

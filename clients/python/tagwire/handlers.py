@@ -81,12 +81,12 @@ class Handlers:
 
     def of(self, event: Received | HandledEvent) -> tuple[AnyHandler, ...]:
         """Those to be called for what has arrived."""
-        return self.by_kind.get(type(event.message if isinstance(event, Received) else event), ())
+        return self.by_kind.get(type(event[0] if isinstance(event, tuple) else event), ())
 
 
 def arguments_of(event: Received | HandledEvent) -> tuple[Any, ...]:
     """What a handler is called with."""
-    return (event.message, event.sender) if isinstance(event, Received) else (event,)
+    return event[:2] if isinstance(event, tuple) else (event,)
 
 
 def delivery_of(event: HandledEvent) -> str:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from google.protobuf.message import DecodeError, Message
 
 from .ask import Ask, Pending
-from .backlog import Backlog, Entry
+from .backlog import Backlog
 from .client import INBOX_BYTES, INBOX_MESSAGES, Client
 from .close import CloseCode, Closed
 from .connecting import Connecting
@@ -83,9 +83,9 @@ class Arrivals(Backlog[Arrival]):
         with self._lock:
             return super().push(item, size, delivery, key, behind=behind)
 
-    def extend(self, items: Sequence[Entry]) -> bool:
+    def extend(self, items: Sequence[Received], *, at_most: int) -> bool:
         with self._lock:
-            return super().extend(items)
+            return super().extend(items, at_most=at_most)
 
     def pop(self) -> Arrival | None:
         with self._lock:

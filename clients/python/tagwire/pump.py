@@ -446,7 +446,7 @@ class SyncClient(Handling):
                     log.exception("a handler failed: %r", handler)
         if failure is not None:
             raise failure
-        if isinstance(event, Received):
+        if isinstance(event, tuple):
             self._dropped.unhandled += not handlers
         elif not handlers:
             self._fallback(event)

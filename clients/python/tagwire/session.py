@@ -37,7 +37,6 @@ from .events import (
     NoticeReason,
     Opened,
     Pinged,
-    Received,
     Responded,
     RoomEnded,
 )
@@ -145,6 +144,8 @@ class State(enum.Enum):
 
 _OPEN = State.OPEN
 """To look it up in the enum costs more than what it is compared for."""
+_decode_relayed = Relayed.FromString
+"""To look it up in the class makes a new function each time."""
 
 
 class Session:
@@ -443,52 +444,60 @@ class Session:
         What other players send is most of what comes, so it is decoded here: a call for each would cost more
         than the work.
         """
-        members, relayable, received = self.members, self._relayable, self.happened.append
-        decode_relayed, new = Relayed.FromString, tuple.__new__
+        member_of, relayable, received = self.members.get, self._relayable, self.happened.append
         data, start = decoder.chunk, decoder.at
         end = len(data)
-        frames, counted_to = 0, start  # what is counted below, but not by `_count` yet, begins there
-        due_frames = ACK_FRAMES - self._unacked_frames
-        due_at = start + ACK_BYTES - self._unacked_bytes
+        last = end - 1  # what begins there has no whole header
+        frames, counted_to = 0, start  # what is counted by `_count` at the end of a run begins there
         try:
-            while end - start >= 2:
-                tag, stop = data[start + 1], start + 2 + data[start]
-                if tag == 0 or stop > end:
+            while start < last:
+                # A run of what may come before the next acknowledgement, without a look at it for each.
+                due = ACK_FRAMES - self._unacked_frames
+                pause = start + ACK_BYTES - self._unacked_bytes
+                if pause > last:
+                    pause = last
+                tag = RELAYED
+                for frames in range(due):  # noqa: B007  by its end as many were handled
+                    if start >= pause:
+                        break
+                    body = start + 2
+                    stop = body + data[start]
+                    if stop > end:
+                        return
+                    tag = data[start + 1]
+                    if tag == RELAYED:
+                        try:
+                            relayed = _decode_relayed(data[body:stop])
+                            inner, player = relayed.tag, relayed.player
+                            decode, delivery = relayable[inner]
+                            message = decode(relayed.body)
+                        except KeyError:
+                            # It counts why there is none.
+                            sender = member_of(player) or self._stranger(player)
+                            self._message(inner, relayed.body, stop - start, sender)
+                        except (DecodeError, ValueError):
+                            self.dropped.undecodable += 1
+                        else:
+                            sender = member_of(player) or self._stranger(player)
+                            received((message, sender, stop - start, delivery, inner))
+                    elif tag == RESPONSE:
+                        self._on_response(data[body:stop], stop - start, now)
+                    else:
+                        break
+                    start = stop
+                else:
+                    frames = due
+                self._count(frames, start - counted_to)
+                frames, counted_to = 0, start
+                if tag in (RELAYED, RESPONSE):
+                    self._acknowledge()
+                elif tag == 0:
                     return
-                payload, size = data[start + 2 : stop], stop - start
-                if tag != RELAYED and tag != RESPONSE:
-                    self._count(frames, start - counted_to)
-                    frames, start, counted_to = 0, stop, stop
-                    self._frame(tag, payload, size, now)
+                else:
+                    start = counted_to = stop
+                    self._frame(tag, data[body:stop], stop - body + 2, now)
                     if self.state is not _OPEN:
                         return
-                    due_frames = ACK_FRAMES - self._unacked_frames
-                    due_at = start + ACK_BYTES - self._unacked_bytes
-                    continue
-                frames, start = frames + 1, stop
-                if tag == RELAYED:
-                    try:
-                        relayed = decode_relayed(payload)
-                        tag, player = relayed.tag, relayed.player
-                        decode, delivery = relayable[tag]
-                        message = decode(relayed.body)
-                    except KeyError:
-                        # It counts why there is none.
-                        self._message(tag, relayed.body, size, members.get(player) or self._stranger(player))
-                    except (DecodeError, ValueError):
-                        self.dropped.undecodable += 1
-                    else:
-                        sender = members.get(player) or self._stranger(player)
-                        # A `Received`, without the call of its own `__new__`.
-                        received(new(Received, (message, sender, tag, size, delivery)))
-                else:
-                    self._on_response(payload, size, now)
-                if frames >= due_frames or start >= due_at:
-                    self._count(frames, start - counted_to)
-                    frames, counted_to = 0, start
-                    self._acknowledge()
-                    due_frames = ACK_FRAMES - self._unacked_frames
-                    due_at = start + ACK_BYTES - self._unacked_bytes
         finally:
             decoder.at = start
             if frames:
@@ -716,7 +725,7 @@ class Session:
             return
         message = self._decode(kind, body)
         if message is not None:
-            self._tell(Received(message, sender, tag, size, rules.delivery))
+            self._tell((message, sender, size, rules.delivery, tag))
 
     # Helpers
 

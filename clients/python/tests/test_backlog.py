@@ -7,7 +7,7 @@ from collections import OrderedDict
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagwire.backlog import Backlog
+from tagwire.backlog import Backlog, key_of
 from tagwire.events import Received
 from tagwire.gen.v1 import Welcome
 
@@ -138,12 +138,29 @@ def test_it_does_what_a_simple_model_does(steps):
 
 def test_behind_the_newest_of_those_queued_together_is_replaced():
     backlog: Backlog[Received] = Backlog(max_items=10, max_bytes=100)
-    first, second, third = (Received(Welcome(), None, 1, 5, "LATEST") for _ in range(3))
-    assert backlog.push(first, 5, "LATEST", first.key, behind=True)
-    assert backlog.extend([second])
-    assert backlog.push(third, 5, "LATEST", third.key, behind=True)
+    first, second, third = ((Welcome(), None, 5, "LATEST", 1) for _ in range(3))
+    assert backlog.push(first, 5, "LATEST", key_of(first), behind=True)
+    assert backlog.extend([second], at_most=10)
+    assert backlog.push(third, 5, "LATEST", key_of(third), behind=True)
     assert (backlog.pop() is first, backlog.pop() is third, backlog.pop()) == (True, True, None)
     assert (backlog.bytes, backlog.dropped) == (0, 1)
+
+
+def test_together_no_more_are_queued_than_may_wait():
+    backlog: Backlog[Received] = Backlog(max_items=10, max_bytes=100)
+    small: Received = (Welcome(), None, 5, "ORDERED", 1)
+    large: Received = (Welcome(), None, 81, "ORDERED", 1)
+    assert backlog.extend([small] * 3, at_most=3)
+    assert not backlog.extend([small], at_most=3)
+    assert backlog.extend([small], at_most=4)
+    assert not backlog.extend([large], at_most=10)
+    assert not backlog.extend([small] * 7, at_most=20)
+    assert (len(backlog), backlog.bytes) == (4, 20)
+
+
+def queued(backlog: Backlog[Received], one: Received, *, behind: bool) -> bool:
+    _, _, size, delivery, _ = one
+    return backlog.push(one, size, delivery, key_of(one), behind=behind)
 
 
 KNOWING = st.tuples(st.integers(0, 3), st.sampled_from(["ORDERED", "LATEST", "UNRELIABLE"]))
@@ -164,16 +181,15 @@ def test_what_is_queued_together_is_what_one_by_one_would_be(steps):
     alone: Backlog[Received] = Backlog(max_items=8, max_bytes=40)
     kept: list[Received] = []
     for what, some in steps:
-        items = [Received(Welcome(), None, key, 5, delivery) for key, delivery in some]
+        items: list[Received] = [(Welcome(), None, 5, delivery, key) for key, delivery in some]
         if what == "together":
-            if together.extend(items):
-                assert all(alone.push(one, one.size, one.delivery, one.key, behind=False) for one in items)
+            if together.extend(items, at_most=8):
+                assert all(queued(alone, one, behind=False) for one in items)
             else:
                 assert len(alone) + len(items) > 8
         elif what == "behind":
             (one,) = items
-            pushed = together.push(one, one.size, one.delivery, one.key, behind=True)
-            assert pushed == alone.push(one, one.size, one.delivery, one.key, behind=True)
+            assert queued(together, one, behind=True) == queued(alone, one, behind=True)
         elif what == "pop":
             assert together.pop() is alone.pop()
         elif kept:

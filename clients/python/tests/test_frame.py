@@ -181,6 +181,22 @@ def test_no_input_raises_anything_but_the_decoders_error(data, limit, step):
         assert decoder.pending_bytes == 0
 
 
+def test_only_a_large_frame_is_put_together_from_pieces():
+    decoder = Decoder(1000)
+    short, large = encode(5, bytes(255)), encode(5, bytes(256))
+    decoder.feed(short + short[:-1])
+    assert decoder.next() is not None
+    assert decoder.next() is None
+    assert (decoder.chunk, bytes(decoder.begun)) == (short[:-1], b"")  # what was given out is not kept
+    decoder.feed(short[-1:] + large[:-1])
+    assert decoder.next() is not None
+    assert decoder.next() is None
+    assert (decoder.chunk, bytes(decoder.begun)) == (b"", large[:-1])
+    assert decoder.pending_bytes == len(large) - 1
+    decoder.feed(large[-1:])
+    assert decoder.next() == (5, bytes(256), len(large))
+
+
 def test_a_header_that_announces_4_gib_allocates_nothing():
     tracemalloc.start()
     try:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import warnings
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +154,7 @@ async def test_a_slow_handler_delays_neither_pings_nor_requests_and_keeps_the_or
     link.send(Response(key=1, tag=request.tag, body=JoinRoomReply(room="b").SerializeToString()))
     assert await soon(joining) == "b"
     assert seen == [1]
+    assert (len(client._inbox), client._inbox.bytes) == (1, len(score(2)))
     go.set()
     await until(lambda: len(seen) == 4)
     assert seen == [1, -1, 2, -2]
@@ -179,6 +181,31 @@ async def test_many_handlers_leave_room_for_pings(peer: Peer, messages: int):
     link.send(Ping(sentEpoch=1))
     await soon(ping_answer(link))
     assert count < messages / 2
+    running.cancel()
+
+
+async def test_slow_handlers_behind_quick_ones_leave_the_loop_its_turns(peer: Peer):
+    client, link = await peer.connected()
+    slow = 0
+
+    @client.on(arena.Score)
+    def handle(message: arena.Score, sender: tagwire.Member | None) -> None:
+        nonlocal slow
+        if message.points >= 500:
+            slow += 1
+            time.sleep(0.002)
+
+    link.send(*(score(number) for number in range(600)))
+    await until(lambda: len(client._inbox) == 600)
+    running = asyncio.ensure_future(client.run())
+    seen = [0]
+    while slow < 100:
+        await asyncio.sleep(0)
+        seen.append(slow)
+    # At first also those that run unseen because the ones before were quick; then as many as fill 5 ms.
+    most, *others = sorted((after - before for before, after in pairwise(seen)), reverse=True)
+    assert most <= client_module.QUICK_HANDLERS + 3
+    assert max(others) <= 3
     running.cancel()
 
 
@@ -289,6 +316,24 @@ async def test_cancelling_run_loses_nothing_that_waits(peer: Peer):
         await running
     await soon(client.run())
     assert seen == [1, 2]
+
+
+async def test_a_handler_that_cancels_run_leaves_what_waits(peer: Peer):
+    client, _ = await peer.connected(*(score(number) for number in range(5)), Disconnect(code=0))
+    await until(lambda: len(client._inbox) == 5)
+    seen = []
+
+    @client.on(arena.Score)
+    def handle(message: arena.Score, sender: tagwire.Member | None) -> None:
+        seen.append(message.points)
+        if message.points == 3:
+            raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        await soon(client.run())
+    assert (seen, len(client._inbox), client._inbox.bytes) == ([0, 1, 2, 3], 1, len(score(4)))
+    await soon(client.run())
+    assert (seen, len(client._inbox), client._inbox.bytes) == ([0, 1, 2, 3, 4], 0, 0)
 
 
 async def test_what_cannot_be_handled_is_refused(peer: Peer):

@@ -53,6 +53,7 @@ async def test_nothing_is_lost_by_cancelling_a_wait(peer: Peer):
         except asyncio.CancelledError:
             message = await soon(anext(aiter(client)))
         assert message.points == number
+    assert client._takers == []
 
 
 async def test_two_consumers_share_the_messages(peer: Peer):
