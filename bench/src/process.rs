@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio, exit};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use rustix::process::{Pid, Signal, kill_process};
+use socket2::{Domain, Socket, Type};
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -84,12 +85,20 @@ pub fn free_port() -> anyhow::Result<u16> {
     // The system may give one again that has not been listened on yet, and clients would be another server's.
     static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
     loop {
-        let port =
-            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no port is free")?.local_addr()?.port();
+        let port = bound()?.local_addr()?.as_socket().context("no port")?.port();
         if GIVEN.lock().unwrap_or_else(PoisonError::into_inner).insert(port) {
             return Ok(port);
         }
     }
+}
+
+/// A socket with a port. It never listens: who waits for the server that was given that port, and has not begun yet, would be
+/// let in, and cut off when this is dropped.
+fn bound() -> anyhow::Result<Socket> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).context("no port is free")?;
+    Ok(socket)
 }
 
 /// A child that ends with us; killed when it is dropped.
@@ -214,5 +223,19 @@ impl Server {
         let text = self.log();
         let from = text.len().saturating_sub(2000);
         text[(from..).find(|at| text.is_char_boundary(*at)).unwrap_or(0)..].to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn nobody_is_let_in_while_a_port_is_looked_for() {
+        let socket = bound().unwrap();
+        let address = socket.local_addr().unwrap().as_socket().unwrap();
+        assert_eq!(TcpStream::connect(address).unwrap_err().kind(), ErrorKind::ConnectionRefused);
     }
 }
