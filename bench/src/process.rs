@@ -233,9 +233,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_is_let_in_while_a_port_is_looked_for() {
-        let socket = bound().unwrap();
-        let address = socket.local_addr().unwrap().as_socket().unwrap();
-        assert_eq!(TcpStream::connect(address).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+    fn nobody_is_let_in_while_a_port_is_looked_for() -> anyhow::Result<()> {
+        let socket = bound()?;
+        let address = socket.local_addr()?.as_socket().context("no port")?;
+        let refused = TcpStream::connect(address).expect_err("nothing listens there");
+        assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+        Ok(())
     }
 }
