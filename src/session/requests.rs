@@ -38,7 +38,7 @@ struct Keys {
     /// Rising, as they come.
     running: SmallVec<[u64; 2]>,
     lanes: usize,
-    /// The frames of answers, by key, as they were sent: a fifth of what they take as values.
+    /// The frames of answers, by key, as they were sent: smaller than their values.
     remembered: VecDeque<(u64, Box<[u8]>)>,
     remembered_bytes: usize,
 }
