@@ -198,3 +198,20 @@ impl Rates {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_message_has_a_rate_of_its_own_whichever_came_first() {
+        let (mut rates, now) = (Rates::default(), Now { monotonic_us: 77, unix_us: 1 });
+        let once = Some(Limit::Message { max_rate: 1 });
+        for tag in [9, 3, 6, 12, 1].map(Tag) {
+            assert_eq!(rates.take_message(now, tag, once), Ok(()), "the first of tag {tag}");
+        }
+        for tag in [1, 3, 6, 9, 12].map(Tag) {
+            assert!(rates.take_message(now, tag, once).is_err(), "the second of tag {tag}");
+        }
+    }
+}
