@@ -70,6 +70,8 @@ pub fn key(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -107,5 +109,14 @@ mod tests {
         }
         assert_ne!(key("Muller"), key("Müller"));
         assert_ne!(key("player1"), key("player2"));
+    }
+
+    proptest! {
+        /// What most names are spared changes nothing.
+        #[test]
+        fn names_of_ascii_have_the_form_that_the_rules_give_them(name in "[ -~]{1,32}") {
+            prop_assert_eq!(player(&name), Ok(name.nfc().collect::<String>()));
+            prop_assert_eq!(key(&name), name.nfd().default_case_fold().nfc().collect::<String>());
+        }
     }
 }

@@ -64,8 +64,9 @@ export class Backlog<T> {
   /**
    * Queues an item of `size` bytes. False: there is no room for it, and nothing has changed.
    *
-   * `key` is what a LATEST message shares with those it replaces, and of no account for others. `behind` says that the taker does not keep up:
-   * only then are LATEST messages replaced, by the newer one at the end, and UNRELIABLE ones dropped.
+   * `key` is what a LATEST message shares with those it replaces, and of no account for others. `behind` says that
+   * the taker does not keep up: only then are LATEST messages replaced, by the newer one at the end, and UNRELIABLE
+   * ones dropped.
    */
   push(item: T, size: number, delivery: Delivery, key: unknown, behind: boolean): boolean {
     if (delivery === "UNRELIABLE" && behind) {
