@@ -1,5 +1,7 @@
 //! Names of players and of rooms: their form, and which are the same.
 
+use std::borrow::Cow;
+
 use caseless::Caseless;
 use unicode_normalization::UnicodeNormalization;
 
@@ -60,12 +62,15 @@ fn normalised(text: &str, max_chars: usize) -> Result<String, NameError> {
 
 /// Equal for names of players that are the same: canonical caseless matching, definition D145 of the Unicode
 /// Standard, section 3.13.
-pub fn key(name: &str) -> String {
-    if name.is_ascii() {
-        // What the rules come to here.
-        return name.to_ascii_lowercase();
+pub fn key(name: &str) -> Cow<'_, str> {
+    if !name.is_ascii() {
+        return name.nfd().default_case_fold().nfc().collect();
     }
-    name.nfd().default_case_fold().nfc().collect()
+    // What the rules come to here.
+    match name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        true => name.to_ascii_lowercase().into(),
+        false => name.into(),
+    }
 }
 
 #[cfg(test)]

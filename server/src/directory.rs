@@ -1,9 +1,12 @@
 //! Who is inside, by name and by the slot of the timer wheel.
 
-use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 use tagwire::name;
 use tagwire::session::ping::PING_INTERVAL_US;
 use tokio::task::yield_now;
@@ -15,12 +18,40 @@ use crate::session::{Due, Session};
 /// Slots of the wheel: one turn takes a second, so a slot comes every 50 ms.
 const SLOTS: u64 = 20;
 
+/// Sessions by [`tagwire::name::key`], which is not kept: it follows from the name.
+#[derive(Debug, Default)]
+struct ByName {
+    table: HashTable<Arc<Session>>,
+    hasher: RandomState,
+}
+
+impl ByName {
+    fn find(&self, name: &str) -> Option<&Arc<Session>> {
+        let key = name::key(name);
+        self.table.find(self.hasher.hash_one(&key), |other| name::key(&other.player.name) == key)
+    }
+
+    fn entry(&mut self, name: &str) -> Entry<'_, Arc<Session>> {
+        let (key, hasher) = (name::key(name), &self.hasher);
+        let hash = |key: &str| hasher.hash_one(key);
+        self.table.entry(
+            hash(&key),
+            |other| name::key(&other.player.name) == key,
+            |other| hash(&name::key(&other.player.name)),
+        )
+    }
+}
+
 /// All sessions. A session's slot is its id modulo [`SLOTS`], so that Pings are spread over the second.
 #[derive(Debug)]
 pub(crate) struct Directory {
-    /// By [`tagwire::name::key`].
-    by_name: Mutex<HashMap<Arc<str>, Arc<Session>>>,
-    slots: [Mutex<HashMap<u64, Arc<Session>>>; SLOTS as usize],
+    by_name: Mutex<ByName>,
+    /// Each by session id. The wheel goes through them once a second, in the order in which they came and lie in memory.
+    slots: [Mutex<Vec<Arc<Session>>>; SLOTS as usize],
+}
+
+fn place(slot: &[Arc<Session>], id: u64) -> Result<usize, usize> {
+    slot.binary_search_by_key(&id, |session| session.player.session_id)
 }
 
 impl Directory {
@@ -28,50 +59,66 @@ impl Directory {
         Directory { by_name: Mutex::default(), slots: std::array::from_fn(|_| Mutex::default()) }
     }
 
-    fn slot(&self, id: u64) -> MutexGuard<'_, HashMap<u64, Arc<Session>>> {
+    fn slot(&self, id: u64) -> MutexGuard<'_, Vec<Arc<Session>>> {
         self.slots[(id % SLOTS) as usize].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn by_name(&self) -> MutexGuard<'_, ByName> {
+        self.by_name.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds a session; the one that had its name before is no longer found by it and is returned.
     pub(crate) fn enter(&self, session: &Arc<Session>) -> Option<Arc<Session>> {
-        self.slot(session.player.session_id).insert(session.player.session_id, Arc::clone(session));
-        let mut by_name = self.by_name.lock().unwrap_or_else(PoisonError::into_inner);
-        let name = &session.player.name;
-        let key = name::key(name);
-        // Most names are their own key.
-        let key = if *key == **name { Arc::clone(name) } else { key.into() };
-        by_name.insert(key, Arc::clone(session))
+        let id = session.player.session_id;
+        let mut slot = self.slot(id);
+        match place(&slot, id) {
+            Ok(at) => slot[at] = Arc::clone(session),
+            Err(at) => slot.insert(at, Arc::clone(session)),
+        }
+        drop(slot);
+        match self.by_name().entry(&session.player.name) {
+            Entry::Occupied(mut entry) => Some(mem::replace(entry.get_mut(), Arc::clone(session))),
+            Entry::Vacant(entry) => {
+                entry.insert(Arc::clone(session));
+                None
+            }
+        }
     }
 
     /// Removes a session; a newer one of its name stays.
     pub(crate) fn leave(&self, session: &Arc<Session>) {
-        self.slot(session.player.session_id).remove(&session.player.session_id);
-        let mut by_name = self.by_name.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = name::key(&session.player.name);
-        if by_name.get(&*key).is_some_and(|current| Arc::ptr_eq(current, session)) {
-            by_name.remove(&*key);
+        let mut slot = self.slot(session.player.session_id);
+        if let Ok(at) = place(&slot, session.player.session_id) {
+            slot.remove(at);
+        }
+        drop(slot);
+        if let Entry::Occupied(entry) = self.by_name().entry(&session.player.name)
+            && Arc::ptr_eq(entry.get(), session)
+        {
+            entry.remove();
         }
     }
 
     /// True where somebody inside has the name.
     pub(crate) fn has_name(&self, name: &str) -> bool {
-        self.by_name.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&*name::key(name))
+        self.by_name().find(name).is_some()
     }
 
     /// The session of that number.
     pub(crate) fn session(&self, id: u64) -> Option<Arc<Session>> {
-        self.slot(id).get(&id).cloned()
+        let slot = self.slot(id);
+        place(&slot, id).ok().map(|at| Arc::clone(&slot[at]))
     }
 
     /// Everyone who is inside now.
     pub(crate) fn sessions(&self) -> Vec<Arc<Session>> {
-        (0..SLOTS).flat_map(|slot| self.slot(slot).values().cloned().collect::<Vec<_>>()).collect()
+        (0..SLOTS).flat_map(|slot| self.slot(slot).clone()).collect()
     }
 
     /// Bytes that wait for all sockets.
     pub(crate) fn outbox_bytes(&self) -> usize {
         (0..SLOTS)
-            .map(|slot| self.slot(slot).values().map(|session| session.outbox_bytes()).sum::<usize>())
+            .map(|slot| self.slot(slot).iter().map(|session| session.outbox_bytes()).sum::<usize>())
             .sum()
     }
 
@@ -99,7 +146,7 @@ impl Directory {
                     ticks.reset();
                 }
                 core.clock.adjust();
-                due.extend(directory.slot(slot).values().cloned());
+                due.extend(directory.slot(slot).iter().cloned());
                 let (now, limits) = (core.clock.now(), core.limits.load_full());
                 due.retain(|session| session.turn(now, &limits) == Due::Removal);
                 if !due.is_empty() {

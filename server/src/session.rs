@@ -54,9 +54,6 @@ pub(crate) struct Session {
     /// Which of its requests run and have run.
     pub(crate) requests: Arc<Requests>,
     out: Mutex<Out>,
-    /// While no connection has it. Whoever takes it out of here sees to what becomes of the session. In a box, for most
-    /// sessions have a connection.
-    handover: Mutex<Option<Box<Handover>>>,
     /// The hand-over is there, or the session has another connection or none any more.
     handed_over: Notify,
     flusher: Arc<Flusher>,
@@ -84,6 +81,8 @@ struct Out {
     begun: bool,
     /// How the connection was lost, while there is none. In a box, for most sessions have one.
     lost: Option<Box<LostLink>>,
+    /// While no connection's task has the session. Whoever takes it out of here sees to what becomes of the session.
+    handover: Option<Box<Handover>>,
     ending: Option<Box<Ending>>,
 }
 
@@ -130,9 +129,9 @@ impl Session {
                 dirty: false,
                 begun: false,
                 lost: None,
+                handover: None,
                 ending: None,
             }),
-            handover: Mutex::default(),
             handed_over: Notify::new(),
             flusher,
             metrics,

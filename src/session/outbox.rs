@@ -139,14 +139,13 @@ pub struct Outbox {
     boundary: usize,
     written: usize,
     /// From `boundary` on.
-    frames: usize,
+    frames: u32,
     /// The socket refused bytes, and has not taken all since; or there is none.
     blocked: bool,
     /// Counted frames before `kept`.
     forgotten: u64,
     /// Counted frames in all.
     committed: u64,
-    written_ever: u64,
     /// In a box, for the sockets of most sessions keep up.
     behind: Option<Box<Behind>>,
 }
@@ -155,11 +154,11 @@ pub struct Outbox {
 #[derive(Debug, Default)]
 struct Behind {
     /// Of what is to be written: bytes and frames that an earlier socket took already. No limit counts them.
-    again: (usize, usize),
+    again: (usize, u32),
     aside: BTreeMap<(u32, Tag), Vec<u8>>,
     aside_bytes: usize,
-    /// `written_ever` when it last changed, and when that was.
-    progress: Option<(u64, Now)>,
+    /// When the timer first saw that the socket takes nothing, microseconds on the monotonic clock.
+    stuck_since_us: Option<u64>,
 }
 
 impl Outbox {
@@ -197,7 +196,7 @@ impl Outbox {
         if !self.blocked {
             // Each is counted, for none is of the connection itself.
             self.committed += count as u64;
-            self.frames += count;
+            self.frames += count as u32;
             self.bytes.extend_from_slice(bytes);
             return lost;
         }
@@ -245,7 +244,7 @@ impl Outbox {
         let at = self.next_boundary();
         self.committed -= counted(&self.bytes[at..]);
         self.bytes.truncate(at);
-        self.frames = usize::from(at > self.boundary);
+        self.frames = u32::from(at > self.boundary);
         self.clear_aside();
         if let Some(behind) = &mut self.behind {
             behind.again = (0, 0);
@@ -277,7 +276,6 @@ impl Outbox {
     /// If there were not so many.
     pub fn wrote(&mut self, count: usize) {
         self.written += count;
-        self.written_ever += count as u64;
         assert!(self.written <= self.bytes.len(), "more written than there is");
         let (waited, keeps_none) = (self.frames, self.kept == self.boundary);
         if self.written == self.bytes.len() {
@@ -292,9 +290,12 @@ impl Outbox {
             self.boundary = end;
             self.frames -= 1;
         }
-        if let Some(Behind { again: (bytes, frames), .. }) = self.behind.as_deref_mut() {
+        if let Some(Behind { again: (bytes, frames), stuck_since_us, .. }) = self.behind.as_deref_mut() {
             *bytes = bytes.saturating_sub(count);
             *frames = frames.saturating_sub(waited - self.frames);
+            if count > 0 {
+                *stuck_since_us = None;
+            }
         }
         let max_kept_bytes = self.limits.max_kept_bytes as usize;
         let is_over = self.boundary - self.kept > max_kept_bytes;
@@ -338,7 +339,7 @@ impl Outbox {
     pub fn detach(&mut self) {
         self.blocked = true;
         if let Some(behind) = &mut self.behind {
-            behind.progress = None;
+            behind.stuck_since_us = None;
         }
     }
 
@@ -385,7 +386,7 @@ impl Outbox {
             self.append_aside();
         } else {
             let behind = self.behind.get_or_insert_default();
-            (behind.again, behind.progress) = (again, None);
+            (behind.again, behind.stuck_since_us) = (again, None);
         }
         // What comes now must not pass what waits aside.
         self.blocked = self.waits_aside() > 0;
@@ -477,7 +478,7 @@ impl Outbox {
 
     /// Frames that wait to be written, those aside among them.
     pub fn frames(&self) -> usize {
-        self.frames + self.waits_aside()
+        self.frames as usize + self.waits_aside()
     }
 
     /// True where the socket has refused bytes and not taken all since.
@@ -488,7 +489,7 @@ impl Outbox {
     /// True where more waits than the limits allow.
     pub fn is_over(&self) -> bool {
         let (again_bytes, again_frames) = self.behind.as_ref().map_or((0, 0), |behind| behind.again);
-        self.frames - again_frames > self.limits.max_frames as usize
+        self.frames - again_frames > self.limits.max_frames
             || self.bytes.len() - self.written - again_bytes > self.limits.max_bytes as usize
             || self.aside_bytes() > self.limits.max_bytes as usize
     }
@@ -508,16 +509,8 @@ impl Outbox {
         if !self.blocked {
             return false;
         }
-        let behind = self.behind.get_or_insert_default();
-        match behind.progress {
-            Some((written, since)) if written == self.written_ever => {
-                now.monotonic_us.saturating_sub(since.monotonic_us) >= u64::from(self.limits.max_stuck_us)
-            }
-            _ => {
-                behind.progress = Some((self.written_ever, now));
-                false
-            }
-        }
+        let since_us = *self.behind.get_or_insert_default().stuck_since_us.get_or_insert(now.monotonic_us);
+        now.monotonic_us.saturating_sub(since_us) >= u64::from(self.limits.max_stuck_us)
     }
 }
 

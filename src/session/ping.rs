@@ -1,5 +1,7 @@
 //! Round trips, as the server measures them: from its own record, trusting no number of the client.
 
+use std::num::NonZeroU32;
+
 use crate::pb::tagwire::v1::Ping;
 use crate::session::Dialect;
 use crate::time::Now;
@@ -11,50 +13,43 @@ pub const PING_INTERVAL_US: u64 = 1_000_000;
 const REMEMBERED: usize = 4;
 
 /// Asks and measures, for one session.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Pinger {
-    /// The first so many, oldest first. In place, for every session has one that waits most of the time.
-    asked: [Now; REMEMBERED],
+    /// The questions that wait, oldest first: what they said ...
+    sent_epochs: [u64; REMEMBERED],
+    /// ... and when they were asked, the lower half of the monotonic clock: they wait for seconds, it goes round in 71
+    /// minutes. In place, for every session has one that waits most of the time.
+    asked_us: [u32; REMEMBERED],
     waiting: u8,
-    last_rtt_us: Option<u32>,
+    last_rtt_us: Option<NonZeroU32>,
     /// Sixteen times the jitter, so that the smoothing of RFC 3550 section 6.4.1 loses nothing to integers.
-    jitter_x16: u64,
+    jitter_x16: u32,
     silent_intervals: u32,
 }
 
-impl Default for Pinger {
-    fn default() -> Self {
-        let asked = [Now { monotonic_us: 0, unix_us: 0 }; REMEMBERED];
-        Pinger { asked, waiting: 0, last_rtt_us: None, jitter_x16: 0, silent_intervals: 0 }
-    }
-}
-
 impl Pinger {
-    fn waiting(&mut self) -> &mut [Now] {
-        &mut self.asked[..usize::from(self.waiting)]
-    }
-
     /// The question at `place` waits no more.
     fn forget(&mut self, place: usize) {
-        self.waiting()[place..].rotate_left(1);
+        let waiting = usize::from(self.waiting);
+        self.sent_epochs[place..waiting].rotate_left(1);
+        self.asked_us[place..waiting].rotate_left(1);
         self.waiting -= 1;
     }
 
     /// The Ping to send now.
     pub fn next_ping(&mut self, now: Now, dialect: Dialect, frames_received: u64) -> Ping {
-        if self.waiting().len() == REMEMBERED {
+        if usize::from(self.waiting) == REMEMBERED {
             self.forget(0);
         }
+        let last = usize::from(self.waiting);
+        (self.sent_epochs[last], self.asked_us[last]) = (now.unix_us, now.monotonic_us as u32);
         self.waiting += 1;
-        if let Some(last) = self.waiting().last_mut() {
-            *last = now;
-        }
         let bare = Ping { sent_epoch: now.unix_us, ..Ping::default() };
         match dialect {
             Dialect::Classic => bare,
             Dialect::Native => Ping {
-                rtt_us: self.last_rtt_us.unwrap_or(0),
-                jitter_us: u32::try_from(self.jitter_x16 / 16).unwrap_or(u32::MAX),
+                rtt_us: self.rtt_us().unwrap_or(0),
+                jitter_us: self.jitter_x16 / 16,
                 frames_received,
                 ..bare
             },
@@ -63,15 +58,16 @@ impl Pinger {
 
     /// Takes an answer; the round trip in microseconds where it answers a question that is remembered.
     pub fn handle_pong(&mut self, now: Now, pong: &Ping) -> Option<u32> {
-        let place = self.waiting().iter().position(|asked| asked.unix_us == pong.sent_epoch)?;
-        let asked = self.asked[place];
+        let waiting = &self.sent_epochs[..usize::from(self.waiting)];
+        let place = waiting.iter().position(|sent| *sent == pong.sent_epoch)?;
+        // Another thread may have asked after this one looked at the clock.
+        let rtt =
+            (now.monotonic_us as u32).wrapping_sub(self.asked_us[place]).cast_signed().max(1).cast_unsigned();
         self.forget(place);
-        let rtt = now.monotonic_us.saturating_sub(asked.monotonic_us);
-        let rtt = u32::try_from(rtt).unwrap_or(u32::MAX).max(1);
-        if let Some(last) = self.last_rtt_us {
-            self.jitter_x16 = self.jitter_x16 - self.jitter_x16 / 16 + u64::from(last.abs_diff(rtt));
+        if let Some(last) = self.rtt_us() {
+            self.jitter_x16 = (self.jitter_x16 - self.jitter_x16 / 16).saturating_add(last.abs_diff(rtt));
         }
-        self.last_rtt_us = Some(rtt);
+        self.last_rtt_us = NonZeroU32::new(rtt);
         Some(rtt)
     }
 
@@ -85,7 +81,7 @@ impl Pinger {
 
     /// The last round trip in microseconds.
     pub fn rtt_us(&self) -> Option<u32> {
-        self.last_rtt_us
+        self.last_rtt_us.map(NonZeroU32::get)
     }
 }
 
@@ -105,6 +101,17 @@ mod tests {
         let pong = Ping { sent_epoch: ping.sent_epoch, bounce_epoch: u64::MAX, ..Ping::default() };
         assert_eq!(pinger.handle_pong(later, &pong), Some(1500));
         assert_eq!(pinger.next_ping(later, Dialect::Native, 0).rtt_us, 1500);
+    }
+
+    #[test]
+    fn the_halved_clock_may_go_round_and_a_clock_read_before_the_question_measures_the_least() {
+        let mut pinger = Pinger::default();
+        let asked = Now { monotonic_us: u64::from(u32::MAX) - 10, ..START };
+        let pong = pinger.next_ping(asked, Dialect::Native, 0);
+        assert_eq!(pinger.handle_pong(asked.after_us(1500), &pong), Some(1500));
+        let pong = pinger.next_ping(asked, Dialect::Native, 0);
+        let before = Now { monotonic_us: asked.monotonic_us - 7, ..asked };
+        assert_eq!(pinger.handle_pong(before, &pong), Some(1));
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! Which requests of a session run, and which have: each key runs at most once.
 
-use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use prost::Message as _;
+use prost::encoding::{decode_key, decode_varint};
 use smallvec::SmallVec;
 
 use crate::Message as _;
@@ -37,10 +37,65 @@ struct Keys {
     highest: u64,
     /// Rising, as they come.
     running: SmallVec<[u64; 2]>,
-    lanes: usize,
-    /// The frames of answers, by key, as they were sent: smaller than their values.
-    remembered: VecDeque<(u64, Box<[u8]>)>,
-    remembered_bytes: usize,
+    lanes: u8,
+    /// Answers that are remembered.
+    answers: u8,
+    /// The frames of answers as they were sent, one behind the other: smaller than their values, and one block of memory.
+    frames: Vec<u8>,
+    /// Bytes of those at the beginning that are not remembered any more.
+    forgotten: u32,
+}
+
+impl Keys {
+    fn remembered(&self) -> &[u8] {
+        &self.frames[self.forgotten as usize..]
+    }
+
+    /// The answer to `key`, while it is remembered.
+    fn answer(&self, key: u64) -> Option<Response> {
+        let mut frames = self.remembered();
+        while !frames.is_empty() {
+            let (frame, rest) = frames.split_at(frame::encoded_head(frames).len);
+            if key_of(frame::payload(frame)) == Some(key) {
+                return Response::decode(frame::payload(frame)).ok();
+            }
+            frames = rest;
+        }
+        None
+    }
+
+    /// Encodes an answer and remembers it, and the oldest ones no more where they are too many. Returns its frame.
+    fn remember(&mut self, response: &Response) -> &[u8] {
+        if self.frames.is_empty() {
+            // Many a session asks for one thing and no more.
+            self.frames.reserve_exact(frame::encoded_bytes(Response::TAG, response.encoded_len()));
+        }
+        let mut at = self.frames.len();
+        encode_message(response, &mut self.frames);
+        self.answers += 1;
+        while usize::from(self.answers) > REMEMBERED_ANSWERS
+            || self.remembered().len() > REMEMBERED_BYTES && self.answers > 1
+        {
+            self.forgotten += frame::encoded_head(self.remembered()).len as u32;
+            self.answers -= 1;
+        }
+        let forgotten = self.forgotten as usize;
+        // Moves bytes only when that halves the buffer, so that every byte is moved once on average.
+        if forgotten > self.frames.len() / 2 {
+            self.frames.drain(..forgotten);
+            (at, self.forgotten) = (at - forgotten, 0);
+            if self.frames.capacity() > 4 * self.frames.len() {
+                self.frames.shrink_to(2 * self.frames.len());
+            }
+        }
+        &self.frames[at..]
+    }
+}
+
+/// The key that an encoded Response begins with.
+fn key_of(mut response: &[u8]) -> Option<u64> {
+    let (field, _) = decode_key(&mut response).ok()?;
+    (field == 1).then(|| decode_varint(&mut response).ok()).flatten()
 }
 
 impl Requests {
@@ -55,9 +110,7 @@ impl Requests {
             return Begin::Running;
         }
         if key <= keys.highest {
-            let known = keys.remembered.iter().find(|(remembered, _)| *remembered == key);
-            let known = known.and_then(|(_, frame)| Response::decode(frame::payload(frame)).ok());
-            return Begin::Answered(known.unwrap_or_else(|| Response {
+            return Begin::Answered(keys.answer(key).unwrap_or_else(|| Response {
                 key,
                 tag,
                 status: status::Value::Unavailable.into(),
@@ -75,8 +128,8 @@ impl Requests {
     /// where none is free; else [`Requests::leave`] must follow.
     pub fn enter(&self) -> bool {
         let mut keys = self.keys();
-        let free = keys.lanes < MAX_RUNNING;
-        keys.lanes += usize::from(free);
+        let free = usize::from(keys.lanes) < MAX_RUNNING;
+        keys.lanes += u8::from(free);
         free
     }
 
@@ -91,21 +144,7 @@ impl Requests {
         let mut keys = self.keys();
         let Ok(place) = keys.running.binary_search(&response.key) else { return false };
         keys.running.remove(place);
-        let mut frame = Vec::with_capacity(frame::encoded_bytes(Response::TAG, response.encoded_len()));
-        encode_message(response, &mut frame);
-        send(&frame);
-        if keys.remembered.is_empty() {
-            // Many a session asks for one thing and no more.
-            keys.remembered.reserve_exact(1);
-        }
-        keys.remembered_bytes += frame.len();
-        keys.remembered.push_back((response.key, frame.into_boxed_slice()));
-        while keys.remembered.len() > REMEMBERED_ANSWERS
-            || keys.remembered_bytes > REMEMBERED_BYTES && keys.remembered.len() > 1
-        {
-            let forgotten = keys.remembered.pop_front();
-            keys.remembered_bytes -= forgotten.map_or(0, |(_, frame)| frame.len());
-        }
+        send(keys.remember(response));
         true
     }
 }
@@ -163,5 +202,12 @@ mod tests {
         assert!(requests.finish(&answer(100, 100_000), |_| {}));
         assert!(passed(&requests.begin(68, 300)));
         assert_eq!(requests.begin(100, 300), Begin::Answered(answer(100, 100_000)), "the newest is kept");
+        for key in 101..300 {
+            assert_eq!(requests.begin(key, 300), Begin::Run);
+            assert!(requests.finish(&answer(key, 10), |_| {}));
+        }
+        assert_eq!(requests.begin(236, 300), Begin::Answered(answer(236, 10)));
+        assert!(passed(&requests.begin(235, 300)));
+        assert!(requests.keys().frames.capacity() < 10_000, "memory is given back");
     }
 }

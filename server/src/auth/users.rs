@@ -106,7 +106,7 @@ impl Users {
                     return Err(wrong("a name has at least one character".to_string()));
                 }
                 let (role, hash) = user(value.get_ref()).map_err(wrong)?;
-                if let Some(other) = by_key.insert(name::key(&name), User { name, role, hash }) {
+                if let Some(other) = by_key.insert(name::key(&name).into_owned(), User { name, role, hash }) {
                     return Err(wrong(format!("the same name as {}", other.name.escape_debug())));
                 }
             }
@@ -120,7 +120,7 @@ impl Users {
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&User> {
-        self.by_key.get(&name::key(name))
+        self.by_key.get(&*name::key(name))
     }
 
     /// In the order of their names.

@@ -1,7 +1,7 @@
 //! A session between two connections: how it loses one, who has it meanwhile, and how it gets another.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, MutexGuard, PoisonError};
 
 use tagwire::CloseCode;
 use tagwire::bytes::Bytes;
@@ -59,11 +59,7 @@ impl Session {
 
     /// True where no connection has the session.
     pub(crate) fn is_away(&self) -> bool {
-        self.handover().is_some()
-    }
-
-    fn handover(&self) -> MutexGuard<'_, Option<Box<Handover>>> {
-        self.handover.lock().unwrap_or_else(PoisonError::into_inner)
+        self.out().handover.is_some()
     }
 
     /// Waits for what [`Session::hand_over`] brings, or for the end. To be made before it is looked for.
@@ -73,13 +69,13 @@ impl Session {
 
     /// A connection's task gives the session out of its hands.
     pub(crate) fn hand_over(&self, handover: Box<Handover>) {
-        *self.handover() = Some(handover);
+        self.out().handover = Some(handover);
         self.handed_over.notify_waiters();
     }
 
     /// The session is in the caller's hands, until [`Session::hand_over`]. `None`: it is in other hands.
     pub(crate) fn take_handover(&self) -> Option<Box<Handover>> {
-        self.handover().take()
+        self.out().handover.take()
     }
 
     /// Cuts the connection that the session has, for another one that may have it: this opens it, and it can go on from
