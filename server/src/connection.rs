@@ -307,7 +307,7 @@ async fn admit(
         link,
         token,
         limits.outbox(),
-        core.flusher(session_id),
+        Arc::clone(&core.flushers),
         Arc::clone(&core.metrics),
     );
     let inside = Inside::new(core, session);

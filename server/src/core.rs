@@ -19,7 +19,7 @@ use crate::config::{Config, Limits, Plaintext, SchemaAccess, TlsConfig};
 use crate::directory::Directory;
 use crate::door::Door;
 use crate::exchange::Exchange;
-use crate::flusher::Flusher;
+use crate::flusher::Flushers;
 use crate::hook::Hooks;
 use crate::metrics::Metrics;
 use crate::requests::Requests;
@@ -59,7 +59,7 @@ pub(crate) struct Core {
     pub(crate) removals: TaskTracker,
     /// Cancelled when the server stops.
     pub(crate) stopping: CancellationToken,
-    pub(crate) flushers: Vec<Arc<Flusher>>,
+    pub(crate) flushers: Arc<Flushers>,
 }
 
 impl fmt::Debug for Core {
@@ -132,7 +132,7 @@ impl Core {
             ids: Ids { session: AtomicU64::new(1), player: AtomicU32::new(1) },
             removals: TaskTracker::new(),
             stopping: CancellationToken::new(),
-            flushers: (0..threads).map(|_| Arc::new(Flusher::default())).collect(),
+            flushers: Flushers::new(threads),
             config,
             limits,
         }
@@ -171,12 +171,6 @@ impl Core {
     /// Whether they get its comments, too.
     pub(crate) fn tells_comments(&self) -> bool {
         self.config.schema_comments.resolve(self.dev_auth.load(Ordering::Relaxed))
-    }
-
-    /// The flusher that a session belongs to.
-    pub(crate) fn flusher(&self, session_id: u64) -> Arc<Flusher> {
-        let index = session_id % self.flushers.len() as u64;
-        Arc::clone(&self.flushers[index as usize])
     }
 
     /// A name that nobody inside has.

@@ -218,8 +218,8 @@ impl Server {
         }
         let connections = TaskTracker::new();
         let mut always = JoinSet::new();
-        for flusher in &core.flushers {
-            always.spawn(Arc::clone(flusher).run());
+        for flusher in core.flushers.run() {
+            always.spawn(flusher);
         }
         always.spawn(Directory::turn(Arc::clone(&core)));
         let mut accepting = JoinSet::new();

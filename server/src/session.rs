@@ -22,7 +22,7 @@ use tagwire::{Access, CloseCode, Message};
 use tokio::sync::Notify;
 
 use crate::config::Limits;
-use crate::flusher::Flusher;
+use crate::flusher::Flushers;
 use crate::link::{Last, Link};
 use crate::metrics::Metrics;
 use crate::rooms::{Room, Seat};
@@ -56,7 +56,7 @@ pub(crate) struct Session {
     out: Mutex<Out>,
     /// The hand-over is there, or the session has another connection or none any more.
     handed_over: Notify,
-    flusher: Arc<Flusher>,
+    flushers: Arc<Flushers>,
     metrics: Arc<Metrics>,
     ended: AtomicBool,
     /// Something came since the last Ping.
@@ -111,7 +111,7 @@ impl Session {
         link: Arc<Link>,
         token: Option<ResumeToken>,
         limits: OutboxLimits,
-        flusher: Arc<Flusher>,
+        flushers: Arc<Flushers>,
         metrics: Arc<Metrics>,
     ) -> Arc<Self> {
         let kept = if token.is_some() { limits.max_kept_bytes } else { 0 };
@@ -133,7 +133,7 @@ impl Session {
                 ending: None,
             }),
             handed_over: Notify::new(),
-            flusher,
+            flushers,
             metrics,
             ended: AtomicBool::new(false),
             heard: AtomicBool::new(true),
@@ -305,7 +305,7 @@ impl Session {
         if !out.dirty && !out.outbox.is_blocked() {
             out.dirty = true;
             drop(out);
-            Flusher::push(self);
+            Flushers::push(self);
         }
     }
 
@@ -464,8 +464,8 @@ impl Session {
         self.out().outbox.clear_aside();
     }
 
-    pub(crate) fn flusher(&self) -> &Arc<Flusher> {
-        &self.flusher
+    pub(crate) fn flushers(&self) -> &Arc<Flushers> {
+        &self.flushers
     }
 }
 
@@ -494,7 +494,7 @@ mod tests {
         };
         let metrics = Arc::new(Metrics::new(&tagwire::pb::schema()));
         let (link, outbox) = (Link::new(Peer::Memory, outlet), OutboxLimits::default());
-        let session = Session::new(player, Arc::default(), link, None, outbox, Arc::default(), metrics);
+        let session = Session::new(player, Arc::default(), link, None, outbox, Flushers::new(1), metrics);
         let limits = Limits::default();
         let tags = || {
             let out = session.out();
