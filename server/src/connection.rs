@@ -150,11 +150,10 @@ async fn come_in(core: Arc<Core>, stream: Stream, peer: Peer, place: Place) -> O
         Err(interrupted) => Err(refused(&core, &interrupted.refused(&core, Dialect::Classic))),
     };
     core.metrics.opened(wire.kind());
-    let (inlet, outlet) = wire.split();
     // A proxy may have said that it comes from elsewhere.
     let peer = opened.as_ref().map_or(peer, |opened| opened.peer);
-    let link = Link::new(peer, outlet);
-    let mut reader = Reader::new(inlet, Arc::clone(&link), protocol.decoder_limits());
+    let link = Link::new(peer, wire);
+    let mut reader = Reader::new(Arc::clone(&link), protocol.decoder_limits());
     match opened {
         Ok(Opened { what: What::Login(first), .. }) => reader.begin_with(first),
         Ok(Opened { what: What::File(asked), .. }) => {

@@ -11,13 +11,13 @@ use socket2::SockRef;
 use tagwire::CloseCode;
 use tracing::debug;
 
-use crate::transport::{Outlet, Peer};
+use crate::transport::{Peer, Wire};
 
 /// One connection of a session. Shared by the session and by the connection's task, which alone reads from it.
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) peer: Peer,
-    outlet: Outlet,
+    wire: Wire,
     /// Wakes the connection's task: it is cut, or the socket is full.
     task: AtomicWaker,
     cut: AtomicBool,
@@ -39,10 +39,10 @@ pub(crate) struct Last {
 }
 
 impl Link {
-    pub(crate) fn new(peer: Peer, outlet: Outlet) -> Arc<Self> {
+    pub(crate) fn new(peer: Peer, wire: Wire) -> Arc<Self> {
         Arc::new(Link {
             peer,
-            outlet,
+            wire,
             task: AtomicWaker::new(),
             cut: AtomicBool::new(false),
             broken: AtomicBool::new(false),
@@ -51,39 +51,39 @@ impl Link {
         })
     }
 
-    /// The writing side of the connection.
-    pub(crate) fn outlet(&self) -> &Outlet {
-        &self.outlet
+    /// The bytes of the connection.
+    pub(crate) fn wire(&self) -> &Wire {
+        &self.wire
     }
 
     /// Writes what is taken at once.
     pub(crate) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.outlet.try_write(bytes)
+        self.wire.try_write(bytes)
     }
 
     /// True where something that counts as written waits for the socket.
     pub(crate) fn is_pending(&self) -> bool {
-        self.outlet.is_pending()
+        self.wire.is_pending()
     }
 
     /// Writes of that what the socket takes.
     pub(crate) fn flush(&self) -> io::Result<()> {
-        self.outlet.flush()
+        self.wire.flush()
     }
 
     /// Ready when the socket may take something, or has failed: an error comes out of the write.
     pub(crate) fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.outlet.poll_writable(cx)
+        self.wire.poll_writable(cx)
     }
 
     /// Nobody between the two ends can read or change what is sent.
     pub(crate) fn is_secure(&self) -> bool {
-        self.outlet.kind().is_secure()
+        self.wire.kind().is_secure()
     }
 
     /// The code with which the peer closed its WebSocket.
     pub(crate) fn goodbye(&self) -> Option<u16> {
-        self.outlet.goodbye()
+        self.wire.goodbye()
     }
 
     /// Nothing can be written any more.
@@ -100,7 +100,7 @@ impl Link {
 
     /// The TCP socket, for its options.
     pub(crate) fn tcp(&self) -> Option<SockRef<'_>> {
-        self.outlet.tcp()
+        self.wire.tcp()
     }
 
     /// Whether something waits for the socket, as of a write just now.
@@ -110,7 +110,7 @@ impl Link {
 
     /// False where nothing waits for the socket. Layers may hold something back that they answered when they were read.
     pub(crate) fn may_wait(&self) -> bool {
-        self.waits.load(Ordering::Acquire) || self.outlet.has_layers()
+        self.waits.load(Ordering::Acquire) || self.wire.has_layers()
     }
 
     /// Has the connection's task look at it.
@@ -165,7 +165,7 @@ impl Link {
         }
         // TLS takes nothing more of a message behind its goodbye.
         self.settle().await?;
-        self.outlet.close(close.as_ref().map(|(code, reason)| (*code, reason.as_str())))?;
+        self.wire.close(close.as_ref().map(|(code, reason)| (*code, reason.as_str())))?;
         self.settle().await
     }
 
@@ -180,6 +180,6 @@ impl Link {
 
     /// Says that nothing more comes. False: the peer is gone.
     pub(crate) fn shut_down(&self) -> bool {
-        self.outlet.shut_down()
+        self.wire.shut_down()
     }
 }

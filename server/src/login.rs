@@ -28,7 +28,7 @@ use crate::link::Last;
 use crate::reader::{ReadError, Reader, Turn};
 use crate::resume::{Resumed, take_over};
 use crate::session::Ending;
-use crate::transport::{Broken, Outlet, Peer};
+use crate::transport::{Broken, Peer, Wire};
 
 /// Who finds the server full is told to come back after so long.
 const FULL_RETRY_US: u64 = 5_000_000;
@@ -126,21 +126,21 @@ pub(crate) async fn log_in(
     peer: Peer,
 ) -> Result<Entry, Refused> {
     let mut login = read_login(core, reader, protocol).await.map_err(|not_in| turned_away(not_in, peer))?;
-    let secure = reader.outlet().kind().is_secure();
+    let secure = reader.wire().kind().is_secure();
     if !secure && !core.admits_plaintext(peer) {
         return Err(without_tls(&login, peer));
     }
-    let outlet = reader.outlet();
+    let wire = reader.wire();
     if login.wants_schema {
-        may_ask(core, limits, place, login, outlet, peer).await?;
+        may_ask(core, limits, place, login, wire, peer).await?;
         return Ok(Entry::Schema);
     }
     if let Some(resume) = login.resume.take()
-        && let Some(resumed) = come_back(core, limits, &login, resume, outlet, peer).await?
+        && let Some(resumed) = come_back(core, limits, &login, resume, wire, peer).await?
     {
         return Ok(Entry::Resumed(Box::new(resumed)));
     }
-    let (login, identity) = judge(core, limits, place, login, outlet, peer).await?;
+    let (login, identity) = judge(core, limits, place, login, wire, peer).await?;
     let verdict = match login.dialect {
         Dialect::Native => agree(core, reader, protocol, &login, peer).await?,
         Dialect::Classic => verdict::Value::NotCompared,
@@ -200,7 +200,7 @@ async fn come_back(
     limits: &Limits,
     login: &Login,
     resume: v1::Resume,
-    outlet: &Outlet,
+    wire: &Wire,
     peer: Peer,
 ) -> Result<Option<Resumed>, Refused> {
     let now = core.clock.now();
@@ -208,12 +208,12 @@ async fn come_back(
     if core.door.may_try(now, peer.ip(), "", limits).is_err() {
         return Ok(None);
     }
-    let mut taken = take_over(core, resume.clone(), outlet.kind().is_secure()).await;
+    let mut taken = take_over(core, resume.clone(), wire.kind().is_secure()).await;
     if matches!(taken, Err(ResumeRefused::Expired))
         && login.has_credentials()
-        && renew(core, limits, login, &resume, outlet, peer).await?
+        && renew(core, limits, login, &resume, wire, peer).await?
     {
-        taken = take_over(core, resume, outlet.kind().is_secure()).await;
+        taken = take_over(core, resume, wire.kind().is_secure()).await;
     }
     let refused = match taken {
         Ok(resumed) => return Ok(Some(resumed)),
@@ -239,14 +239,14 @@ async fn renew(
     limits: &Limits,
     login: &Login,
     resume: &v1::Resume,
-    outlet: &Outlet,
+    wire: &Wire,
     peer: Peer,
 ) -> Result<bool, Refused> {
     let mut login = login.clone();
     // A name that is none is the judge's to refuse.
     let Ok(username) = name::player(&login.username) else { return Ok(false) };
     login.username = username;
-    let identity = authenticate(core, limits, &login, outlet, peer).await?;
+    let identity = authenticate(core, limits, &login, wire, peer).await?;
     let address = ResumeToken::address(&resume.token);
     let Some(session) = address.ok().and_then(|(_, id)| core.directory.session(id)) else { return Ok(false) };
     let player = &session.player;
@@ -268,7 +268,7 @@ async fn judge(
     limits: &Limits,
     place: &Place,
     mut login: Login,
-    outlet: &Outlet,
+    wire: &Wire,
     peer: Peer,
 ) -> Result<(Login, Identity), Refused> {
     let dialect = login.dialect;
@@ -287,7 +287,7 @@ async fn judge(
     if core.config.guests && dialect == Dialect::Native && nameless {
         return Ok((login, Identity::new("", Access::Guest)));
     }
-    let mut identity = authenticate(core, limits, &login, outlet, peer).await?;
+    let mut identity = authenticate(core, limits, &login, wire, peer).await?;
     identity.name = name::player(&identity.name).map_err(|error| bad_name(&login, error))?;
     if core.config.guests && name::key(&identity.name).starts_with(GUEST_PREFIX) {
         let denied = Denied::Refused(format!("names that begin with {GUEST_PREFIX} are for guests"));
@@ -312,7 +312,7 @@ async fn may_ask(
     limits: &Limits,
     place: &Place,
     login: Login,
-    outlet: &Outlet,
+    wire: &Wire,
     peer: Peer,
 ) -> Result<(), Refused> {
     let not_told = |login: &Login, why: &dyn fmt::Display, ending| {
@@ -336,10 +336,10 @@ async fn may_ask(
         not_told(login, &denied, Ending::refused(&denied))
     };
     // Who shows nothing has guessed nothing.
-    if login.username.is_empty() && !login.has_credentials() && outlet.certificate().is_none() {
+    if login.username.is_empty() && !login.has_credentials() && wire.certificate().is_none() {
         return Err(players(&login));
     }
-    let (login, identity) = judge(core, limits, place, login, outlet, peer).await?;
+    let (login, identity) = judge(core, limits, place, login, wire, peer).await?;
     match identity.access {
         Access::Guest => Err(players(&login)),
         Access::Player | Access::Operator => Ok(()),
@@ -351,10 +351,10 @@ async fn authenticate(
     core: &Core,
     limits: &Limits,
     login: &Login,
-    outlet: &Outlet,
+    wire: &Wire,
     peer: Peer,
 ) -> Result<Identity, Refused> {
-    let (ip, key, secure) = (peer.ip(), name::key(&login.username), outlet.kind().is_secure());
+    let (ip, key, secure) = (peer.ip(), name::key(&login.username), wire.kind().is_secure());
     let refused = |reason, ending| Refused { dialect: login.dialect, reason, ending: Some(ending) };
     let may_try = || {
         core.door.may_try(core.clock.now(), ip, &key, limits).map_err(|(limit, wait_us)| {
@@ -365,7 +365,7 @@ async fn authenticate(
         })
     };
     may_try()?;
-    let (auth, certificate) = (core.auth.load_full(), outlet.certificate());
+    let (auth, certificate) = (core.auth.load_full(), wire.certificate());
     // The game's, too: a panic in it ends this login alone.
     let mut slot = None;
     let judged = if auth.is_quick() {
@@ -384,7 +384,7 @@ async fn authenticate(
             ));
         };
         // Who hung up while it waited is not worth a hash; nor is who has failed too often by now.
-        if outlet.is_gone() {
+        if wire.is_gone() {
             return Err(refused("gone", Ending::Lost("the client closed the connection".to_string())));
         }
         may_try()?;
@@ -503,8 +503,8 @@ async fn ask_schema(
     encode_message(&protocol.ask_schema(), &mut question);
     reader.set_limits(protocol.decoder_limits());
     // Nothing was written before: the socket's buffer takes these two bytes whole.
-    poll_fn(|cx| reader.outlet().poll_writable(cx)).await;
-    reader.outlet().try_write(&question).map_err(Broken::from)?;
+    poll_fn(|cx| reader.wire().poll_writable(cx)).await;
+    reader.wire().try_write(&question).map_err(Broken::from)?;
     loop {
         let turn = poll_fn(|cx| {
             reader.poll_turn(cx, |frame| {

@@ -10,7 +10,7 @@ use tagwire::frame::{Decoder, EXTENDED_HEADER_BYTES, Limits};
 use tagwire::session::Fault;
 
 use crate::link::Link;
-use crate::transport::{Broken, Inlet, MAX_MESSAGE_BYTES, Outlet};
+use crate::transport::{Broken, MAX_MESSAGE_BYTES, Wire};
 
 /// A connection takes at most so many frames in a turn, so that one that floods leaves time to the others.
 const MAX_TURN_FRAMES: usize = 256;
@@ -40,7 +40,6 @@ pub(crate) enum ReadError {
 
 #[derive(Debug)]
 pub(crate) struct Reader {
-    inlet: Inlet,
     link: Arc<Link>,
     decoder: Decoder,
     /// In a box, for hardly any turn ends before all that came is decoded.
@@ -56,9 +55,9 @@ struct Rest {
 }
 
 impl Reader {
-    /// Reads from `inlet`, the other side of which is that of `link`.
-    pub(crate) fn new(inlet: Inlet, link: Arc<Link>, limits: Limits) -> Self {
-        let mut reader = Reader { inlet, link, decoder: Decoder::default(), rest: None };
+    /// Reads from `link`, alone.
+    pub(crate) fn new(link: Arc<Link>, limits: Limits) -> Self {
+        let mut reader = Reader { link, decoder: Decoder::default(), rest: None };
         reader.set_limits(limits);
         reader
     }
@@ -73,22 +72,22 @@ impl Reader {
         let largest = limits.max_frame_bytes + EXTENDED_HEADER_BYTES;
         // Where one frame alone is waited for, none comes with it.
         let most = if limits.only.is_some() { largest } else { largest.max(MAX_MESSAGE_BYTES) };
-        self.outlet().set_max_message_bytes(most);
+        self.wire().set_max_message_bytes(most);
     }
 
     /// Where messages have a limit of their own, they may be so large in either direction.
     pub(crate) fn set_max_message_bytes(&mut self, max_message_bytes: usize) {
-        self.outlet().set_max_message_bytes(max_message_bytes);
+        self.wire().set_max_message_bytes(max_message_bytes);
     }
 
     /// What is below the frames may add so many bytes to them in a second from now on; `None`: no limit.
     pub(crate) fn set_max_overhead(&mut self, per_second: Option<u64>) {
-        self.outlet().set_max_overhead(per_second);
+        self.wire().set_max_overhead(per_second);
     }
 
-    /// The writing side of the connection.
-    pub(crate) fn outlet(&self) -> &Outlet {
-        self.link.outlet()
+    /// The bytes of the connection.
+    pub(crate) fn wire(&self) -> &Wire {
+        self.link.wire()
     }
 
     /// True where the next turn needs no read.
@@ -102,7 +101,7 @@ impl Reader {
         cx: &mut Context<'_>,
         mut handle: impl FnMut(Frame<'_>) -> Result<ControlFlow<T>, Fault>,
     ) -> Poll<Result<Turn<T>, ReadError>> {
-        let Reader { inlet, link, decoder, rest } = self;
+        let Reader { link, decoder, rest } = self;
         if let Some(Rest { bytes, at }) = rest.as_deref_mut() {
             let mut input = &bytes[*at..];
             let taken = take(decoder, &mut input, &mut handle);
@@ -113,7 +112,7 @@ impl Reader {
             return Poll::Ready(Ok(taken?.map_or(Turn::Read, Turn::Broke)));
         }
         let mut taken = Ok(None);
-        let read = ready!(inlet.poll_read(link.outlet(), cx, |bytes| {
+        let read = ready!(link.wire().poll_read(cx, |bytes| {
             let mut input = bytes;
             taken = take(decoder, &mut input, &mut handle);
             if !input.is_empty() {
@@ -131,7 +130,7 @@ impl Reader {
     pub(crate) async fn discard(&mut self) {
         let mut discarded = 0;
         while discarded <= MAX_DISCARDED_BYTES {
-            match poll_fn(|cx| self.inlet.poll_discard(cx)).await {
+            match poll_fn(|cx| self.wire().poll_discard(cx)).await {
                 Ok(0) | Err(_) => return,
                 Ok(read) => discarded += read,
             }

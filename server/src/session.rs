@@ -480,7 +480,7 @@ mod tests {
     #[tokio::test]
     async fn no_ping_comes_before_welcome() {
         let (_here, there) = MemoryStream::pair();
-        let (_inlet, outlet) = Wire::new(Stream::Memory(there), Counter::default()).split();
+        let wire = Wire::new(Stream::Memory(there), Counter::default());
         let now = Now { monotonic_us: 0, unix_us: 1 };
         let name = "player1".into();
         let player = Player {
@@ -493,7 +493,7 @@ mod tests {
             valid_until_us: AtomicU64::new(u64::MAX),
         };
         let metrics = Arc::new(Metrics::new(&tagwire::pb::schema()));
-        let (link, outbox) = (Link::new(Peer::Memory, outlet), OutboxLimits::default());
+        let (link, outbox) = (Link::new(Peer::Memory, wire), OutboxLimits::default());
         let session = Session::new(player, Arc::default(), link, None, outbox, Flushers::new(1), metrics);
         let limits = Limits::default();
         let tags = || {

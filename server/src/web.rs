@@ -516,8 +516,8 @@ mod tests {
     /// not. How it ended, and after how many seconds.
     async fn sent(bytes: u64, is_head: bool, full: bool, take: usize, pace: Duration) -> (bool, u64) {
         let (mut reader, there) = MemoryStream::pair();
-        let (_inlet, outlet) = Wire::new(Stream::Memory(there), Counter::default()).split();
-        let link = Link::new(Peer::Memory, outlet);
+        let wire = Wire::new(Stream::Memory(there), Counter::default());
+        let link = Link::new(Peer::Memory, wire);
         while full && link.try_write(&[0; 1024]).is_ok() {}
         let reading = tokio::spawn(async move {
             let mut piece = vec![0; take];

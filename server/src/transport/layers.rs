@@ -14,7 +14,7 @@ use tungstenite::{Error, Message};
 
 use super::Broken;
 use super::overhead::Overhead;
-use super::stream::WriteHalf;
+use super::stream::Stream;
 
 /// A message of a WebSocket is at most so large, bytes, or holds one larger frame alone.
 pub(crate) const MAX_MESSAGE_BYTES: usize = 64 * 1024;
@@ -110,7 +110,7 @@ impl Layers {
 
     /// What came from the socket is `raw`; what it means goes behind `plain`. How it ends is told by
     /// [`Layers::take_end`].
-    pub(super) fn unwrap(&mut self, socket: &WriteHalf, raw: &[u8], plain: &mut Vec<u8>) {
+    pub(super) fn unwrap(&mut self, socket: &Stream, raw: &[u8], plain: &mut Vec<u8>) {
         if self.end.is_some() {
             return;
         }
@@ -131,7 +131,7 @@ impl Layers {
     }
 
     /// The same for what has come through TLS already, or needs not.
-    pub(super) fn unwrap_inner(&mut self, socket: &WriteHalf, inner: &[u8], plain: &mut Vec<u8>) {
+    pub(super) fn unwrap_inner(&mut self, socket: &Stream, inner: &[u8], plain: &mut Vec<u8>) {
         let unwrapped = self.unwrap_messages(socket, inner, plain);
         self.finish(unwrapped);
     }
@@ -145,7 +145,7 @@ impl Layers {
 
     fn unwrap_records(
         &mut self,
-        socket: &WriteHalf,
+        socket: &Stream,
         mut raw: &[u8],
         plain: &mut Vec<u8>,
     ) -> Result<Option<End>, Broken> {
@@ -174,7 +174,7 @@ impl Layers {
 
     fn unwrap_messages(
         &mut self,
-        socket: &WriteHalf,
+        socket: &Stream,
         inner: &[u8],
         plain: &mut Vec<u8>,
     ) -> Result<Option<End>, Broken> {
@@ -217,7 +217,7 @@ impl Layers {
     }
 
     /// Takes as much of `bytes` as the socket does, and what is held back of a message or a record that has begun.
-    pub(super) fn write(&mut self, socket: &WriteHalf, bytes: &[u8]) -> io::Result<usize> {
+    pub(super) fn write(&mut self, socket: &Stream, bytes: &[u8]) -> io::Result<usize> {
         if self.websocket.is_some() && matches!(self.end, Some(End::Closed(_))) {
             // As with a socket whose peer has closed it: what is lost is found out by reading.
             return Ok(bytes.len());
@@ -249,7 +249,7 @@ impl Layers {
     }
 
     /// Writes what is held back, as much as the socket takes.
-    pub(super) fn flush(&mut self, socket: &WriteHalf) -> io::Result<()> {
+    pub(super) fn flush(&mut self, socket: &Stream) -> io::Result<()> {
         let mut below = Below { input: &[], tls: self.tls.as_deref_mut(), socket, is_reading: false };
         let messages = match &mut self.websocket {
             Some(websocket) => match websocket.flush(&mut below) {
@@ -268,7 +268,7 @@ impl Layers {
     }
 
     /// Says goodbye, with `why` where it can be told.
-    pub(super) fn close(&mut self, socket: &WriteHalf, why: Option<(CloseCode, &str)>) -> io::Result<()> {
+    pub(super) fn close(&mut self, socket: &Stream, why: Option<(CloseCode, &str)>) -> io::Result<()> {
         if let (Some(websocket), Some((code, reason))) = (&mut self.websocket, why)
             && websocket.can_write()
         {
@@ -316,7 +316,7 @@ fn to_io(error: Error) -> io::Error {
 }
 
 /// Writes the records that wait. False: the socket did not take all.
-fn flush_records(tls: &mut ServerConnection, socket: &WriteHalf) -> io::Result<bool> {
+fn flush_records(tls: &mut ServerConnection, socket: &Stream) -> io::Result<bool> {
     while tls.wants_write() {
         if !flushed(tls.write_tls(&mut Direct(socket)).map(drop))? {
             return Ok(false);
@@ -326,7 +326,7 @@ fn flush_records(tls: &mut ServerConnection, socket: &WriteHalf) -> io::Result<b
 }
 
 /// The socket, for what wants a [`Write`].
-struct Direct<'a>(&'a WriteHalf);
+struct Direct<'a>(&'a Stream);
 
 impl Write for Direct<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -346,7 +346,7 @@ impl Write for Direct<'_> {
 struct Below<'a> {
     input: &'a [u8],
     tls: Option<&'a mut ServerConnection>,
-    socket: &'a WriteHalf,
+    socket: &'a Stream,
     /// Answers wait.
     is_reading: bool,
 }
@@ -400,11 +400,10 @@ mod tests {
 
     const MOST: usize = 2000;
 
-    /// The server's writing side, and what keeps it open.
-    fn socket() -> (WriteHalf, MemoryStream) {
+    /// The server's side, and what keeps it open.
+    fn socket() -> (Stream, MemoryStream) {
         let (here, there) = MemoryStream::pair();
-        let (_, write) = there.into_split();
-        (WriteHalf::Memory(write), here)
+        (Stream::Memory(there), here)
     }
 
     /// What comes of `raw`, cut into pieces of these lengths over and over, and how it ends.
@@ -467,16 +466,15 @@ mod tests {
     #[test]
     fn a_long_reason_is_cut_between_two_characters() {
         for (reason, bytes) in [("é".repeat(100), 122), ("x".repeat(200), 123), ("x".repeat(10), 10)] {
-            let (here, there) = MemoryStream::pair();
-            let ((read, _open), (_, write)) = (here.into_split(), there.into_split());
+            let (socket, here) = socket();
             let mut layers = Layers::default();
             layers.start_websocket(MOST);
             let told = Some((CloseCode::KICKED, reason.as_str()));
-            layers.close(&WriteHalf::Memory(write), told).expect("memory");
+            layers.close(&socket, told).expect("memory");
             let mut buffer = [0; 200];
             let mut buffer = tokio::io::ReadBuf::new(&mut buffer);
             let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
-            assert!(read.poll_read(&mut cx, &mut buffer).is_ready());
+            assert!(here.read.poll_read(&mut cx, &mut buffer).is_ready());
             // FIN and Close, the length, the code.
             let head = [0x88, bytes + 2, (3508_u16 >> 8) as u8, 3508_u16 as u8];
             assert_eq!(buffer.filled()[..4], head);

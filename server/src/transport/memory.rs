@@ -16,8 +16,8 @@ const CAPACITY: usize = 64 * 1024;
 /// writing are as on a socket: the same bytes, the same ends.
 #[derive(Debug)]
 pub struct MemoryStream {
-    read: ReadEnd,
-    write: WriteEnd,
+    pub(super) read: ReadEnd,
+    pub(super) write: WriteEnd,
 }
 
 /// Where the bytes of a pipe come out. Dropped: who writes is told that nobody reads.
@@ -143,10 +143,6 @@ impl MemoryStream {
             write: WriteEnd(Arc::clone(write)),
         };
         (end(&there, &back), end(&back, &there))
-    }
-
-    pub(super) fn into_split(self) -> (ReadEnd, WriteEnd) {
-        (self.read, self.write)
     }
 }
 

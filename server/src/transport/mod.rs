@@ -5,15 +5,12 @@
 //!                     layers                                        socket
 //! ```
 //!
-//! A connection has a reading side, [`Inlet`], which its task alone uses, and a writing side, [`Outlet`], which all use who
-//! send. Without layers both are the socket itself, and nothing is between. `wire`: both, until it is clear which layers
-//! there are.
+//! [`Wire`] is all of it for one connection.
 
-mod inlet;
 mod layers;
 mod memory;
-mod outlet;
 mod overhead;
+mod reading;
 mod stream;
 mod wire;
 
@@ -23,10 +20,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use tagwire::CloseCode;
 
-pub(crate) use inlet::Inlet;
 pub(crate) use layers::MAX_MESSAGE_BYTES;
 pub use memory::MemoryStream;
-pub(crate) use outlet::Outlet;
 pub(crate) use stream::Stream;
 pub(crate) use wire::Wire;
 

@@ -19,7 +19,7 @@ const PARTS: &[(&str, &[&str])] = &[
             "std::net::tcp::TcpStream as std::io::Read",
             "tagwire_server::connection",
             "tagwire_server::reader",
-            "tagwire_server::transport::inlet",
+            "tagwire_server::transport::reading",
         ],
     ),
     (
@@ -66,7 +66,7 @@ const PARTS: &[(&str, &[&str])] = &[
             "tagwire_server::flusher",
             "tagwire_server::link",
             "tagwire_server::session",
-            "tagwire_server::transport::outlet",
+            "tagwire_server::transport::wire",
         ],
     ),
     (ACKNOWLEDGED, &[]),
