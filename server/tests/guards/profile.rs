@@ -100,7 +100,6 @@ const PARTS: &[(&str, &[&str])] = &[
             "tagwire_server::server",
             "tagwire_server::session::away",
             "tagwire_server::session::ending",
-            "tagwire_server::transport::wire",
         ],
     ),
     (
