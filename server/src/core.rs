@@ -195,10 +195,11 @@ impl Core {
         let ending = session.ending();
         self.metrics.disconnect(ending.as_ref().and_then(Ending::code));
         let name = &session.player.name;
-        let from = session.peer().map_or_else(String::new, |peer| format!(" from {peer}"));
-        match &ending {
-            Some(ending) => info!("session of {name}{from} ended: {ending}"),
-            None => info!("session of {name}{from} ended"),
+        match (session.peer(), &ending) {
+            (Some(peer), Some(ending)) => info!("session of {name} from {peer} ended: {ending}"),
+            (Some(peer), None) => info!("session of {name} from {peer} ended"),
+            (None, Some(ending)) => info!("session of {name} ended: {ending}"),
+            (None, None) => info!("session of {name} ended"),
         }
     }
 

@@ -1,6 +1,8 @@
 //! A server as a program: its command line, its log, its signals.
 
 mod args;
+mod format;
+mod lines;
 mod logging;
 mod users;
 
@@ -90,7 +92,7 @@ fn start(
         "" => compiled,
         path => read_schema(Path::new(path))?,
     };
-    let level = logging::init(&config.log, config.log_format)?;
+    let (level, lines) = logging::init(&config.log, config.log_format)?;
     for warning in warnings {
         warn!("{warning}");
     }
@@ -126,6 +128,7 @@ fn start(
             }
         };
         server.metrics().count_panics();
+        runtime.spawn(lines.keep());
         runtime.spawn(count(user1, server.metrics()));
         runtime.spawn(reload(hangup, sources, config, level, server.control()));
         let served = runtime.block_on(server.serve(listeners, stop));

@@ -4,12 +4,12 @@
 
 mod common;
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 
-use common::program::{Program, run};
+use common::program::{Program, command, run};
 use common::via::{IDENTITY, Via};
 use common::*;
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use tagwire::CloseCode;
 
 const PASSWORDS: [&str; 3] = ["tops3cret", "wr0ng-guess", "t0ken-guess"];
@@ -106,6 +106,64 @@ fn sigterm_and_sigint_end_it_cleanly_for_all() {
         assert_eq!(status.code(), Some(0), "{log}");
         assert!(log.contains("tagwire_sessions=0"), "the counters stand in the last line: {log}");
     }
+}
+
+#[test]
+fn each_line_is_there_and_in_its_order_when_many_come_at_once() {
+    const PLAYERS: usize = 100;
+    for threads in ["1", "2"] {
+        let server = Program::start(&["--threads", threads]);
+        let address = server.address;
+        std::thread::scope(|scope| {
+            for player in 0..PLAYERS {
+                scope.spawn(move || Player::login(address, &format!("player{player}"), "welcome").unwrap());
+            }
+        });
+        // All ends are logged while it stops.
+        let (status, log) = server.stop();
+        assert_eq!(status.code(), Some(0));
+        let lines = |text: &str| log.lines().filter(|line| line.contains(text)).count();
+        assert_eq!(lines("INFO client connected from 127.0.0.1:"), PLAYERS, "{log}");
+        for player in 0..PLAYERS {
+            let (came, left) =
+                (format!("ACCESS GRANTED for player{player} from"), format!("session of player{player} "));
+            let at = |text: &str| {
+                assert_eq!(lines(text), 1, "{text}: {log}");
+                log.find(text)
+            };
+            assert!(at(&came) < at(&left), "{log}");
+        }
+        assert!(log.lines().last().unwrap().contains("server down"), "{log}");
+        assert!(
+            log.lines().all(|line| line.split(' ').next().unwrap().len() == 27),
+            "each begins with the time: {log}"
+        );
+    }
+}
+
+#[test]
+fn a_server_whose_log_nobody_reads_goes_on() {
+    let mut program = command(&["--listen", "127.0.0.1:0", "--log", "debug"]);
+    let mut child = program.spawn().unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap());
+    let address = loop {
+        let mut line = String::new();
+        assert!(log.read_line(&mut line).unwrap() > 0);
+        if let Some((_, address)) = line.trim_end().split_once("server up on ") {
+            break address.parse().unwrap();
+        }
+    };
+    drop(log);
+    // The second of them finds that the first's lines could not be written.
+    for name in ["player1", "player2"] {
+        let mut player = Player::login(address, name, "welcome").unwrap();
+        player.send(&mouse(1, 2));
+        player.session.close(CloseCode::NORMAL, "");
+        player.flush();
+        player.ended();
+    }
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
 #[test]

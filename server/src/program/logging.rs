@@ -1,27 +1,30 @@
 //! The program's log, on standard error.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
-use std::io::{IsTerminal, stderr};
+use std::io::{IsTerminal, Stderr, stderr};
 
 use tracing::error;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
 
+use super::format::{Clock, Human};
+use super::lines::Lines;
 use crate::config::{LogFormat, log_filter};
 
 /// What the log shows, while the program runs.
 pub(super) struct Level(reload::Handle<EnvFilter, Registry>);
 
-/// Starts the log. What a panic says is a line of it.
-pub(super) fn init(filter: &str, format: LogFormat) -> anyhow::Result<Level> {
+/// Starts the log. What a panic says is a line of it. The lines are each written at once until they have a keeper.
+pub(super) fn init(filter: &str, format: LogFormat) -> anyhow::Result<(Level, Lines<Stderr>)> {
     let (filter, handle) = reload::Layer::new(read(filter)?);
-    let lines = fmt::layer().with_target(false).with_ansi(stderr().is_terminal()).with_writer(stderr);
-    let lines = match format {
-        LogFormat::Human => lines.boxed(),
-        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+    let lines = Lines::new(stderr());
+    let layer = fmt::layer().with_ansi(stderr().is_terminal()).with_writer(lines.clone());
+    let layer = match format {
+        LogFormat::Human => layer.event_format(Human::new(Clock)).boxed(),
+        LogFormat::Json => layer.json().with_target(false).with_timer(Clock).flatten_event(true).boxed(),
     };
-    tracing_subscriber::registry().with(filter).with(lines).init();
+    tracing_subscriber::registry().with(filter).with(layer).init();
     std::panic::set_hook(Box::new(|panic| {
         // Empty unless RUST_BACKTRACE asks for it.
         let trace = Backtrace::capture();
@@ -30,7 +33,7 @@ pub(super) fn init(filter: &str, format: LogFormat) -> anyhow::Result<Level> {
             _ => error!("{panic}"),
         }
     }));
-    Ok(Level(handle))
+    Ok((Level(handle), lines))
 }
 
 impl Level {
