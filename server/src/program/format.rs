@@ -122,7 +122,7 @@ impl Visitor<'_> {
         if name == "message" {
             return write_escaped(&mut self.writer, value);
         }
-        self.writer.write_str(name.strip_prefix("r#").unwrap_or(name))?;
+        self.writer.write_str(name)?;
         write!(self.writer, "={value:?}")
     }
 }
@@ -283,6 +283,10 @@ mod tests {
     fn nobody_commands_the_terminal() {
         let line = shown(Human::new(()), false, || info!("a\x1b[31m\x07b\u{9b}c\té"));
         assert_eq!(line, "  INFO a\\x1b[31m\\x07b\\u{9b}c\té\n");
+        for c in '\0'..='\u{a0}' {
+            let library = shown(format().with_timer(()).with_target(false), false, || info!("{c}"));
+            assert_eq!(shown(Human::new(()), false, || info!("{c}")), library);
+        }
     }
 
     #[test]

@@ -357,6 +357,32 @@ mod tests {
     }
 
     #[test]
+    fn on_threads_too_the_lines_of_a_round_are_one_write() {
+        let (lines, shown) = lines();
+        let runtime = runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+        runtime.spawn(lines.clone().keep());
+        let (tx, rx) = mpsc::channel::<()>();
+        runtime.spawn(async move {
+            while lines.gathered().waker.is_none() {
+                yield_now().await;
+            }
+            for i in 0..20 {
+                let (lines, tx) = (lines.clone(), tx.clone());
+                spawn(async move {
+                    say(&lines, Level::INFO, &i.to_string());
+                    drop(tx);
+                });
+            }
+        });
+        assert!(rx.recv().is_err(), "all have said theirs");
+        drop(runtime);
+        let writes = shown.writes();
+        // The runtime may begin another round among them.
+        assert!(writes.len() <= 2, "{writes:?}");
+        assert_eq!(writes.concat().lines().count(), 20);
+    }
+
+    #[test]
     fn on_threads_nothing_is_lost_and_what_one_says_keeps_its_order() {
         const LINES: usize = 500;
 
