@@ -47,6 +47,18 @@ impl Peer {
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            // The library's way takes four times as long, for three lines of the log a login.
+            Peer::Network(SocketAddr::V4(address)) => {
+                let mut number = itoa::Buffer::new();
+                let [first, rest @ ..] = address.ip().octets();
+                f.write_str(number.format(first))?;
+                for octet in rest {
+                    f.write_str(".")?;
+                    f.write_str(number.format(octet))?;
+                }
+                f.write_str(":")?;
+                f.write_str(number.format(address.port()))
+            }
             Peer::Network(address) => address.fmt(f),
             Peer::Memory => f.write_str("memory"),
         }
@@ -94,4 +106,18 @@ pub(crate) enum Broken {
     /// What comes is hardly frames any more.
     #[error("TLS and WebSocket add too much to what is sent")]
     Overhead,
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn an_address_is_shown_as_the_library_shows_it(address: SocketAddr) {
+            prop_assert_eq!(Peer::Network(address).to_string(), address.to_string());
+        }
+    }
 }
