@@ -45,3 +45,42 @@ impl Level {
 fn read(filter: &str) -> anyhow::Result<EnvFilter> {
     log_filter(filter).map_err(anyhow::Error::msg)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::process::{Command, abort};
+
+    use tokio::runtime;
+    use tracing::info;
+
+    use super::*;
+
+    /// The log is the process's.
+    #[test]
+    #[ignore = "run by the test below, in a process of its own"]
+    fn panics_and_crashes() {
+        let (_level, lines) = init("info", LogFormat::Human).unwrap();
+        let runtime = runtime::Builder::new_current_thread().build().unwrap();
+        runtime.spawn(lines.keep());
+        let crashes = runtime.spawn(async {
+            info!("before");
+            assert!(std::panic::catch_unwind(|| panic!("on purpose")).is_err());
+            // Nothing else has a turn.
+            abort();
+        });
+        runtime.block_on(crashes).unwrap();
+    }
+
+    #[test]
+    fn a_panic_is_logged_at_once_behind_what_was_said_before() {
+        let mut this = Command::new(std::env::current_exe().unwrap());
+        this.args(["--exact", "program::logging::tests::panics_and_crashes", "--ignored", "--nocapture"]);
+        let output = this.env_remove("RUST_BACKTRACE").output().unwrap();
+        let log = String::from_utf8(output.stderr).unwrap();
+        let (before, panic) = log.split_once('\n').unwrap();
+        assert!(before.ends_with("Z  INFO before"), "{log}");
+        assert!(panic.contains("Z ERROR panicked at ") && panic.contains("on purpose"), "{log}");
+        assert!(!output.status.success());
+    }
+}
