@@ -117,9 +117,13 @@ const PARTS: &[(&str, &[&str])] = &[
         &[
             "alloc::fmt",
             "core::fmt",
+            "itoa",
             "nu_ansi_term",
             "std::io::stdio",
+            "tagwire_server::program::format",
+            "tagwire_server::program::lines",
             "tagwire_server::program::logging",
+            "tagwire_server::transport::Peer as core::fmt::Display",
             "tracing",
             "tracing_core",
             "tracing_log",
