@@ -1,8 +1,8 @@
 //! Lines of the log on their way to where they are shown: those of one round of the tasks by one write.
 //!
-//! A write of its own for each was a fourth of what a storm of logins cost. A task, the keeper, is woken by the first line,
-//! and so runs behind all that is ready by then. Written at once is what it could come too late for: warnings and errors, a
-//! panic's among them, and what is said outside of tasks: before the runtime, after it, and on threads of others.
+//! A write for each was a sixth of the system calls in a storm of logins. A task, the keeper, is woken by the first line, and so
+//! runs behind all that is ready by then. Written at once is what it could come too late for: warnings and errors, a panic's
+//! among them, and what is said outside of tasks: before the runtime, after it, and on threads of others.
 
 use std::future::poll_fn;
 use std::io::{self, Write};
