@@ -130,6 +130,7 @@ class Client(Handling):
             token=token,
             on_event=self._handle_event,
             on_received=self._handle_received,
+            on_responded=self._handle_response,
             on_writable=self._handle_writable,
         )
         self._sender = Sender(self._line, self._closed_error)
@@ -316,7 +317,12 @@ class Client(Handling):
         """
         ask = self._ask_of(message, reply, timeout)
         if get_running_loop() is self._loop and (pending := self._sender.post_now(ask)):
-            return self._reply_in(await self._sender.answer(pending), ask.name, reply)
+            # `Sender.answer`, without a coroutine of its own for each request.
+            try:
+                response = await pending.answer
+            finally:
+                self._sender.forget(pending.key)
+            return self._reply_in(response, ask.name, reply)
         return await self._request(ask, reply)
 
     def batch(self, *, stop_on_error: bool = False) -> Batch:
@@ -667,10 +673,7 @@ class Client(Handling):
         self._slice_began = time.monotonic()
 
     def _handle_event(self, event: Event | Reconnecting) -> None:
-        if isinstance(event, Responded):
-            if not self._sender.answered(event.response):
-                self.dropped.misplaced += 1  # too late, twice, or nobody asked
-        elif isinstance(event, Opened):
+        if isinstance(event, Opened):
             self._handle_opened(event)
         elif isinstance(event, Lost):
             if not event.resumable:
@@ -679,10 +682,16 @@ class Client(Handling):
             self._sender.wake()
         elif isinstance(event, Closed):
             self._handle_closed(event)
+        elif isinstance(event, Responded):
+            self._handle_response(event.response)
         elif isinstance(event, tuple):
             self._handle_received([event])
         else:
             self._handle_handled(event)
+
+    def _handle_response(self, response: Response) -> None:
+        if not self._sender.answered(response):
+            self.dropped.misplaced += 1  # too late, twice, or nobody asked
 
     def _handle_opened(self, event: Opened) -> None:
         self._ready.clear()

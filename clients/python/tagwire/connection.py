@@ -15,6 +15,7 @@ from collections.abc import Callable
 from .close import CloseCode
 from .events import Event, Received, Responded
 from .frame import SHORT_HEADERS
+from .gen.v1 import Response
 from .session import Now, Session, State
 from .transport import Target, Transport, open_transport
 
@@ -44,10 +45,11 @@ class Connection:
         session: Session,
         on_event: Callable[[Event], None],
         on_received: Callable[[list[Received]], None],
+        on_responded: Callable[[Response], None],
         on_writable: Callable[[bool], None],
     ) -> None:
-        """`on_received` is told of messages of the game, those that came together at once; `on_event` of all
-        else."""
+        """`on_received` is told of messages of the game, those that came together at once; `on_responded` of
+        answers; `on_event` of all else."""
         self.session = session
         self.writable = False
         """Whether messages may be sent now: the session is open, and the socket takes more."""
@@ -62,6 +64,7 @@ class Connection:
         """Done when the socket is closed."""
         self._on_event = on_event
         self._on_received = on_received
+        self._on_responded = on_responded
         self._on_writable = on_writable
         self._transport: Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -94,8 +97,7 @@ class Connection:
         if frames >= BURST_FRAMES or size >= BURST_BYTES:
             self.busy, self.clear = True, False
         if not self._flush_planned:
-            self._flush_planned = True
-            self._loop.call_soon(self._flush)
+            self._plan_flush()
 
     def close(self, code: int, reason: str) -> None:
         """Ends the session from this side: tells the server, flushes, closes. Takes a second at most."""
@@ -199,6 +201,7 @@ class Connection:
 
     def _hand_out(self, events: list[Event], now: Now) -> None:
         together: list[Received] = []
+        answers = False
         for event in events:
             if isinstance(event, tuple) and not isinstance(event, Responded):
                 together.append(event)
@@ -206,9 +209,20 @@ class Connection:
             if together:
                 self._guarded(now, self._on_received, together)
                 together = []
-            self._guarded(now, self._on_event, event)
+            try:
+                if isinstance(event, Responded):
+                    answers = True
+                    self._on_responded(event.response)
+                else:
+                    self._on_event(event)
+            except Exception as error:
+                self._fail(error, now)
         if together:
             self._guarded(now, self._on_received, together)
+        if answers and not self._flush_planned:
+            # Who was answered has the loop's next turn and may ask again: that goes out at the end of it and
+            # not in one more.
+            self._plan_flush()
 
     def _look_if_writable(self) -> None:
         writable = self._socket_takes_more and self.session.state is _OPEN
@@ -227,6 +241,10 @@ class Connection:
         log.exception("tagwire failed and closes the connection")
         self.failure = self.failure or error
         self.session.close(CloseCode.MALFORMED, f"the client failed on it: {error!r}", now)
+
+    def _plan_flush(self) -> None:
+        self._flush_planned = True
+        self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         self._flush_planned = False

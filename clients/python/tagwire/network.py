@@ -16,7 +16,7 @@ from .close import CloseCode, Closed
 from .connecting import Connecting
 from .credential import TokenSource
 from .errors import ConnectionClosed, RequestTimeout, TagwireError
-from .events import Event, MemberChanged, Noticed, Opened, Pinged, Received, Responded, RoomEnded
+from .events import Event, MemberChanged, Noticed, Opened, Pinged, Received, RoomEnded
 from .gen.v1 import JoinRoomReply, Response, Status, Welcome
 from .handlers import EVENT_BYTES, HandledEvent, delivery_of
 from .reconnect import Reconnect, Reconnected, Reconnecting
@@ -168,9 +168,7 @@ class Wire(Client):
         elif isinstance(event, MemberChanged | RoomEnded | Noticed | Reconnecting):
             self._arrive(event, delivery_of(event), type(event).__name__)
         else:
-            if isinstance(event, Responded):
-                self._handle_response(event.response)
-            elif isinstance(event, Opened) and not self._opened.done():
+            if isinstance(event, Opened) and not self._opened.done():
                 self.first_welcome, self.opened_offset = event.welcome, self._clock_offset()
             super()._handle_event(event)
 
@@ -197,14 +195,14 @@ class Wire(Client):
                 room = self._session.room
             self._arrive(Moved(room))
         asked = self._asked.pop(response.key, None)
-        if asked is None:
-            return
-        outcome: Message | TagwireError
-        try:
-            outcome = self._reply_in(response, asked.ask.name, asked.reply)
-        except TagwireError as error:
-            outcome = error
-        self._arrive(Answered(asked.number, outcome), size=len(response.body))
+        if asked is not None:
+            outcome: Message | TagwireError
+            try:
+                outcome = self._reply_in(response, asked.ask.name, asked.reply)
+            except TagwireError as error:
+                outcome = error
+            self._arrive(Answered(asked.number, outcome), size=len(response.body))
+        super()._handle_response(response)
 
     def _arrive(
         self, arrival: Arrival, delivery: str = "ORDERED", key: Hashable = None, *, size: int = 0

@@ -16,7 +16,8 @@ from .close import CloseCode, Closed
 from .connection import Connection
 from .credential import TokenSource, fresh
 from .errors import ConnectError
-from .events import Event, Lost, Opened, Received, Responded
+from .events import Event, Lost, Opened, Received
+from .gen.v1 import Response
 from .reconnect import Delays, Reconnect, Reconnecting
 from .session import Session, State
 from .transport import Target
@@ -41,6 +42,7 @@ class Line:
         token: TokenSource | None = None,
         on_event: Callable[[Event | Reconnecting], None],
         on_received: Callable[[list[Received]], None],
+        on_responded: Callable[[Response], None],
         on_writable: Callable[[bool], None],
     ) -> None:
         self.session = session
@@ -53,6 +55,7 @@ class Line:
         self._delays = Delays(self._policy, random.random)
         self._on_event = on_event
         self._on_received = on_received
+        self._on_responded = on_responded
         self._on_writable = on_writable
         self._loop = asyncio.get_running_loop()
         self.over: asyncio.Future[None] = self._loop.create_future()
@@ -90,14 +93,17 @@ class Line:
         self.connection.abort()
 
     def _new_connection(self) -> Connection:
-        connection = Connection(self.session, self._handle_event, self._on_received, self._on_writable)
+        connection = Connection(
+            self.session,
+            on_event=self._handle_event,
+            on_received=self._on_received,
+            on_responded=self._on_responded,
+            on_writable=self._on_writable,
+        )
         connection.ended.add_done_callback(lambda _: self._look_if_over())
         return connection
 
     def _handle_event(self, event: Event) -> None:
-        if isinstance(event, Responded):  # the most frequent
-            self._on_event(event)
-            return
         if isinstance(event, Lost) and not self.attempts:
             self._lost_at = self._loop.time()
             if self._lost_at - self._opened_at >= STABLE_SECONDS:

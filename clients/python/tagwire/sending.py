@@ -12,6 +12,7 @@ call.
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -31,6 +32,9 @@ __all__ = ["Sender"]
 
 OUTBOX_MESSAGES = 1024
 OUTBOX_BYTES = 1024 * 1024
+LOOK_SECONDS = 1e-6
+"""How long nobody looks, for each request that waits, who of them is late: so that looking takes a small part
+of the time. Of 10,000 each may be 10 ms late."""
 
 
 class ClosedError(Protocol):
@@ -57,7 +61,11 @@ class Sender:
         self._session = line.session
         self._closed_error = closed_error
         self._loop = asyncio.get_running_loop()
-        self._answers: dict[int, asyncio.Future[Response]] = {}
+        self._answers: dict[int, Pending] = {}
+        # One timer for all: it is for the earliest deadline there was, and an answer leaves it as it is. A
+        # timer for each costs as much as all else that is done to ask.
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = math.inf
         self._unsent: dict[int, Waiting] = {}
         self._turn = asyncio.Lock()
         self.before = 0
@@ -89,8 +97,10 @@ class Sender:
         deadline = self._loop.time() + ask.timeout  # what fails does so before anything is sent
         payload, key = self._session.draft_one(ask.tag, ask.body)
         connection.send(REQUEST, payload)
-        answer = self._answers[key] = self._loop.create_future()
-        return _new(Pending, (key, ask, deadline, answer))
+        pending = self._answers[key] = _new(Pending, (key, ask, deadline, self._loop.create_future()))
+        if deadline < self._timer_at:
+            self._set_timer(deadline)
+        return pending
 
     async def send(self, tag: int, payload: bytes, delivery: str) -> None:
         """Sends a message, in its turn. Waits while there is no room."""
@@ -151,19 +161,17 @@ class Sender:
 
     async def answer(self, pending: Pending) -> Response:
         """The answer to a request. Raises `RequestTimeout`, `ConnectionClosed`."""
-        timer = self._loop.call_at(pending.deadline, self._time_out, pending)
         try:
             return await pending.answer
         finally:
-            timer.cancel()
             self.forget(pending.key)
 
     def answered(self, response: Response) -> bool:
         """Takes an answer. False: nobody waits for it."""
-        answer = self._answers.get(response.key)
-        if answer is None or answer.done():
+        pending = self._answers.get(response.key)
+        if pending is None or pending.answer.done():
             return False
-        answer.set_result(response)
+        pending.answer.set_result(response)
         return True
 
     def forget(self, key: int) -> bool:
@@ -180,15 +188,15 @@ class Sender:
 
     def failure_of(self, key: int) -> TagwireError | None:
         """What a request has failed with that somebody waits for. None: it has not."""
-        answer = self._answers.get(key)
-        failure = answer.exception() if answer is not None and answer.done() else None
+        pending = self._answers.get(key)
+        failure = pending.answer.exception() if pending is not None and pending.answer.done() else None
         return failure if isinstance(failure, TagwireError) else None
 
     def fail_requests(self, closed: Closed, *, unsent: bool) -> None:
         """The session ended in which they were asked. `unsent`: those that wait to be sent fail, too."""
-        for key, answer in list(self._answers.items()):
+        for key, pending in list(self._answers.items()):
             if unsent or key not in self._unsent:
-                fail(answer, self._closed_error(closed, may_have_run=key not in self._unsent))
+                fail(pending.answer, self._closed_error(closed, may_have_run=key not in self._unsent))
 
     def _post_many(
         self, asks: Sequence[Ask], stop_on_error: bool | None, began: float
@@ -211,7 +219,10 @@ class Sender:
             Pending(key, ask, began + ask.timeout, self._loop.create_future())
             for key, ask in zip(keys, asks, strict=True)
         ]
-        self._answers.update((one.key, one.answer) for one in pending)
+        self._answers.update((one.key, one) for one in pending)
+        deadline = min(one.deadline for one in pending)
+        if deadline < self._timer_at:
+            self._set_timer(deadline)
         return pending
 
     async def _post_in_turn(
@@ -221,6 +232,21 @@ class Sender:
             while (pending := self._post_many(asks, stop_on_error, began)) is None:
                 await self._next_change()
             posted += pending
+
+    def _set_timer(self, when: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer, self._timer_at = self._loop.call_at(when, self._look_who_is_late), when
+
+    def _look_who_is_late(self) -> None:
+        now = max(self._loop.time(), self._timer_at)  # a loop may be early by what its clock cannot tell
+        self._timer, self._timer_at = None, math.inf
+        for pending in list(self._answers.values()):
+            if pending.deadline <= now:
+                self._time_out(pending)
+        if self._answers:
+            earliest = min(pending.deadline for pending in self._answers.values())
+            self._set_timer(max(earliest, now + LOOK_SECONDS * len(self._answers)))
 
     def _time_out(self, pending: Pending) -> None:
         if not pending.answer.done():
@@ -270,6 +296,8 @@ class Sender:
         """It has ended for good."""
         with self._lock:
             self.ended = closed
+        if self._timer is not None:
+            self._timer.cancel()
         self.fail_requests(closed, unsent=True)
         self.reset()
         self._progress.set()

@@ -65,6 +65,60 @@ async def test_a_request_times_out_and_its_late_answer_is_dropped(peer: Peer):
     assert client.dropped.misplaced == 1
 
 
+async def test_each_request_has_its_own_time(peer: Peer):
+    client, _ = await peer.connected(schema=ASKING)
+    late: list[float] = []
+
+    async def ask(timeout: float) -> None:
+        with pytest.raises(tagwire.RequestTimeout, match=f"not answered within {timeout:g} s"):
+            await client.request(Ask(text="x"), Answer, timeout=timeout)
+        late.append(timeout)
+
+    tasks = [asyncio.ensure_future(ask(timeout)) for timeout in (0.15, 0.05, 0.1, 0.05)]
+    for task in tasks:
+        await soon(task)
+    assert late == [0.05, 0.05, 0.1, 0.15]
+    # Nobody waits any more, so nothing is looked for; who asks then is late in its time as well.
+    assert client._sender._timer is None
+    await soon(ask(0.05))
+
+
+async def test_an_answer_does_not_end_the_time_of_others(peer: Peer):
+    client, link = await peer.connected(schema=ASKING)
+    tasks = [asyncio.ensure_future(client.request(Ask(text="x"), Answer, timeout=0.1)) for _ in range(2)]
+    await link.take(Request)
+    link.send(Response(key=1, tag=4, body=Answer(points=1).SerializeToString()))
+    assert (await soon(tasks[0])).points == 1
+    with pytest.raises(tagwire.RequestTimeout):
+        await soon(tasks[1])
+
+
+async def test_who_is_late_is_looked_for_the_less_often_the_more_wait(peer: Peer, monkeypatch):
+    client, _ = await peer.connected(schema=ASKING)
+    monkeypatch.setattr("tagwire.sending.LOOK_SECONDS", 0.1)
+    began = time.monotonic()
+    tasks = [
+        asyncio.ensure_future(client.request(Ask(text="x"), Answer, timeout=timeout))
+        for timeout in (0.02, 0.03, 0.04)
+    ]
+    for task in tasks:
+        with pytest.raises(tagwire.RequestTimeout):
+            await soon(task)
+    assert time.monotonic() - began >= 0.2
+
+
+async def test_nothing_is_looked_for_after_the_end(peer: Peer):
+    client, link = await peer.connected(schema=ASKING)
+    task = asyncio.ensure_future(client.request(Ask(text="x"), Answer, timeout=60))
+    await link.take(Request)
+    timer = client._sender._timer
+    await client.close()
+    with pytest.raises(tagwire.ConnectionClosed):
+        await soon(task)
+    assert timer is not None
+    assert timer.cancelled()
+
+
 async def test_a_time_out_of_the_server_is_a_time_out(peer: Peer):
     client, link = await peer.connected(schema=ASKING)
     task = asyncio.ensure_future(client.request(Ask(text="x"), Answer))

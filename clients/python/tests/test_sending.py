@@ -23,6 +23,7 @@ from helpers import (
     score,
 )
 from tagwire import elsewhere as elsewhere_module
+from tagwire.frame import encode
 from tagwire.gen.v1 import (
     Disconnect,
     Limits,
@@ -31,6 +32,7 @@ from tagwire.gen.v1 import (
     Response,
 )
 from tagwire.schema import Schema
+from tagwire.session import RESPONSE
 
 
 async def test_10000_messages_arrive_in_order_both_ways(peer: Peer):
@@ -419,6 +421,26 @@ async def test_a_turn_sends_256_frames_and_then_gives_way(peer: Peer, writes):
     for number in range(600):
         assert (await link.take(arena.MouseEvent)).x == number
     assert told == [256, 256, 88]
+
+
+async def test_who_asks_again_when_answered_is_written_in_that_turn(peer: Peer, writes):
+    client, link = await peer.connected(schema=ASKING)
+
+    async def ask_twice() -> None:
+        for text in ("1", "2"):
+            await client.request(Ask(text=text), Answer)
+
+    asking = asyncio.ensure_future(ask_twice())
+    await link.take(Request)
+    told = writes(client)
+    answer = Response(key=1, tag=4, body=Answer(points=1).SerializeToString())
+    client._connection.handle_data(encode(RESPONSE, answer.SerializeToString()))
+    assert told == []
+    await asyncio.sleep(0)  # one turn: of who was answered, and then the write
+    assert told == [1]
+    await link.take(Request)
+    link.send(Response(key=2, tag=4))
+    await soon(asking)
 
 
 async def test_a_turn_sends_64_kib_and_then_gives_way(peer: Peer, writes):
