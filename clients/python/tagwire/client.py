@@ -60,6 +60,7 @@ from .events import (
     RoomEnded,
     Verdict,
 )
+from .frame import SHORT_HEADERS
 from .gen.v1 import JoinRoomReply, Response, Welcome
 from .gen.v1 import Status as StatusTable
 from .handlers import EVENT_BYTES, HandledEvent, Handling, arguments_of, delivery_of
@@ -134,13 +135,15 @@ class Client(Handling):
             on_writable=self._handle_writable,
         )
         self._sender = Sender(self._line, self._closed_error)
+        self._waiting = self._sender.waiting.entries
         # The rules of the classes whose messages may be sent, or asked, as far as they were, and their limits
         # by what the server takes now.
         self._sendable: dict[type[Message], tuple[Rules, int]] = {}
         self._requests: dict[type[Message], tuple[Rules, int]] = {}
-        # Of those that may be sent with nothing else to be looked at: tag and limit; of requests, which are
-        # here by their replies as well, the name, too.
-        self._ready: dict[type[Message], tuple[int, int]] = {}
+        # Of those that may be sent with nothing else to be looked at: tag, limit, and the headers of the
+        # short form by length, none where the tag has no such; of requests, which are here by their replies
+        # as well, tag, limit and name.
+        self._ready: dict[type[Message], tuple[int, int, tuple[bytes, ...]]] = {}
         self._ready_to_ask: dict[tuple[type[Message], type[Message]], tuple[int, int, str]] = {}
         self._opened: asyncio.Future[None] = self._loop.create_future()
         self._reconnecting: Reconnecting | None = None
@@ -274,17 +277,20 @@ class Client(Handling):
         """
         # What can be sent at once takes one call from here, for each costs as much as the rest of it.
         try:
-            tag, limit = self._ready[type(message)]
+            tag, limit, headers = self._ready[type(message)]
             payload = message.SerializeToString()
         except (KeyError, EncodeError):
             pass
         else:
-            if len(payload) <= limit and get_running_loop() is self._loop:
-                sender, connection = self._sender, self._line.connection
-                # `Sender.clear` of this moment.
-                if connection.clear and not sender.before and not sender.waiting.entries:
+            connection, length = self._line.connection, len(payload)
+            # `Sender.clear` of this moment.
+            clear = connection.clear and not self._waiting and not self._sender.before
+            if clear and length <= limit and get_running_loop() is self._loop:
+                if length < len(headers):
+                    connection.put(headers[length] + payload)
+                else:
                     connection.send(tag, payload)
-                    return
+                return
         rules, payload = self._encode(message)
         if get_running_loop() is not self._loop:
             await self._from_elsewhere(lambda: self._sender.send(rules.tag, payload, rules.delivery))
@@ -495,7 +501,8 @@ class Client(Handling):
         if not isinstance(message, type):
             (self._requests if request else self._sendable)[type(message)] = rules, limit
             if not request and self._validator is None:
-                self._ready[type(message)] = rules.tag, limit
+                headers = SHORT_HEADERS[rules.tag] if rules.tag <= 255 else ()
+                self._ready[type(message)] = rules.tag, limit, headers
         return rules, limit
 
     def _handle_writable(self, writable: bool) -> None:

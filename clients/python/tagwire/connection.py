@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from .close import CloseCode
 from .events import Event, Received, Responded
-from .frame import SHORT_HEADERS
+from .frame import SHORT_HEADERS, encode
 from .gen.v1 import Response
 from .session import Now, Session, State
 from .transport import Target, Transport, open_transport
@@ -23,9 +23,10 @@ __all__ = ["Connection"]
 
 log = logging.getLogger("tagwire")
 
-BURST_FRAMES = 256
-BURST_BYTES = 64 * 1024
-"""What is sent at most in one turn of the loop, so that a busy sender leaves room for pings."""
+BURST_SHARES = 256
+SHARE_BYTES = 256
+"""What is sent at most in one turn of the loop, so that a busy sender leaves room for pings: 256 frames of
+the short form, or 64 KiB of larger ones."""
 MAX_WAITING_BYTES = 1024 * 1024
 """What may wait for the socket, or two of the largest frames if that is more. Senders wait long before;
 only answers to the server come so far."""
@@ -69,8 +70,8 @@ class Connection:
         self._transport: Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._flush_planned = False
-        self._fresh_frames = 0
-        self._fresh_bytes = 0
+        self._append = session.outbox.append
+        self._shares = 0
         self._stepping = False
         self._finished = False
         self._socket_takes_more = False
@@ -85,16 +86,21 @@ class Connection:
             raise
 
     def send(self, tag: int, payload: bytes) -> None:
-        """Sends a message in this turn of the loop."""
-        session, length = self.session, len(payload)
-        if length <= 255 and 0 < tag <= 255 and session.state is _OPEN:
-            # `Session.send`, without two calls for each message.
-            session.outbox.append(SHORT_HEADERS[tag][length] + payload)
+        """Sends a message in this turn of the loop. The session must be open."""
+        if self.session.state is not _OPEN:
+            raise RuntimeError(f"the session is {self.session.state.value}, not open")
+        length = len(payload)
+        if length <= 255 and 0 < tag <= 255:
+            self.put(SHORT_HEADERS[tag][length] + payload)
         else:
-            session.send(tag, payload)
-        frames = self._fresh_frames = self._fresh_frames + 1
-        size = self._fresh_bytes = self._fresh_bytes + length
-        if frames >= BURST_FRAMES or size >= BURST_BYTES:
+            self.put(encode(tag, payload), max(1, -(-length // SHARE_BYTES)))
+
+    def put(self, frame: bytes, shares: int = 1) -> None:
+        """`send` of a frame that is written already, of the short form unless `shares` says more. Only while
+        it is `clear`."""
+        self._append(frame)
+        shares = self._shares = self._shares + shares
+        if shares >= BURST_SHARES:
             self.busy, self.clear = True, False
         if not self._flush_planned:
             self._plan_flush()
@@ -248,7 +254,7 @@ class Connection:
 
     def _flush(self) -> None:
         self._flush_planned = False
-        self._fresh_frames = self._fresh_bytes = 0
+        self._shares = 0
         self.busy, self.clear = False, self.writable
         if self._transport is None:
             return  # what is counted goes out on the next connection
