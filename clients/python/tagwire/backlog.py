@@ -125,6 +125,22 @@ class Backlog(Generic[T]):
         item: T = entry.item if type(entry) is _Wrapped else entry
         return item
 
+    def take(self, at_most: int) -> list[Any]:
+        """Takes the oldest entries together, while nobody is behind (`latest` is None)."""
+        entries = self.entries
+        if len(entries) <= at_most:
+            taken, self.bytes = list(entries), 0
+            entries.clear()
+        else:
+            taken = [entries.popleft() for _ in range(at_most)]
+            self.bytes -= sum(map(_size_of, taken))
+        return taken
+
+    def give_back(self, entries: Sequence[Any]) -> None:
+        """Puts the last ones that `take` gave where they were."""
+        self.entries.extendleft(reversed(entries))
+        self.bytes += sum(map(_size_of, entries))
+
     def remove(self, item: T) -> None:
         """Takes out one item, this very one, if it waits."""
         self._index()

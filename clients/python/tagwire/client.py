@@ -85,6 +85,8 @@ QUICK_HANDLERS = 7
 """How many handlers run without a look at the clock, which costs a third of a short one, when those since the
 last look took less than `QUICK_SECONDS`."""
 QUICK_SECONDS = 50e-6
+TAKEN_TOGETHER = 64
+"""How many messages with handlers are taken at once. What is behind one without goes back."""
 MAX_REASON = 1000
 STATUS_OK = StatusTable.OK
 
@@ -577,27 +579,29 @@ class Client(Handling):
         it."""
         self._require_own_loop("iterating a client")
         inbox, alone, clock = self._inbox, self._handlers.alone.get, time.monotonic
-        entries, take = inbox.entries, inbox.entries.popleft
+        entries = inbox.entries
         while True:
             if self._handling is not None:
                 await self._until_handled(self._handling)
                 continue
-            if entries and inbox.latest is None:
+            if (
+                entries
+                and inbox.latest is None
+                and type(first := entries[0]) is tuple
+                and type(first[0]) in self._handlers.alone
+            ):
                 # Most that comes: messages with one handler, a plain function, while nobody is behind. The
                 # same as below, without a call for each.
-                begun, taken, unseen = None, 0, 0
+                begun, unseen = None, 0
                 looked, stop_at = self._slice_began, self._slice_began + HANDLER_SLICE
+                rest = iter(inbox.take(TAKEN_TOGETHER))
                 try:
-                    while (
-                        entries
-                        and type(first := entries[0]) is tuple
-                        and (handler := alone(type(first[0]))) is not None
-                    ):
-                        take()
-                        message, sender, size, _, _ = first
-                        taken += size
+                    for first in rest:
+                        if type(first) is not tuple or (handler := alone(type(first[0]))) is None:
+                            inbox.give_back([first, *rest])
+                            break
                         try:
-                            result = handler(message, sender)
+                            result = handler(first[0], first[1])
                         except Exception:
                             log.exception("a handler failed: %r", handler)
                         else:
@@ -613,15 +617,13 @@ class Client(Handling):
                         if looked - before < QUICK_SECONDS:
                             unseen = QUICK_HANDLERS
                 finally:
-                    inbox.bytes -= taken
+                    inbox.give_back([*rest])
                 if begun is not None:
                     called, received, awaited = begun
                     await self._run_handlers((called,), received, begun=awaited)
-                    continue
-                if taken:
-                    if clock() >= stop_at:
-                        await self._give_way()
-                    continue
+                elif clock() >= stop_at:
+                    await self._give_way()
+                continue
             if entries and (event := inbox.pop()) is not None:
                 if handlers := self._handlers.of(event):
                     await self._run_handlers(handlers, event)

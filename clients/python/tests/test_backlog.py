@@ -28,6 +28,17 @@ def test_while_the_taker_keeps_up_everything_comes_out_in_order():
     assert (len(backlog), backlog.bytes, backlog.dropped) == (0, 0, 0)
 
 
+def test_what_is_taken_together_is_counted_and_can_be_given_back():
+    backlog: Backlog[Received] = Backlog(max_items=10, max_bytes=100)
+    items: list[Received] = [(Welcome(), None, size, "ORDERED", 1) for size in (1, 2, 4, 8)]
+    assert backlog.extend(items, at_most=10)
+    first = backlog.take(3)
+    assert (first, len(backlog), backlog.bytes) == (items[:3], 1, 8)
+    backlog.give_back(first[1:])
+    assert (len(backlog), backlog.bytes) == (3, 14)
+    assert (backlog.take(3), len(backlog), backlog.bytes) == (items[1:], 0, 0)
+
+
 def test_behind_a_latest_one_replaces_the_older_of_the_same_key_at_the_end():
     backlog: Backlog[str] = Backlog(max_items=10, max_bytes=100)
     backlog.push("old", 1, "LATEST", "k", behind=False)
