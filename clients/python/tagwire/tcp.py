@@ -27,8 +27,6 @@ class TcpTransport(Transport):
     def _start(self) -> None:
         self._set_connected()
 
-    # asyncio.Protocol
-
-    def data_received(self, data: bytes) -> None:
+    def _received(self, data: bytes) -> None:
         if self._connected:
             self._owner.handle_data(data)

@@ -26,6 +26,8 @@ __all__ = ["Owner", "Refused", "Target", "Transport", "open_transport"]
 
 WRITE_BUFFER_BYTES = 64 * 1024
 """What may wait in the transport before `handle_writable(False)` is called."""
+READ_BYTES = 64 * 1024
+"""What is read at most at once, into memory of the transport; what is handed on is a copy."""
 TLS_HANDSHAKE = "TLS handshake"
 
 
@@ -67,7 +69,7 @@ class Refused(Exception):
     """The socket stands, but not the connection: its text says why."""
 
 
-class Transport(asyncio.Protocol, ABC):
+class Transport(asyncio.BufferedProtocol, ABC):
     """One socket. Its owner hears of it once the connection stands, and not at all where it never does."""
 
     def __init__(self, owner: Owner, security: Security | None) -> None:
@@ -75,6 +77,7 @@ class Transport(asyncio.Protocol, ABC):
         self._security = security
         self._transport: asyncio.Transport | None = None
         self._connected = False
+        self._read = memoryview(bytearray(READ_BYTES))
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done when the owner was told that it stands. Raises `Refused` and `OSError`."""
 
@@ -89,6 +92,10 @@ class Transport(asyncio.Protocol, ABC):
     @abstractmethod
     def _start(self) -> None:
         """The socket stands, and TLS with it. Calls `_set_connected` now or later."""
+
+    @abstractmethod
+    def _received(self, data: bytes) -> None:
+        """Bytes have come, cut anyhow."""
 
     def waiting_bytes(self) -> int:
         """How many bytes wait for the socket."""
@@ -111,7 +118,14 @@ class Transport(asyncio.Protocol, ABC):
             self.opened.set_exception(error)
         self.abort()
 
-    # asyncio.Protocol
+    # asyncio.BufferedProtocol. For a plain one asyncio allocates 256 KiB for each read, and the system hands
+    # out their pages anew.
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._read
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._received(bytes(self._read[:nbytes]))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)

@@ -99,9 +99,7 @@ class WebSocketTransport(Transport):
         if data and self._transport is not None:
             self._transport.write(data)
 
-    # asyncio.Protocol
-
-    def data_received(self, data: bytes) -> None:
+    def _received(self, data: bytes) -> None:
         if self._over:
             return
         self._protocol.receive_data(data)
