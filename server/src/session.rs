@@ -5,7 +5,7 @@ mod ending;
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 
 use tagwire::frame::encode_message;
@@ -54,8 +54,8 @@ pub(crate) struct Session {
     /// Which of its requests run and have run.
     pub(crate) requests: Arc<Requests>,
     out: Mutex<Out>,
-    /// The hand-over is there, or the session has another connection or none any more.
-    handed_over: Notify,
+    /// The hand-over is there, or the session has another connection or none any more. There from when somebody waits for it.
+    handed_over: OnceLock<Box<Notify>>,
     flushers: Arc<Flushers>,
     metrics: Arc<Metrics>,
     ended: AtomicBool,
@@ -132,7 +132,7 @@ impl Session {
                 handover: None,
                 ending: None,
             }),
-            handed_over: Notify::new(),
+            handed_over: OnceLock::new(),
             flushers,
             metrics,
             ended: AtomicBool::new(false),
@@ -419,7 +419,7 @@ impl Session {
         if let Some(link) = &out.link {
             link.cut(Last { bytes: vec![], close });
         }
-        self.handed_over.notify_waiters();
+        self.notify_handed_over();
     }
 
     /// The other end of its connection, for the log.

@@ -64,13 +64,20 @@ impl Session {
 
     /// Waits for what [`Session::hand_over`] brings, or for the end. To be made before it is looked for.
     pub(crate) fn handed_over(&self) -> Notified<'_> {
-        self.handed_over.notified()
+        self.handed_over.get_or_init(Box::default).notified()
+    }
+
+    /// To be called behind what it tells of: who comes to wait after it finds that out.
+    pub(super) fn notify_handed_over(&self) {
+        if let Some(handed_over) = self.handed_over.get() {
+            handed_over.notify_waiters();
+        }
     }
 
     /// A connection's task gives the session out of its hands.
     pub(crate) fn hand_over(&self, handover: Box<Handover>) {
         self.out().handover = Some(handover);
-        self.handed_over.notify_waiters();
+        self.notify_handed_over();
     }
 
     /// The session is in the caller's hands, until [`Session::hand_over`]. `None`: it is in other hands.
@@ -116,7 +123,7 @@ impl Session {
         out.link = Some(Arc::clone(link));
         (out.pinger, out.begun, out.lost) = (Pinger::default(), false, None);
         self.heard(welcome.frames_received);
-        self.handed_over.notify_waiters();
+        self.notify_handed_over();
         self.write(&mut out);
         Ok(())
     }
