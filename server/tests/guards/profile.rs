@@ -16,10 +16,11 @@ const PARTS: &[(&str, &[&str])] = &[
         "a connection's turn, reading",
         &[
             "recv",
-            "std::net::tcp::TcpStream as std::io::Read",
+            "socket2",
             "tagwire_server::connection",
             "tagwire_server::reader",
             "tagwire_server::transport::reading",
+            "tagwire_server::transport::stream",
         ],
     ),
     (
