@@ -19,7 +19,7 @@ static MEMORY: PeakAlloc = PeakAlloc;
 const FIRST: usize = 100;
 const PLAYERS: usize = 400;
 const ROOM: usize = 10;
-/// Of one player, its share of a room of ten and of the tables: 1,773 were measured with rustc 1.95, and this is a twentieth more.
+/// Of one player, its share of a room of ten and of the tables: 1,600 were measured with rustc 1.95, and this is a twentieth more.
 const MAX_BYTES: usize = 1680;
 
 /// Lets players in, who join rooms of their own. Of each its socket is left, all that came was acknowledged, and a second
